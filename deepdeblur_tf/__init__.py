@@ -1,0 +1,50 @@
+"""deepdeblur_tf: the multi-scale network for dynamic scene deblurring (Nah et al., CVPR 2017) in TensorFlow.
+
+Commands:
+    python -m deepdeblur_tf.train      train an experiment, or continue an interrupted run
+
+Functions:
+    load_experiment(yaml_path, overrides)    settings from a file
+    make_datasets(experiment)                training and validation batches
+    build_model(upsampling, ...)             the network
+    Trainer(network)                         the custom training step, for `fit`
+    make_optimizer(training, steps)          clipped Adam with the report's schedule
+    load_model(run_folder_or_keras_file)     a trained network
+    restore(model, image)                    a sharp image from a blurry one
+    imresize(image, ...)                     MATLAB's bicubic imresize
+    metrics.psnr(a, b)                       peak signal-to-noise ratio
+
+Importing the package loads no TensorFlow; the first use of a name that needs it does.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Trainer": "trainer",
+    "build_model": "model",
+    "imresize": "resizing",
+    "load_experiment": "config",
+    "load_model": "model",
+    "make_datasets": "data.pipeline",
+    "make_optimizer": "schedules",
+    "restore": "restoration",
+}
+
+__all__ = sorted([*_HOMES, "metrics"])
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name == "metrics":
+        value = import_module(f"{__name__}.metrics")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,257 @@
+"""What happens beside the training steps: TensorBoard, samples, checkpoints, history, and stops."""
+
+from __future__ import annotations
+
+import csv
+import math
+import signal
+import time
+
+import imageio.v3 as iio
+import numpy as np
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.metrics import psnr
+from deepdeblur_tf.report import centre, comparison, stacked
+from deepdeblur_tf.restoration import restore
+from deepdeblur_tf.runs import Run, write_whole
+
+SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is no longer a finite number; the message names the step."""
+
+
+class Interrupted(RuntimeError):
+    """The user asked to stop, and the run can be continued."""
+
+
+def _step(model) -> int:
+    """Training steps done, over all epochs."""
+    return int(model.optimizer.iterations)
+
+
+def _learning_rate(model, step: int) -> float:
+    rate = model.optimizer.learning_rate
+    # Keras shows the rate of the NEXT step where the optimizer holds a schedule; ask for that of the step just made.
+    schedule = getattr(model.optimizer, "_learning_rate", rate)
+    return float(schedule(step)) if callable(schedule) else float(rate)
+
+
+class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
+    """Raises `NonFiniteLoss` at the first step whose loss is NaN or infinite. Belongs before all others."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise NonFiniteLoss(
+                f"the loss became {logs['loss']} at step {_step(self.model)}, so training stopped. The last checkpoint "
+                "is from before. Lower training.learning_rate or training.clip in a new run."
+            )
+
+
+class StopOnSignal(tf.keras.callbacks.Callback):
+    """Ctrl-C and SIGTERM end the training after the running step, with a checkpoint; a second Ctrl-C ends it at once.
+
+    Args:
+        checkpoints: The run's `Checkpoints`.
+    """
+
+    def __init__(self, checkpoints):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self._asked = False
+        self._before = {}
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, frame):
+        self._asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._asked:
+            self.checkpoints.save()
+            raise Interrupted(f"stopped after step {_step(self.model)}")
+
+    def on_test_batch_end(self, batch, logs=None):
+        # Nothing to save: there is a checkpoint from just before the epoch's last step.
+        if self._asked:
+            raise Interrupted(f"stopped in the validation after step {_step(self.model)}")
+
+
+class TensorBoard(tf.keras.callbacks.Callback):
+    """Writes every iteration's values (report, Figure 3.3) and every epoch's validation for TensorBoard.
+
+    Every iteration: loss, loss_1 to loss_3, psnr, gradient_norm, learning_rate, steps_per_second. Every validation:
+    validation/loss, validation/psnr and so on.
+
+    Args:
+        folder: Where the event files go.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.writer = tf.summary.create_file_writer(str(folder))
+        self._last = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._last = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        step = _step(self.model)
+        values = {
+            **logs,
+            "learning_rate": _learning_rate(self.model, step - 1),
+            "steps_per_second": 1 / (now - self._last),
+        }
+        self._last = now
+        with self.writer.as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self.writer.as_default(_step(self.model)):
+            for name, value in logs.items():
+                if name.startswith("val_"):
+                    tf.summary.scalar(f"validation/{name[4:]}", value)
+        self.writer.flush()
+
+
+class Samples(tf.keras.callbacks.Callback):
+    """After every validation, the same few images as blurry | restored | sharp, in TensorBoard and as a PNG.
+
+    Args:
+        source: The validation pairs.
+        indices: Which of them to show.
+        folder: Where epoch_<number>.png goes.
+        writer: TensorBoard's file writer.
+    """
+
+    def __init__(self, source, indices, folder, writer):
+        super().__init__()
+        self.source, self.indices, self.folder, self.writer = source, indices, folder, writer
+        self.last_picture = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if "val_psnr" not in logs or not len(self.indices):
+            return
+        rows = []
+        for index in self.indices:
+            blurry, sharp = np.split(self.source.read(index), 2, axis=2)
+            restored = restore(self.model.network, blurry)
+            captions = [
+                f"{title} {psnr(image, sharp):.2f} dB" for title, image in (("blurry", blurry), ("restored", restored))
+            ]
+            shown = [centre(image, SAMPLE_SIDE) for image in (blurry, restored, sharp)]
+            rows.append(comparison(shown, [*captions, f"sharp: {self.source.names[index]}"]))
+            with self.writer.as_default(_step(self.model)):
+                tf.summary.image(f"samples/{self.source.names[index]}", rows[-1][None])
+        self.folder.mkdir(exist_ok=True)
+        self.last_picture = self.folder / f"epoch_{epoch + 1:04d}.png"
+        write_whole(self.last_picture, lambda path: iio.imwrite(path, stacked(rows)))
+
+
+class Checkpoints(tf.keras.callbacks.Callback):
+    """The state to continue from, the best network so far, and history.csv.
+
+    A checkpoint holds the weights, Adam's moments and step, the best validation PSNR, and the epoch's running means,
+    so that an epoch interrupted in its middle still reports the mean over all its steps. It is written at each epoch's
+    end, just before each epoch's last step (so that little is lost by a stop during the validation) and every few
+    minutes; the last 3 are kept.
+
+    Args:
+        run: The run folder.
+        trainer: The compiled `Trainer`.
+        steps_per_epoch: int.
+        minutes: float. The longest time between two checkpoints.
+    """
+
+    def __init__(self, run: Run, trainer, steps_per_epoch: int, minutes: float):
+        super().__init__()
+        self.run, self.trainer, self.steps_per_epoch, self.minutes = run, trainer, steps_per_epoch, minutes
+        trainer.optimizer.build(trainer.network.trainable_variables)
+        self._best = tf.Variable(-math.inf, dtype=tf.float64)
+        self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
+        self._seconds = tf.Variable(0.0, dtype=tf.float64)
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                network=trainer.network,
+                optimizer=trainer.optimizer,
+                best=self._best,
+                means=self._means,
+                seconds=self._seconds,
+            ),
+            str(run.last_checkpoints),
+            max_to_keep=3,
+            checkpoint_name="step",
+        )
+        self._saved_at = self._epoch_began = time.monotonic()
+
+    def restore(self) -> int:
+        """Puts the last checkpoint's state into the trainer; returns its step, 0 where there is none."""
+        if self._manager.latest_checkpoint is None:
+            return 0
+        self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+        return _step(self.trainer)
+
+    def save(self) -> None:
+        """Writes a checkpoint of this moment."""
+        self._means.assign([[float(v) for v in metric.variables] for metric in self.trainer.metrics])
+        now = time.monotonic()
+        seconds = float(self._seconds)
+        self._seconds.assign(seconds + now - self._epoch_began)
+        self._manager.save(checkpoint_number=_step(self.trainer))
+        self._seconds.assign(seconds)
+        self._saved_at = now
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_began = time.monotonic()
+        if _step(self.trainer) % self.steps_per_epoch:  # continued in the middle, after `fit` has reset the means
+            for metric, values in zip(self.trainer.metrics, self._means.numpy()):
+                for variable, value in zip(metric.variables, values):
+                    variable.assign(value)
+        else:
+            self._seconds.assign(0.0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        last_but_one = (_step(self.trainer) + 1) % self.steps_per_epoch == 0
+        if last_but_one or time.monotonic() - self._saved_at > 60 * self.minutes:
+            self.save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs.get("val_psnr", -math.inf) > float(self._best):
+            self._best.assign(logs["val_psnr"])
+            write_whole(self.run.best, self.trainer.network.save)
+        self._append_history(epoch, logs)
+        self.save()
+
+    def _append_history(self, epoch: int, logs: dict) -> None:
+        step = _step(self.trainer)
+        losses = [metric.name for metric in self.trainer.metrics]
+        names = [*losses, *(f"val_{name}" for name in losses if name != "gradient_norm")]
+        row = {
+            "epoch": epoch + 1,
+            "step": step,
+            "learning_rate": _learning_rate(self.trainer, step - 1),
+            "seconds": f"{float(self._seconds) + time.monotonic() - self._epoch_began:.1f}",
+            **{name: logs.get(name, "") for name in names},
+        }
+        # After a kill the last epoch may have a row but no checkpoint; it is trained again and its row replaced.
+        rows = [old for old in self.run.read_history() if int(old["epoch"]) <= epoch]
+
+        def write(path):
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(row))
+                writer.writeheader()
+                writer.writerows([*rows, row])
+
+        write_whole(self.run.history, write)

@@ -1,0 +1,112 @@
+"""The one file that knows which Keras runs and whether tensorflow-addons is there.
+
+TensorFlow 2.15 with Keras 2 and tensorflow-addons (Python 3.9 to 3.11), or TensorFlow 2.21 with Keras 3 (3.12, 3.13).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+
+
+@contextlib.contextmanager
+def _quiet_start():
+    """Holds back what TensorFlow's libraries print while they load; shows it if loading fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+with _quiet_start():
+    import tensorflow as tf
+
+    # The drivers are looked for at the first question after devices, and their absence is worth many lines to them.
+    GPUS = tuple(tf.config.list_physical_devices("GPU"))
+
+tf.get_logger().setLevel("ERROR")
+
+KERAS_3 = tf.__version__ >= "2.16"  # the first TensorFlow whose tf.keras is Keras 3
+
+
+def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, list]:
+    """Gradients under a possibly loss-scaling optimizer (mixed float16).
+
+    Keras 2 and 3 scale the loss in different places; a step that ignores it trains 2^15 times too slowly, silently.
+
+    Args:
+        tape: The tape that recorded `loss`, still recording.
+        loss: float32 scalar.
+        variables: What to differentiate by.
+        optimizer: The Keras optimizer, wrapped in a LossScaleOptimizer under mixed float16.
+
+    Returns:
+        (gradients of `loss`, gradients to hand to `optimizer.apply_gradients`).
+    """
+    if not isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+        plain = tape.gradient(loss, variables)
+        return plain, plain
+    if KERAS_3:  # `apply_gradients` divides by the scale itself
+        scaled = tape.gradient(optimizer.scale_loss(loss), variables)
+        return [gradient / optimizer.dynamic_scale for gradient in scaled], scaled
+    plain = optimizer.get_unscaled_gradients(tape.gradient(optimizer.get_scaled_loss(loss), variables))
+    return plain, plain
+
+
+def _shown(logs) -> dict:
+    """The logs that a progress bar has room for."""
+    return {key: value for key, value in (logs or {}).items() if key in ("loss", "psnr", "val_psnr")}
+
+
+def progress_bar(first_epoch: int) -> tf.keras.callbacks.Callback:
+    """A tqdm bar for `fit`: epoch, step, loss, PSNR and the time left.
+
+    Args:
+        first_epoch: Epochs done before this `fit`, so that the time left is that of the rest.
+    """
+    # Into a file or a pipe, a line every 30 seconds is enough.
+    seconds = 0.2 if sys.stderr.isatty() else 30
+    if KERAS_3:
+        from tqdm.keras import TqdmCallback
+
+        class Bar(TqdmCallback):
+            def __init__(self):
+                super().__init__(mininterval=seconds, dynamic_ncols=True)
+                self._epoch_done, self._batch_done = self.on_epoch_end, self.on_batch_end
+                self.on_epoch_end = lambda epoch, logs=None: self._epoch_done(epoch, _shown(logs))
+                self.on_train_batch_end = lambda batch, logs=None: self._batch_done(batch, _shown(logs))
+
+        return Bar()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its end of life
+        from tensorflow_addons.callbacks import TQDMProgressBar
+
+    class AddonsBar(TQDMProgressBar):
+        def on_train_begin(self, logs=None):
+            super().on_train_begin(logs)
+            self.overall_progress_tqdm.initial = self.overall_progress_tqdm.n = first_epoch
+            self.overall_progress_tqdm.refresh()
+
+        def on_batch_end(self, batch, logs=None):
+            super().on_batch_end(batch, _shown(logs))
+
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, _shown(logs))
+
+    bar = AddonsBar()
+    bar.update_interval = seconds  # its constructor takes whole updates a second only
+    return bar

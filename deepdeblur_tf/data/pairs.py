@@ -1,0 +1,259 @@
+"""Pairs of blurry and sharp images on disk: GOPRO_Large, REDS and plain paired folders."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepdeblur_tf.config import SCENES, Experiment
+from deepdeblur_tf.images import SUFFIXES, image_size
+
+# A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
+SPLITS = {"train": ("train", "training"), "validation": ("val", "valid", "validation", "test")}
+
+# Plain paired folders: (blurry, sharp).
+PAIRED_NAMES = (("input", "target"), ("blur", "sharp"))
+
+# Pairs in each scene of GOPRO_Large (Nah et al., CVPR 2017): 2103 for training, 1111 for testing.
+GOPRO_LARGE = {
+    "train": {
+        "GOPR0372_07_00": 100,
+        "GOPR0372_07_01": 75,
+        "GOPR0374_11_00": 150,
+        "GOPR0374_11_01": 80,
+        "GOPR0374_11_02": 100,
+        "GOPR0374_11_03": 48,
+        "GOPR0378_13_00": 110,
+        "GOPR0379_11_00": 100,
+        "GOPR0380_11_00": 60,
+        "GOPR0384_11_01": 100,
+        "GOPR0384_11_02": 100,
+        "GOPR0384_11_03": 100,
+        "GOPR0384_11_04": 100,
+        "GOPR0385_11_00": 100,
+        "GOPR0386_11_00": 100,
+        "GOPR0477_11_00": 80,
+        "GOPR0857_11_00": 100,
+        "GOPR0868_11_01": 100,
+        "GOPR0868_11_02": 100,
+        "GOPR0871_11_01": 100,
+        "GOPR0881_11_00": 100,
+        "GOPR0884_11_00": 100,
+    },
+    "validation": {
+        "GOPR0384_11_00": 100,
+        "GOPR0384_11_05": 100,
+        "GOPR0385_11_01": 100,
+        "GOPR0396_11_00": 100,
+        "GOPR0410_11_00": 134,
+        "GOPR0854_11_00": 100,
+        "GOPR0862_11_00": 77,
+        "GOPR0868_11_00": 100,
+        "GOPR0869_11_00": 100,
+        "GOPR0871_11_00": 100,
+        "GOPR0881_11_01": 100,
+    },
+}
+
+
+class PairsError(ValueError):
+    """A folder whose images do not make pairs; the message names the folder or file and what was looked for."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A blurry image file and its sharp partner.
+
+    Attributes:
+        scene: The scene's folder, such as GOPR0384_11_00; "" in a folder without scenes.
+        name: Scene and file without its suffix, such as GOPR0384_11_00/000001.
+        blurry: The blurry image's file.
+        sharp: The sharp image's file.
+    """
+
+    scene: str
+    name: str
+    blurry: Path
+    sharp: Path
+
+
+@dataclass(frozen=True)
+class PairedFolder:
+    """The pairs of one split of a data set.
+
+    Attributes:
+        root: The data set's folder.
+        split: "train" or "validation".
+        layout: "gopro", "reds" or "paired".
+        blur: The kind of blur: "blur" or "blur_gamma" (GOPRO only).
+        pairs: Sorted by name.
+    """
+
+    root: Path
+    split: str
+    layout: str
+    blur: str
+    pairs: tuple[Pair, ...]
+
+    def describe(self) -> str:
+        """What was found: layout, kind of blur, pairs a scene; for GOPRO_Large also what is missing."""
+        counts = collections.Counter(pair.scene for pair in self.pairs)
+        kind = f"{self.layout} layout, {self.blur}" if self.layout == "gopro" else f"{self.layout} layout"
+        scenes = f"{len(counts)} scene{'s' * (len(counts) > 1)}"
+        lines = [f"{self.split}: {len(self.pairs)} pairs in {scenes} ({kind}) in {self.root}"]
+        expected = GOPRO_LARGE.get(self.split, {})
+        if self.layout == "gopro" and set(counts) <= set(expected):
+            if counts == expected:
+                lines.append(f"  GOPRO_Large, complete: {sum(expected.values())} pairs")
+            else:
+                missing = sum(expected.values()) - len(self.pairs)
+                lines.append(f"  GOPRO_Large, {missing} of {sum(expected.values())} pairs missing:")
+                lines += [
+                    f"  {scene}: {counts[scene]} of {count} pairs"
+                    for scene, count in expected.items()
+                    if counts[scene] != count
+                ]
+                return "\n".join(lines)
+        if set(counts) != {""}:
+            lines += [f"  {scene}: {count}" for scene, count in sorted(counts.items())]
+        return "\n".join(lines)
+
+
+def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> PairedFolder:
+    """Finds the pairs of one split of a data set.
+
+    Args:
+        root: The data set's folder.
+        split: "train" or "validation".
+        layout: "auto" or one of
+            "gopro": {train,test}/<scene>/{blur,blur_gamma,sharp}/*;
+            "reds": {train,val}/{train,val}_{blur,sharp}/<sequence>/*;
+            "paired": [{train,val,test}/]{input,target}/**/* or [{train,val,test}/]{blur,sharp}/**/*. Without a
+            folder for the split the root itself is the training set, and there is no validation set.
+        blur: "blur" or "blur_gamma"; the latter exists in the gopro layout only.
+
+    Returns:
+        The pairs; none where the data set has no such split.
+
+    Raises:
+        PairsError: a missing or empty folder (with what was looked for), a blurry image without a sharp partner or
+            the reverse, a layout that is not there.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise PairsError(f"{root}: no such folder. Set data.root to the data set's folder.")
+    folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+    layouts = {"gopro": _gopro_folders, "reds": _reds_folders, "paired": _paired_folders}
+    tried = layouts if layout == "auto" else {layout: layouts[layout]}
+    has_splits = any((root / name).is_dir() for names in SPLITS.values() for name in names)
+    if folder is None and not has_splits and split == "train":
+        folder = root
+    if folder is None:
+        if split == "train":
+            raise PairsError(f"{root}: has no training set. Looked for the folder {' or '.join(SPLITS[split])}.")
+        return PairedFolder(root, split, layout, blur, ())
+    for name, folders in tried.items():
+        found = list(folders(folder, blur))
+        if found:
+            if blur == "blur_gamma" and name != "gopro":
+                raise PairsError(f"{root}: blur_gamma exists in the gopro layout only; this is the {name} layout.")
+            pairs = [pair for scene, blurry, sharp in found for pair in _match(scene, blurry, sharp)]
+            if pairs:
+                return PairedFolder(root, split, name, blur, tuple(sorted(pairs, key=lambda pair: pair.name)))
+    looked_for = {
+        "gopro": f"<scene>/{blur} beside <scene>/sharp",
+        "reds": f"{folder.name}_blur beside {folder.name}_sharp",
+        "paired": " or ".join(f"{b} beside {s}" for b, s in PAIRED_NAMES),
+    }
+    raise PairsError(
+        f"{folder}: no pairs found. Looked for {'; '.join(looked_for[name] for name in tried)}; "
+        f"with images ending in {', '.join(SUFFIXES)}."
+    )
+
+
+def check_sizes(pairs, smallest: int) -> None:
+    """Checks the headers of all images, so that a bad file is named before the long work and not in epoch 300.
+
+    Args:
+        pairs: The `Pair`s.
+        smallest: Height and width must be at least this many pixels.
+
+    Raises:
+        PairsError: two sizes in one pair, or an image below `smallest`.
+        ImageError: a file that is no 8-bit image.
+    """
+    for pair in pairs:
+        size, sharp_size = image_size(pair.blurry), image_size(pair.sharp)
+        if size != sharp_size:
+            raise PairsError(
+                f"two sizes in one pair: {pair.blurry} is {size[1]}x{size[0]}, "
+                f"{pair.sharp} is {sharp_size[1]}x{sharp_size[0]}."
+            )
+        if min(size) < smallest:
+            raise PairsError(
+                f"{pair.blurry}: is {size[1]}x{size[0]}, smaller than the {smallest}x{smallest} patch. "
+                "Lower data.patch_size or take the pair out."
+            )
+
+
+def find_folders(experiment: Experiment) -> tuple[PairedFolder, PairedFolder] | None:
+    """The training and validation pairs of an experiment's data set, found and checked; None for embedded scenes.
+
+    Raises:
+        PairsError, ImageError: what is wrong with the folder, by the file's name.
+    """
+    data = experiment.data
+    if data.root == SCENES:
+        return None
+    folders = tuple(find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
+    check_sizes(folders[0].pairs, data.patch_size)
+    check_sizes(folders[1].pairs, 1)
+    return folders
+
+
+def _gopro_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
+    for scene in sorted(split.iterdir()):
+        if (scene / "sharp").is_dir() and ((scene / "blur").is_dir() or (scene / "blur_gamma").is_dir()):
+            yield scene.name, scene / blur, scene / "sharp"
+
+
+def _reds_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
+    blurry, sharp = (split / f"{split.name}_{kind}" for kind in ("blur", "sharp"))
+    if blurry.is_dir() or sharp.is_dir():
+        for scene in sorted({folder.name for side in (blurry, sharp) for folder in side.glob("*/")}):
+            yield scene, blurry / scene, sharp / scene
+
+
+def _paired_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
+    for blurry, sharp in PAIRED_NAMES:
+        if (split / blurry).is_dir() and (split / sharp).is_dir():
+            yield "", split / blurry, split / sharp
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """The images of a folder and its sub-folders, by their path without suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            if key in found:
+                raise PairsError(f"{path}: has the same name as {found[key]}; which one is meant?")
+            found[key] = path
+    return found
+
+
+def _match(scene: str, blurry_folder: Path, sharp_folder: Path) -> Iterator[Pair]:
+    for folder, partner in ((blurry_folder, sharp_folder), (sharp_folder, blurry_folder)):
+        if not folder.is_dir():
+            raise PairsError(f"{folder}: no such folder, but {partner} is there.")
+    blurry, sharp = _images(blurry_folder), _images(sharp_folder)
+    for images, others, partner in ((blurry, sharp, sharp_folder), (sharp, blurry, blurry_folder)):
+        alone = sorted(set(images) - set(others))
+        if alone:
+            more = f" So have {len(alone) - 1} other images of this folder." if len(alone) > 1 else ""
+            raise PairsError(f"{images[alone[0]]}: has no partner in {partner}.{more}")
+    for key, path in blurry.items():
+        place, _, _ = key.rpartition("/")
+        yield Pair(scene or place, f"{scene}/{key}" if scene else key, path, sharp[key])

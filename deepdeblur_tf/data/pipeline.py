@@ -1,0 +1,215 @@
+"""From pairs to batches, in the report's order (section 3, Figures 3.1 and 3.2).
+
+Read and decode, concatenate to 6 channels, one random crop of the pair, random flips, split, MATLAB's `imresize` for
+the lower levels, float32, minus 0.5, batch, prefetch.
+
+The training stream is a pure function of (seed, sample number): sample n always is the same patch, whatever the number
+of threads and wherever the stream starts. So an interrupted run continues with the very batches it would have had.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import SCENES, Experiment
+from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.data.scenes import Scenes
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
+from deepdeblur_tf.pyramid import mirror_pad, pyramid, to_network
+from deepdeblur_tf.resizing import imresize
+
+
+def steps_per_epoch(source, batch_size: int) -> int:
+    """Full batches in one pass over the source. The pairs left over differ from epoch to epoch."""
+    return len(source) // batch_size
+
+
+def _numpy_pyramid(image, levels: int, size: int) -> list:
+    """uint8 [size, size, 3] to the list of its levels, by the NumPy `imresize` as in the report's Figure 3.2."""
+    result = [image]
+    for factor in (2, 4)[: levels - 1]:
+        level = tf.numpy_function(lambda pixels, f=factor: imresize(pixels, 1 / f), [image], tf.uint8)
+        result.append(tf.ensure_shape(level, [size // factor, size // factor, 3]))
+    return result
+
+
+def train_patch(source, number, *, seed: int, per_epoch: int, patch_size: int, levels: int):
+    """One training sample.
+
+    Args:
+        source: The pairs.
+        number: int64 scalar tensor. The sample's number in the whole training, from 0.
+        seed: int. The experiment's seed.
+        per_epoch: int. Samples an epoch.
+        patch_size: int. Side of the patch in pixels.
+        levels: int. Levels of the pyramid.
+
+    Returns:
+        (blurry, sharp), each a tuple of `levels` float32 [side, side, 3] in [-0.5, 0.5], finest first.
+    """
+    epoch, position = number // per_epoch, number % per_epoch
+    order = tf.stack([tf.constant(seed, tf.int64), epoch])
+    index = tf.random.experimental.index_shuffle(position, order, tf.constant(len(source) - 1, tf.int64))
+    pair = tf.ensure_shape(tf.numpy_function(source.read, [index], tf.uint8), [None, None, 6])
+    own_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
+    crop_seed, left_right_seed, up_down_seed = tf.unstack(tf.random.experimental.stateless_split(own_seed, 3))
+    # Both images are cropped and flipped as one, so they stay a pair.
+    pair = tf.image.stateless_random_crop(pair, [patch_size, patch_size, 6], crop_seed)
+    pair = tf.image.stateless_random_flip_left_right(pair, left_right_seed)
+    pair = tf.image.stateless_random_flip_up_down(pair, up_down_seed)
+    return tuple(
+        tuple(to_network(level) for level in _numpy_pyramid(image, levels, patch_size))
+        for image in tf.split(pair, 2, axis=2)
+    )
+
+
+def train_dataset(
+    source,
+    *,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    patch_size: int,
+    levels: int,
+    start_step: int = 0,
+    parallel_calls: int = tf.data.AUTOTUNE,
+) -> tf.data.Dataset:
+    """The batches of a whole training, all epochs in a row.
+
+    Args:
+        source: The pairs.
+        seed: int. The stream is a function of it.
+        epochs: int.
+        batch_size: int.
+        patch_size: int. Pixels, a multiple of 4.
+        levels: int. 1 to 3.
+        start_step: int. The first batch is that of this step, counted from 0 over the whole training.
+        parallel_calls: int. Samples made side by side; changes nothing in the stream.
+
+    Returns:
+        Dataset of (blurry, sharp), each a tuple of `levels` float32 [batch, side, side, 3] in [-0.5, 0.5], finest
+        first; `steps_per_epoch * epochs - start_step` batches.
+    """
+    steps = steps_per_epoch(source, batch_size)
+    if not steps:
+        raise ValueError(
+            f"training.batch_size: received {batch_size}; allowed: at most the number of training pairs, {len(source)}."
+        )
+    per_epoch = steps * batch_size
+    return (
+        tf.data.Dataset.range(start_step * batch_size, per_epoch * epochs)
+        .map(
+            lambda number: train_patch(
+                source, number, seed=seed, per_epoch=per_epoch, patch_size=patch_size, levels=levels
+            ),
+            num_parallel_calls=parallel_calls,
+            deterministic=True,
+        )
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def validation_dataset(source, *, levels: int, indices=None) -> tf.data.Dataset:
+    """Whole images, one a batch, no crop and no flip.
+
+    Args:
+        source: The pairs.
+        levels: int. 1 to 3.
+        indices: The pairs to take, in order. Defaults to all.
+
+    Returns:
+        Dataset of (blurry, sharp), each a tuple of `levels` float32 tensors in [-0.5, 0.5], finest first. Sides that
+        are no multiple of 2 ** (levels - 1) are continued by mirroring, except in the finest sharp image, which keeps
+        its own size [1, H, W, 3]: the measures cover exactly the image.
+    """
+    multiple = 2 ** (levels - 1)
+
+    def whole(index):
+        pair = tf.ensure_shape(tf.numpy_function(source.read, [index], tf.uint8), [None, None, 6])[None]
+        shape = tf.shape(pair)
+        padded = pair
+        for axis in (1, 2):
+            padded = mirror_pad(padded, 0, -shape[axis] % multiple, axis)
+        blurry, sharp = (pyramid(image, levels) for image in tf.split(padded, 2, axis=3))
+        sharp = (pair[..., 3:], *sharp[1:])
+        return tuple(map(to_network, blurry)), tuple(map(to_network, sharp))
+
+    indices = np.arange(len(source)) if indices is None else np.asarray(indices)
+    return (
+        tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
+        .map(whole, num_parallel_calls=2, deterministic=True)
+        .prefetch(1)
+    )
+
+
+def _kept(source, data):
+    if data.cache == "memory":
+        return InMemory(source)
+    if data.cache == "disk" and isinstance(source, Files):
+        return OnDisk(source, data.cache_folder)
+    return source
+
+
+def open_sources(experiment: Experiment, folders=None) -> tuple:
+    """The sources of training and validation pairs.
+
+    Args:
+        experiment: The experiment.
+        folders: What `find_folders` gave. Defaults to calling it.
+
+    Returns:
+        (train, validation) sources; see `deepdeblur_tf.data.sources`.
+    """
+    data = experiment.data
+    if data.root == SCENES:
+        sources = (
+            Scenes(data.scenes, experiment.seed, data.blur, "train"),
+            Scenes(experiment.validation.images, experiment.seed, data.blur, "validation"),
+        )
+    else:
+        sources = tuple(Files(folder.pairs) for folder in folders or find_folders(experiment))
+    return tuple(_kept(source, data) for source in sources)
+
+
+def validation_indices(source, images: int) -> np.ndarray:
+    """At most `images` positions, evenly spread over the source."""
+    return np.unique(np.linspace(0, len(source) - 1, min(images, len(source))).round().astype(int))
+
+
+def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """The datasets of an experiment, ready for `fit`.
+
+    `train` holds all epochs in a row, so give `fit` the steps of one:
+
+        train, validation = deepdeblur_tf.make_datasets(experiment)
+        epochs = experiment.training.epochs
+        trainer.fit(train, epochs=epochs, steps_per_epoch=len(train) // epochs, validation_data=validation)
+
+    Args:
+        experiment: From `deepdeblur_tf.load_experiment`.
+
+    Returns:
+        (train, validation). Elements are (blurry, sharp), each a tuple of `model.levels` float32 [N, H, W, 3] in
+        [-0.5, 0.5], finest first. `train` gives random patches, `validation` whole images, one a batch.
+
+    Raises:
+        PairsError, ImageError: what is wrong with the data, by the file's name.
+    """
+    train, validation = open_sources(experiment)
+    return (
+        train_dataset(
+            train,
+            seed=experiment.seed,
+            epochs=experiment.training.epochs,
+            batch_size=experiment.training.batch_size,
+            patch_size=experiment.data.patch_size,
+            levels=experiment.model.levels,
+        ),
+        validation_dataset(
+            validation,
+            levels=experiment.model.levels,
+            indices=validation_indices(validation, experiment.validation.images) if len(validation) else (),
+        ),
+    )

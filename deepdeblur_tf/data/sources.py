@@ -1,0 +1,113 @@
+"""Sources of pairs: something with a length, names and `read(index)`; from files, kept in memory or on disk.
+
+A source is what the pipeline draws from:
+    len(source)         number of pairs
+    source.names        one name a pair, such as GOPR0384_11_00/000001
+    source.read(index)  uint8 [H, W, 6]: the blurry image's RGB, then the sharp one's
+`scenes.Scenes` is another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deepdeblur_tf.data.pairs import Pair, PairsError
+from deepdeblur_tf.images import read_rgb
+
+
+class Files:
+    """Pairs decoded from their files at every read.
+
+    Args:
+        pairs: The `Pair`s.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]):
+        self.pairs = pairs
+        self.names = [pair.name for pair in pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, index: int) -> np.ndarray:
+        """Decodes one pair: uint8 [H, W, 6]. Raises ImageError or PairsError, which name the file."""
+        pair = self.pairs[index]
+        blurry, sharp = read_rgb(pair.blurry), read_rgb(pair.sharp)
+        if blurry.shape != sharp.shape:
+            raise PairsError(f"two sizes in one pair: {pair.blurry} and {pair.sharp}")
+        return np.concatenate([blurry, sharp], axis=2)
+
+
+class InMemory:
+    """Another source's pairs, each read once and kept in RAM.
+
+    Args:
+        source: The source to keep.
+    """
+
+    def __init__(self, source):
+        self.source = source
+        self.names = source.names
+        self._kept: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: int) -> np.ndarray:
+        """One pair: uint8 [H, W, 6]."""
+        if index not in self._kept:
+            self._kept[index] = self.source.read(index)
+        return self._kept[index]
+
+
+class OnDisk:
+    """File pairs, each decoded once into a memory-mapped array that later runs reuse.
+
+    A pair's array is named after both files' paths, sizes and modification times, so a file that changed is decoded
+    anew. It is written beside its place and renamed into it whole: a first pass may be interrupted, and several
+    processes may fill one folder.
+
+    Args:
+        source: The files.
+        folder: Where the arrays go; made if missing.
+    """
+
+    def __init__(self, source: Files, folder):
+        self.source = source
+        self.names = source.names
+        self.folder = Path(folder).expanduser()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PairsError(f"data.cache_folder: cannot make {self.folder} ({error.strerror})") from error
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: int) -> np.ndarray:
+        """One pair: uint8 [H, W, 6], read-only, mapped into memory."""
+        place = self._place(self.source.pairs[index])
+        if not place.exists():
+            image = self.source.read(index)
+            handle, beside = tempfile.mkstemp(dir=self.folder, prefix=place.stem, suffix=".part")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    np.save(file, image)
+                os.replace(beside, place)
+            except BaseException:
+                os.unlink(beside)
+                raise
+        return np.load(place, mmap_mode="r")
+
+    def _place(self, pair: Pair) -> Path:
+        stamp = hashlib.sha256()
+        for path in (pair.blurry, pair.sharp):
+            status = path.stat()
+            stamp.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        return self.folder / f"{stamp.hexdigest()[:32]}.npy"

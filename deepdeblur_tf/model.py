@@ -1,0 +1,120 @@
+"""The multi-scale network (Nah et al., CVPR 2017, section 3; report, Figure 2.1) as a functional Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deepdeblur_tf.compat import tf
+
+layers = tf.keras.layers
+
+UPSAMPLINGS = ("pixel_shuffle", "transposed_conv")
+
+
+@tf.keras.utils.register_keras_serializable("deepdeblur_tf")
+class DepthToSpace(layers.Layer):
+    """Rearranges [N, H, W, 4 C] into [N, 2 H, 2 W, C] (report, Figure 2.2). A layer, for Keras 3 takes no raw op."""
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(inputs, 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, height and 2 * height, width and 2 * width, channels // 4
+
+
+def build_model(
+    upsampling: str = "pixel_shuffle",
+    levels: int = 3,
+    blocks: int = 9,
+    filters: int = 64,
+    kernel_size: int = 5,
+    global_skip: bool = False,
+) -> tf.keras.Model:
+    """Builds the network.
+
+    Each level is a convolution, residual blocks (convolution, ReLU, convolution, addition; no batch normalisation,
+    nothing after the addition) and a convolution to 3 channels. A coarser level's output goes up and is concatenated
+    with the next finer blurry image.
+
+    Args:
+        upsampling: "pixel_shuffle" (5x5 convolution to 12 channels, depth to space; the authors' code) or
+            "transposed_conv" (3 filters, 3x3, stride 2; the paper). Defaults to "pixel_shuffle".
+        levels: int. Levels of the pyramid, 1 to 3. Defaults to 3.
+        blocks: int. Residual blocks a level. Defaults to 9.
+        filters: int. Feature maps. Defaults to 64.
+        kernel_size: int. Side of the kernels, odd. Defaults to 5.
+        global_skip: bool. Whether each level's blurry input is added to its output, so that the network learns the
+            difference. Not in the paper. Defaults to False.
+
+    Returns:
+        Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
+        [N, H, W, 3], [N, H / 2, W / 2, 3], ..., in [-0.5, 0.5]. Height and width of the finest are multiples of
+        2 ** (levels - 1). The defaults have 5,573,481 parameters.
+
+    Raises:
+        ValueError: for a value that is not allowed.
+    """
+    if upsampling not in UPSAMPLINGS:
+        raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}. Received: upsampling={upsampling!r}")
+    if levels not in (1, 2, 3):
+        raise ValueError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
+    for name, value in (("blocks", blocks), ("filters", filters), ("kernel_size", kernel_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number above 0. Received: {name}={value!r}")
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd. Received: kernel_size={kernel_size!r}")
+
+    def convolution(channels, name, activation=None, size=kernel_size):
+        return layers.Conv2D(channels, size, padding="same", activation=activation, name=name)
+
+    def up(x, level):
+        if upsampling == "transposed_conv":
+            return layers.Conv2DTranspose(3, 3, strides=2, padding="same", name=f"level{level}_up")(x)
+        x = convolution(12, f"level{level}_up", size=5)(x)
+        return DepthToSpace(name=f"level{level}_depth_to_space")(x)
+
+    blurry = [layers.Input((None, None, 3), name=f"blurry_{level}") for level in range(1, levels + 1)]
+    restored = []
+    for level in range(levels, 0, -1):  # coarse to fine
+        x = blurry[level - 1]
+        if restored:
+            x = layers.Concatenate(name=f"level{level}_concatenate")([x, up(restored[-1], level)])
+        x = convolution(filters, f"level{level}_head")(x)
+        for block in range(1, blocks + 1):
+            name = f"level{level}_block{block}"
+            y = convolution(filters, f"{name}_conv1", "relu")(x)
+            y = convolution(filters, f"{name}_conv2")(y)
+            x = layers.Add(name=f"{name}_add")([x, y])
+        # The sum, the last product of the level, stays float32 under mixed precision.
+        x = layers.Conv2D(3, kernel_size, padding="same", name=f"level{level}_tail", dtype="float32")(x)
+        if global_skip:
+            x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
+        restored.append(x)
+    return tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name="deepdeblur")
+
+
+def load_model(run_folder_or_keras_file) -> tf.keras.Model:
+    """Loads a trained network.
+
+    Args:
+        run_folder_or_keras_file: A finished run's folder, or a `.keras` file such as RUN/checkpoints/best.keras.
+
+    Returns:
+        The network, as `build_model` describes it.
+
+    Raises:
+        FileNotFoundError: names what is missing, and for an unfinished run what there is instead.
+        ValueError: for a file that holds no such network.
+    """
+    path = Path(run_folder_or_keras_file).expanduser()
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        best = path / "checkpoints" / "best.keras"
+        hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
+        raise FileNotFoundError(f"{file}: no such file. Give a run's folder or a .keras file.{hint}")
+    try:
+        # Keras's safe mode stays on: a .keras file cannot bring code of its own.
+        return tf.keras.models.load_model(file, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise ValueError(f"{file}: is not a network that deepdeblur_tf saved ({error})") from error

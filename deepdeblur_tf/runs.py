@@ -1,0 +1,107 @@
+"""The run folder: what a training leaves behind, and who may write into it. Loads no TensorFlow."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used for this training; the message says why and what to do."""
+
+
+def write_whole(path: Path, write) -> None:
+    """Writes a file beside its place and renames it into it, so that nobody ever finds half of it.
+
+    Args:
+        path: The file.
+        write: Called with the path to write to, which has the same suffix.
+    """
+    beside = path.with_name(f".{path.stem}.part{path.suffix}")
+    write(beside)
+    os.replace(beside, path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+        config.yaml     the experiment, every setting resolved
+        checkpoints/    last/ to continue from, best.keras by validation PSNR
+        logs/           TensorBoard
+        history.csv     a row an epoch
+        samples/        validation images, blurry, restored and sharp
+        model.keras     the trained network, when the run is finished
+
+    Args:
+        folder: Its path.
+    """
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def last_checkpoints(self) -> Path:
+        return self.folder / "checkpoints" / "last"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best.keras"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.keras"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.model.is_file()
+
+    def claim(self, experiment: Experiment) -> None:
+        """Makes the folder for an experiment, or checks that it holds this very one.
+
+        Raises:
+            RunError: the folder holds another experiment (with the settings that differ) or other files, or cannot
+                be written.
+        """
+        if self.config.is_file():
+            differing = differences(load_experiment(self.config), experiment)
+            if differing:
+                raise RunError(
+                    f"{self.folder} holds another experiment. Settings that differ (there / here):\n  "
+                    + "\n  ".join(differing)
+                    + "\nGive another folder with --output, or the settings of that run to continue it."
+                )
+            return
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise RunError(f"{self.folder} is no run folder and not empty. Give another folder with --output.")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.config, lambda path: path.write_text(to_yaml(experiment), encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
+
+    def read_history(self) -> list[dict[str, str]]:
+        """The rows of history.csv, oldest first; none before the first epoch's end."""
+        if not self.history.is_file():
+            return []
+        with open(self.history, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))

@@ -1,0 +1,90 @@
+"""Trains an experiment: python -m deepdeblur_tf.train [--config FILE] [--output RUN] [--<section>.<key> VALUE ...]
+
+Without --config it trains experiments/quickstart.yaml: embedded scenes, no download, a few minutes on two cores. The
+same command given again continues an interrupted run.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment
+from deepdeblur_tf.data.pairs import PairsError, find_folders
+from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.runs import Run, RunError
+
+
+def _quickstart() -> str:
+    package = Path(__file__).parent
+    # Beside the package in a checkout, inside it in an installed wheel.
+    for folder in (package.parent / "experiments", package / "experiments"):
+        if (folder / "quickstart.yaml").is_file():
+            return str(folder / "quickstart.yaml")
+    raise ConfigError("no experiment given; use --config FILE")
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 1 for a bad loss, 2 for bad settings or data, 130 when stopped."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = experiment_parser(prog="python -m deepdeblur_tf.train", description=__doc__)
+    parser.add_argument("--output", metavar="RUN", help="The run folder. Defaults to runs/<name>.")
+    try:
+        if not any(word.split("=")[0] in ("--config", "--help", "-h") for word in arguments):
+            arguments = ["--config", _quickstart(), *arguments]
+        experiment, flags = parse_experiment(parser, arguments)
+        return _train(experiment, Run(Path(flags.output or Path("runs") / experiment.name)))
+    except (ConfigError, PairsError, ImageError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(experiment, run: Run) -> int:
+    if experiment.data.root != SCENES:
+        # The run's settings name the data wherever the command is given.
+        root = str(Path(experiment.data.root).expanduser().resolve())
+        experiment = replace(experiment, data=replace(experiment.data, root=root))
+    if run.is_finished:
+        run.claim(experiment)
+        print(f"{run.folder} is finished; nothing to do. Its network is {run.model}.")
+        return 0
+    folders = find_folders(experiment)
+    for folder in folders or ():
+        print(folder.describe())
+    run.claim(experiment)
+    print(f"run: {run.folder}")
+
+    from deepdeblur_tf.callbacks import Interrupted, NonFiniteLoss
+    from deepdeblur_tf.compat import tf
+    from deepdeblur_tf.training_run import train_run
+
+    try:
+        outcome = train_run(experiment, run, folders)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"\n{stop or 'stopped at once'}. The same command continues the run in {run.folder}.", file=sys.stderr)
+        return 130
+    except NonFiniteLoss as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    except tf.errors.OpError as error:
+        # An error inside of tf.data comes wrapped into TensorFlow's own, with a traceback in its text.
+        found = re.search(r"(?:ImageError|PairsError): (.*)", str(error))
+        if not found:
+            raise
+        raise ImageError(found[1]) from error
+    print(f"network: {run.model}")
+    print(f"curves:  tensorboard --logdir {run.logs}")
+    if outcome.images:
+        gain = outcome.psnr_after - outcome.psnr_before
+        print(f"picture: {outcome.picture}")
+        print(
+            f"PSNR, mean of {outcome.images} validation images: {outcome.psnr_before:.2f} dB blurry, "
+            f"{outcome.psnr_after:.2f} dB restored ({gain:+.2f} dB)"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

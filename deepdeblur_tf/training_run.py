@@ -1,0 +1,135 @@
+"""One training, from its experiment to a finished run folder; continues an interrupted one where it stopped."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepdeblur_tf import callbacks as cb
+from deepdeblur_tf.compat import GPUS, progress_bar, tf
+from deepdeblur_tf.config import Experiment
+from deepdeblur_tf.data.pipeline import (
+    open_sources,
+    steps_per_epoch,
+    train_dataset,
+    validation_dataset,
+    validation_indices,
+)
+from deepdeblur_tf.metrics import psnr
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.runs import Run, write_whole
+from deepdeblur_tf.schedules import make_optimizer
+from deepdeblur_tf.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished training reached.
+
+    Attributes:
+        images: Validation images measured; 0 without a validation set, and then the rest is None.
+        psnr_before: Their mean PSNR in dB, blurry.
+        psnr_after: Their mean PSNR in dB, restored.
+        picture: Some of them as blurry | restored | sharp.
+    """
+
+    images: int
+    psnr_before: float | None = None
+    psnr_after: float | None = None
+    picture: Path | None = None
+
+
+def device_name() -> str:
+    """The device that TensorFlow trains on, in words."""
+    if not GPUS:
+        return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
+    return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
+
+
+def _mean_blurry_psnr(source, indices) -> float:
+    return float(np.mean([psnr(*np.split(source.read(index), 2, axis=2)) for index in indices]))
+
+
+def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outcome:
+    """Trains an experiment, or continues it from its last checkpoint.
+
+    Args:
+        experiment: The experiment.
+        run: Its folder, claimed for it.
+        folders: The pairs on disk as `pipeline.find_folders` gave them. Defaults to finding them.
+        say: Called with each line for the user.
+
+    Returns:
+        What it reached.
+
+    Raises:
+        callbacks.Interrupted: the user stopped it; the same call continues it.
+        callbacks.NonFiniteLoss: the loss became NaN or infinite.
+    """
+    settings = experiment.training
+    tf.keras.utils.set_random_seed(experiment.seed % 2**32)
+    train, validation = open_sources(experiment, folders)
+    indices = validation_indices(validation, experiment.validation.images) if len(validation) else np.array([], int)
+    steps = steps_per_epoch(train, settings.batch_size)
+
+    network = build_model(**vars(experiment.model))
+    trainer = Trainer(network)
+    trainer.compile(make_optimizer(settings, steps))
+    say(f"device: {device_name()}; TensorFlow {tf.__version__}")
+    say(
+        f"network: {experiment.model.levels} levels, {experiment.model.upsampling}, {network.count_params():,} "
+        f"parameters; {settings.epochs} epochs of {steps} steps of {settings.batch_size} patches"
+    )
+    checkpoints = cb.Checkpoints(run, trainer, steps, settings.checkpoint_minutes)
+    start = checkpoints.restore()
+    if start:
+        say(f"continuing after step {start} of {steps * settings.epochs}")
+    before = _mean_blurry_psnr(validation, indices) if len(indices) else None
+    if len(indices):
+        say(f"validation: {len(indices)} whole images, blurry at {before:.2f} dB PSNR on average")
+
+    tensorboard = cb.TensorBoard(run.logs)
+    shown = indices[validation_indices(indices, experiment.validation.samples)] if experiment.validation.samples else []
+    samples = cb.Samples(validation, shown, run.samples, tensorboard.writer)
+    every = experiment.validation.every
+    with cb.StopOnSignal(checkpoints) as stop:
+        # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
+        while start < steps * settings.epochs:
+            first_epoch, done = divmod(start, steps)
+            last_epoch = first_epoch + 1 if done else settings.epochs
+            trainer.fit(
+                train_dataset(
+                    train,
+                    seed=experiment.seed,
+                    epochs=last_epoch,
+                    batch_size=settings.batch_size,
+                    patch_size=experiment.data.patch_size,
+                    levels=experiment.model.levels,
+                    start_step=start,
+                ),
+                initial_epoch=first_epoch,
+                epochs=last_epoch,
+                steps_per_epoch=steps - done,
+                validation_data=validation_dataset(validation, levels=experiment.model.levels, indices=indices)
+                if len(indices)
+                else None,
+                validation_freq=sorted({*range(every, settings.epochs, every), settings.epochs}),
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    cb.StopOnNonFiniteLoss(),
+                    progress_bar(first_epoch),
+                    tensorboard,
+                    samples,
+                    checkpoints,
+                    stop,
+                ],
+            )
+            start = last_epoch * steps
+    write_whole(run.model, network.save)
+    after = float(run.read_history()[-1]["val_psnr"]) if len(indices) else None
+    return Outcome(len(indices), before, after, samples.last_picture)
