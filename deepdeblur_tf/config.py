@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -168,10 +169,10 @@ def _allowed(hint: Any) -> str:
 
 
 def _nearest(key: str) -> str:
-    # Keys are also compared by their last parts, so that `batch` and `training.batchsize` find `training.batch_size`.
+    # By its last part first, so that `batchsize` finds `training.batch_size` whatever stands before it.
     last_parts = {known.rpartition(".")[2]: known for known in SETTINGS}
-    close = difflib.get_close_matches(key, SETTINGS, 1)
-    close = close or [last_parts[k] for k in difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)]
+    close = [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)]
+    close = close or difflib.get_close_matches(key, SETTINGS, 1)
     return f" Did you mean {close[0]}?" if close else ""
 
 
@@ -220,6 +221,9 @@ def _check_values(experiment: Experiment) -> None:
         refuse("data.patch_size", data.patch_size, "a multiple of 4")
     if data.root == SCENES and data.patch_size > SCENE_SIZE:
         refuse("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
+    for key in ("learning_rate", "clip", "checkpoint_minutes"):
+        if not math.isfinite(getattr(experiment.training, key)):
+            refuse(f"training.{key}", getattr(experiment.training, key), "a finite number above 0")
     if decay.epochs != sorted(set(decay.epochs)) or min(decay.epochs, default=1) < 1:
         refuse("training.decay.epochs", decay.epochs, "rising whole numbers above 0")
 
@@ -230,7 +234,7 @@ def experiment_parser(**options: Any) -> ArgumentParser:
     Args:
         **options: What `argparse.ArgumentParser` takes: prog, description.
     """
-    parser = ArgumentParser(exit_on_error=False, default_meta=False, **options)
+    parser = ArgumentParser(exit_on_error=False, **options)
     parser.add_argument("--config", action="config", metavar="FILE", help="An experiment file. Later flags win.")
     parser.add_class_arguments(Experiment)
     return parser

@@ -36,7 +36,9 @@ def image_size(path) -> tuple[int, int]:
         with Image.open(path) as image:
             mode, (width, height), file_format = image.mode, image.size, image.format
             transparent = "transparency" in image.info
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            # Asked for a PNG's EXIF data, Pillow decodes the whole image to find it.
+            exif = image.getexif() if file_format != "PNG" else _png_exif(image)
+            turned = exif.get(ExifTags.Base.Orientation, 1) >= 5
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -48,6 +50,12 @@ def image_size(path) -> tuple[int, int]:
     if mode not in _PLAIN_MODES:
         raise ImageError(f"{path}: has the colour space {mode}; only RGB, grey and palette images are read.")
     return (width, height) if turned else (height, width)
+
+
+def _png_exif(image: Image.Image) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(image.info.get("exif"))
+    return exif
 
 
 def _png_bit_depth(path: Path) -> int:
@@ -70,6 +78,8 @@ def read_rgb(path) -> np.ndarray:
     """
     image_size(path)
     try:
+        with Image.open(path) as image:
+            image.verify()  # a PNG's checksums, which decoding alone leaves unread
         return iio.imread(path, plugin="pillow", mode="RGB", rotate=True)
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{path}: does not decode ({error})") from error

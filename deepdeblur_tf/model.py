@@ -45,7 +45,7 @@ def build_model(
         filters: int. Feature maps. Defaults to 64.
         kernel_size: int. Side of the kernels, odd. Defaults to 5.
         global_skip: bool. Whether each level's blurry input is added to its output, so that the network learns the
-            difference. Not in the paper. Defaults to False.
+            difference, and starts as the identity. Not in the paper. Defaults to False.
 
     Returns:
         Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
@@ -86,8 +86,14 @@ def build_model(
             y = convolution(filters, f"{name}_conv1", "relu")(x)
             y = convolution(filters, f"{name}_conv2")(y)
             x = layers.Add(name=f"{name}_add")([x, y])
-        # The sum, the last product of the level, stays float32 under mixed precision.
-        x = layers.Conv2D(3, kernel_size, padding="same", name=f"level{level}_tail", dtype="float32")(x)
+        x = layers.Conv2D(
+            3,
+            kernel_size,
+            padding="same",
+            name=f"level{level}_tail",
+            dtype="float32",  # also under mixed precision: the output is compared with 8-bit values
+            kernel_initializer="zeros" if global_skip else "glorot_uniform",
+        )(x)
         if global_skip:
             x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
         restored.append(x)

@@ -1,0 +1,88 @@
+import csv
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from deepdeblur_tf.config import load_experiment
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real data: {SHARED} is not there")
+    return SHARED
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def write_pairs(tmp_path, random):
+    """Writes pairs of small PNGs: {folder of the blurry: folder of the sharp} below a root."""
+
+    def write(folders, names=("000001.png", "000002.png"), size=(40, 48), root=tmp_path / "data"):
+        for pair in folders:
+            for folder in pair:
+                (root / folder).mkdir(parents=True, exist_ok=True)
+                for name in names:
+                    image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+                    iio.imwrite(root / folder / name, image)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def gopro(write_pairs):
+    """A small data set in GOPRO_Large's layout: 2 training scenes and 1 test scene of 2 pairs."""
+    return write_pairs(
+        [
+            ("train/GOPR0372_07_00/blur", "train/GOPR0372_07_00/sharp"),
+            ("train/GOPR0374_11_03/blur", "train/GOPR0374_11_03/sharp"),
+            ("test/GOPR0384_11_00/blur", "test/GOPR0384_11_00/sharp"),
+        ]
+    )
+
+
+SMALL = {
+    "data.scenes": 6,
+    "data.patch_size": 32,
+    "model.blocks": 1,
+    "model.filters": 4,
+    "model.kernel_size": 3,
+    "training.epochs": 2,
+    "training.batch_size": 2,
+    "training.decay.epochs": [1],
+    "validation.every": 1,
+    "validation.images": 2,
+    "validation.samples": 1,
+}
+
+
+@pytest.fixture
+def small_experiment():
+    """The quickstart at a size that trains in a second."""
+
+    def make(**overrides):
+        return load_experiment(ROOT / "experiments" / "quickstart.yaml", {**SMALL, **overrides})
+
+    return make
+
+
+@pytest.fixture
+def small_flags():
+    """The same as words of a command line."""
+    return [f"--{key}={value}" for key, value in SMALL.items()]
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,89 @@
+import os
+import threading
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
+from deepdeblur_tf.images import ImageError
+
+
+@pytest.fixture
+def files(gopro):
+    return Files(find_pairs(gopro, "train").pairs)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+def test_a_pair_is_blurry_then_sharp(files):
+    pair = files.read(1)
+    np.testing.assert_array_equal(pair[..., :3], iio.imread(files.pairs[1].blurry))
+    np.testing.assert_array_equal(pair[..., 3:], iio.imread(files.pairs[1].sharp))
+    assert len(files) == 4 and files.names[1] == "GOPR0372_07_00/000002"
+
+
+@pytest.mark.parametrize("keep", [InMemory, lambda source: OnDisk(source, source.pairs[0].blurry.parent / "cache")])
+def test_kept_pairs_equal_decoded_ones_and_need_no_second_decoding(files, keep):
+    source = keep(files)
+    expected = [files.read(index) for index in range(4)]
+    for _ in range(2):
+        for index in range(4):
+            np.testing.assert_array_equal(source.read(index), expected[index])
+        files.read = None  # from here on a decoding would fail
+
+
+def test_disk_cache_is_reused_by_the_next_run(files, cache):
+    expected = OnDisk(files, cache).read(0).copy()
+    later = OnDisk(Files(files.pairs), cache)
+    later.source.read = None
+    assert isinstance(later.read(0), np.memmap)
+    np.testing.assert_array_equal(later.read(0), expected)
+
+
+def test_a_changed_file_is_decoded_anew(files, cache, random):
+    OnDisk(files, cache).read(0)
+    image = random.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    iio.imwrite(files.pairs[0].sharp, image)
+    np.testing.assert_array_equal(OnDisk(files, cache).read(0)[..., 3:], image)
+    # The same size at another time is another file as well.
+    before = files.pairs[0].sharp.stat()
+    iio.imwrite(files.pairs[0].sharp, 255 - image)
+    os.utime(files.pairs[0].sharp, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    np.testing.assert_array_equal(OnDisk(files, cache).read(0)[..., 3:], 255 - image)
+
+
+def test_an_interrupted_first_pass_leaves_nothing_that_is_trusted(files, cache, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    source = OnDisk(files, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            source.read(0)
+    (cache / "left-over.part").write_bytes(b"half of an array")
+    np.testing.assert_array_equal(source.read(0), files.read(0))
+    assert len(list(cache.glob("*.npy"))) == 1
+
+
+def test_several_threads_may_fill_one_cache(files, cache):
+    expected = files.read(0)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(OnDisk(files, cache).read(0))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8 and all(np.array_equal(result, expected) for result in results)
+
+
+def test_a_file_that_does_not_decode_is_named(files):
+    path = files.pairs[2].sharp
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError, match=str(path)):
+        files.read(2)
