@@ -61,7 +61,8 @@ def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, 
         return plain, plain
     if KERAS_3:  # `apply_gradients` divides by the scale itself
         scaled = tape.gradient(optimizer.scale_loss(loss), variables)
-        return [gradient / optimizer.dynamic_scale for gradient in scaled], scaled
+        scale = optimizer.scale_loss(tf.constant(1.0))
+        return [gradient / scale for gradient in scaled], scaled
     plain = optimizer.get_unscaled_gradients(tape.gradient(optimizer.get_scaled_loss(loss), variables))
     return plain, plain
 

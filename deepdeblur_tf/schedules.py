@@ -15,8 +15,10 @@ def learning_rate_schedule(training: Training, steps_per_epoch: int):
 
     Returns:
         Keras schedule from the step, counted from 0, to the rate: `learning_rate` in the first decay.epochs[0]
-        epochs, then `factor` times less after each entry.
+        epochs, then `factor` times less after each entry. A plain number where there is no entry.
     """
+    if not training.decay.epochs:
+        return training.learning_rate
     # PiecewiseConstantDecay keeps a value up to and including its boundary, so the boundary is an epoch's last step.
     boundaries = [epochs * steps_per_epoch - 1 for epochs in training.decay.epochs]
     values = [training.learning_rate * training.decay.factor**drops for drops in range(len(boundaries) + 1)]

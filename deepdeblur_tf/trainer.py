@@ -55,10 +55,12 @@ class Trainer(tf.keras.Model):
             restored = self.network(blurry, training=True)
             values = self._measure(sharp, restored)
             plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)
-        self.optimizer.apply_gradients(zip(for_optimizer, self.network.trainable_variables))
         values["gradient_norm"] = tf.linalg.global_norm(plain)
-        for name, value in values.items():
-            self._means[name].update_state(value)
+        # Keras 3 notices the end of a dataset of unknown length inside of this very graph; what does not wait for the
+        # data, such as the means' counters, would be counted once too often.
+        with tf.control_dependencies([values["loss"]]):
+            self.optimizer.apply_gradients(zip(for_optimizer, self.network.trainable_variables))
+            self._update_means(values)
         # The batch's own values, not running means, so that a callback can record the loss of every iteration. `fit`
         # puts the means in their place at the end of an epoch, because the keys are those of `metrics`.
         return values
@@ -67,6 +69,10 @@ class Trainer(tf.keras.Model):
         """Measures one batch of whole images; returns the means so far."""
         blurry, sharp = data
         values = self._measure(sharp, self.network(blurry, training=False))
+        with tf.control_dependencies([values["loss"]]):
+            self._update_means(values)
+        return {name: self._means[name].result() for name in values}
+
+    def _update_means(self, values: dict) -> None:
         for name, value in values.items():
             self._means[name].update_state(value)
-        return {name: self._means[name].result() for name in values}

@@ -91,6 +91,8 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
     before = _mean_blurry_psnr(validation, indices) if len(indices) else None
     if len(indices):
         say(f"validation: {len(indices)} whole images, blurry at {before:.2f} dB PSNR on average")
+    else:
+        say("no validation set: no validation PSNR, no samples and no best checkpoint")
 
     tensorboard = cb.TensorBoard(run.logs)
     shown = indices[validation_indices(indices, experiment.validation.samples)] if experiment.validation.samples else []

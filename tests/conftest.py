@@ -77,10 +77,7 @@ def small_experiment():
     return make
 
 
-@pytest.fixture
-def small_flags():
-    """The same as words of a command line."""
-    return [f"--{key}={value}" for key, value in SMALL.items()]
+SMALL_FLAGS = [f"--{key}={value}" for key, value in SMALL.items()]
 
 
 def read_csv(path):

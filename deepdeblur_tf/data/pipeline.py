@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import SCENES, Experiment
+from deepdeblur_tf.config import SCENES, ConfigError, Experiment
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
@@ -93,7 +93,7 @@ def train_dataset(
     """
     steps = steps_per_epoch(source, batch_size)
     if not steps:
-        raise ValueError(
+        raise ConfigError(
             f"training.batch_size: received {batch_size}; allowed: at most the number of training pairs, {len(source)}."
         )
     per_epoch = steps * batch_size

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.model import build_model, load_model
+from deepdeblur_tf.restoration import restore
+
+
+@pytest.mark.parametrize("upsampling, parameters", [("pixel_shuffle", 5_573_481), ("transposed_conv", 5_571_825)])
+def test_the_reports_network_has_the_reports_size(upsampling, parameters):
+    # Per level 9 blocks of two 5x5 convolutions of 64 (1,844,352), a head of 3 or 6 channels (4,864 or 9,664) and a
+    # tail (4,803); two up-convolutions: 5x5 from 3 to 12 (912 each), or transposed 3x3 from 3 to 3 (84 each).
+    assert 3 * 1_844_352 + 4_864 + 2 * 9_664 + 3 * 4_803 + 2 * {"p": 912, "t": 84}[upsampling[0]] == parameters
+    network = build_model(upsampling)
+    assert network.count_params() == parameters
+    assert not any("normalization" in layer.name for layer in network.layers)
+
+
+@pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
+@pytest.mark.parametrize("height, width", [(4, 4), (12, 20), (36, 8)])
+def test_any_multiple_of_4_keeps_its_size(upsampling, height, width):
+    network = build_model(upsampling, blocks=1, filters=4, kernel_size=3)
+    blurry = tuple(tf.zeros((2, height // factor, width // factor, 3)) for factor in (1, 2, 4))
+    assert [level.shape for level in network(blurry)] == [level.shape for level in blurry]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_levels(levels):
+    network = build_model(levels=levels, blocks=2, filters=4)
+    assert len(network.inputs) == len(network.outputs) == levels
+
+
+def convolve(x, layer):
+    """A 'same' convolution of [H, W, C] by SciPy, in float64."""
+    kernel, bias = (np.asarray(w, np.float64) for w in layer.get_weights())
+    half = kernel.shape[0] // 2
+    padded = np.pad(x, ((half, half), (half, half), (0, 0)))
+    return (
+        np.stack([correlate(padded, kernel[..., out], mode="valid")[..., 0] for out in range(kernel.shape[3])], axis=-1)
+        + bias
+    )
+
+
+def depth_to_space(x):
+    height, width, channels = x.shape
+    return x.reshape(height, width, 2, 2, channels // 4).transpose(0, 2, 1, 3, 4).reshape(2 * height, 2 * width, -1)
+
+
+def transposed_convolve(x, layer):
+    """The adjoint of a 3x3 'same' convolution of stride 2, whose output pixel i sees the rows 2 i to 2 i + 2."""
+    kernel, bias = (np.asarray(w, np.float64) for w in layer.get_weights())  # [3, 3, out, in]
+    height, width, _ = x.shape
+    result = np.zeros((2 * height + 1, 2 * width + 1, kernel.shape[2]))
+    for i in range(height):
+        for j in range(width):
+            result[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += kernel @ x[i, j]
+    return result[:-1, :-1] + bias
+
+
+def forward(network, blurry, levels, blocks, upsampling, global_skip):
+    """The network of the report's Figure 2.1 in NumPy and SciPy."""
+    restored = []
+    for level in range(levels, 0, -1):
+        x = blurry[level - 1]
+        if restored:
+            layer = network.get_layer(f"level{level}_up")
+            up = restored[-1]
+            up = (
+                depth_to_space(convolve(up, layer)) if upsampling == "pixel_shuffle" else transposed_convolve(up, layer)
+            )
+            x = np.concatenate([x, up], axis=2)
+        x = convolve(x, network.get_layer(f"level{level}_head"))
+        for block in range(1, blocks + 1):
+            y = np.maximum(convolve(x, network.get_layer(f"level{level}_block{block}_conv1")), 0)
+            x = x + convolve(y, network.get_layer(f"level{level}_block{block}_conv2"))
+        x = convolve(x, network.get_layer(f"level{level}_tail"))
+        restored.append(x + blurry[level - 1] if global_skip else x)
+    return restored[::-1]
+
+
+@pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
+@pytest.mark.parametrize("global_skip", [False, True])
+def test_forward_pass_equals_scipys(random, upsampling, global_skip):
+    network = build_model(upsampling, levels=3, blocks=2, filters=5, kernel_size=5, global_skip=global_skip)
+    network.set_weights([random.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
+    blurry = [random.uniform(-0.5, 0.5, (16 // factor, 24 // factor, 3)) for factor in (1, 2, 4)]
+    expected = forward(network, blurry, 3, 2, upsampling, global_skip)
+    actual = network(tuple(tf.constant(level[None], tf.float32) for level in blurry))
+    for level, expected_level in zip(actual, expected):
+        np.testing.assert_allclose(level[0], expected_level, rtol=0, atol=2e-6)
+
+
+def test_global_skip_starts_as_the_identity(random):
+    image = random.integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(restore(build_model(blocks=1, filters=4, global_skip=True), image), image)
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        ({"upsampling": "bilinear"}, "upsampling='bilinear'"),
+        ({"levels": 4}, "levels=4"),
+        ({"blocks": 0}, "blocks=0"),
+        ({"filters": 1.5}, "filters=1.5"),
+        ({"kernel_size": 4}, "kernel_size=4"),
+    ],
+)
+def test_wrong_settings_are_named(arguments, word):
+    with pytest.raises(ValueError, match=f"Received: {word}"):
+        build_model(**arguments)
+
+
+@pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
+def test_save_and_load(tmp_path, random, upsampling):
+    network = build_model(upsampling, blocks=1, filters=4, kernel_size=3)
+    network.save(tmp_path / "model.keras")
+    image = random.integers(0, 256, (20, 16, 3), dtype=np.uint8)
+    for place in (tmp_path, tmp_path / "model.keras"):
+        np.testing.assert_array_equal(restore(load_model(place), image), restore(network, image))
+
+
+def test_load_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="model.keras: no such file"):
+        load_model(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.keras").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="not finished; its best network so far is .*best.keras"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match="best.keras: is not a network"):
+        load_model(tmp_path / "checkpoints" / "best.keras")
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (2, 7), (5, 3), (8, 8), (13, 30)])
+def test_restore_keeps_any_size(random, height, width):
+    network = build_model(blocks=1, filters=4, kernel_size=3)
+    restored = restore(network, random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    assert restored.shape == (height, width, 3) and restored.dtype == np.uint8
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_restore_refuses_other_arrays(image):
+    with pytest.raises(ValueError, match="restore takes uint8"):
+        restore(None, image)

@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import ConfigError
+from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.pipeline import (
+    make_datasets,
+    open_sources,
+    steps_per_epoch,
+    train_dataset,
+    validation_dataset,
+    validation_indices,
+)
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
+from deepdeblur_tf.resizing import imresize
+
+
+class Numbered:
+    """Pairs whose pixels tell where they came from: their row, column and pair; the sharp image is 255 minus that."""
+
+    def __init__(self, count=5, height=60, width=72):
+        self.shape = (count, height, width)
+        self.names = [f"pair {index}" for index in range(count)]
+
+    def __len__(self):
+        return self.shape[0]
+
+    def read(self, index):
+        _, height, width = self.shape
+        blurry = np.zeros((height, width, 3), np.uint8)
+        blurry[..., 0] = np.arange(height)[:, None]
+        blurry[..., 1] = np.arange(width)
+        blurry[..., 2] = index
+        return np.concatenate([blurry, 255 - blurry], axis=2)
+
+
+def stream(source=None, **changes):
+    settings = {"seed": 3, "epochs": 4, "batch_size": 2, "patch_size": 16, "levels": 3, **changes}
+    return train_dataset(source or Numbered(), **settings)
+
+
+def pixels(level):
+    """Back to 8 bits."""
+    return np.rint((np.asarray(level) + 0.5) * 255).astype(np.uint8)
+
+
+def flat(dataset):
+    return [[np.asarray(level) for side in batch for level in side] for batch in dataset]
+
+
+def assert_same(one, other):
+    assert len(one) == len(other) > 0
+    for batch, other_batch in zip(one, other):
+        for level, other_level in zip(batch, other_batch):
+            np.testing.assert_array_equal(level, other_level)
+
+
+def test_shapes_types_and_range():
+    (blurry, sharp), *_ = stream()
+    assert [level.shape for level in blurry] == [(2, 16, 16, 3), (2, 8, 8, 3), (2, 4, 4, 3)]
+    assert [level.shape for level in sharp] == [level.shape for level in blurry]
+    assert all(level.dtype == tf.float32 for level in (*blurry, *sharp))
+    assert min(float(tf.reduce_min(level)) for level in (*blurry, *sharp)) >= -0.5
+    assert max(float(tf.reduce_max(level)) for level in (*blurry, *sharp)) <= 0.5
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_fewer_levels(levels):
+    (blurry, sharp), *_ = stream(levels=levels)
+    assert len(blurry) == len(sharp) == levels
+
+
+def test_the_stream_is_the_same_for_any_number_of_threads():
+    assert_same(flat(stream(parallel_calls=1)), flat(stream(parallel_calls=8)))
+
+
+@pytest.mark.parametrize("start_step", [1, 2, 5])
+def test_the_stream_may_start_anywhere(start_step):
+    assert_same(flat(stream(start_step=start_step)), flat(stream())[start_step:])
+
+
+def test_the_stream_depends_on_the_seed():
+    assert not np.array_equal(flat(stream())[0][0], flat(stream(seed=4))[0][0])
+
+
+def test_blurry_and_sharp_stay_a_pair_and_lower_levels_are_matlabs():
+    for blurry, sharp in stream():
+        for number in range(2):
+            fine = pixels(blurry[0][number])
+            np.testing.assert_array_equal(pixels(sharp[0][number]), 255 - fine)
+            for side in (blurry, sharp):
+                np.testing.assert_array_equal(pixels(side[1][number]), imresize(pixels(side[0][number]), 1 / 2))
+                np.testing.assert_array_equal(pixels(side[2][number]), imresize(pixels(side[0][number]), 1 / 4))
+
+
+def patches(epochs=200):
+    return np.concatenate([pixels(blurry[0]) for blurry, _ in stream(Numbered(4), epochs=epochs, levels=1)])
+
+
+def test_every_epoch_shows_every_pair_once_in_another_order():
+    order = patches(20)[:, 0, 0, 2].reshape(20, 4)
+    assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in order.tolist())
+    assert len({tuple(epoch) for epoch in order.tolist()}) > 5
+
+
+def test_a_pair_left_over_differs_from_epoch_to_epoch():
+    assert steps_per_epoch(Numbered(5), 2) == 2
+    seen = np.concatenate([pixels(blurry[0])[:, 0, 0, 2] for blurry, _ in stream(epochs=40, levels=1)]).reshape(40, 4)
+    assert all(len(set(epoch)) == 4 for epoch in seen.tolist())
+    assert set(seen.ravel()) == {0, 1, 2, 3, 4}
+
+
+def test_crops_cover_the_image_and_flips_are_independent():
+    all_patches = patches()
+    top = all_patches[..., 0].min((1, 2))
+    left = all_patches[..., 1].min((1, 2))
+    assert (top.min(), top.max()) == (0, 60 - 16) and (left.min(), left.max()) == (0, 72 - 16)
+    assert abs(np.corrcoef(top, left)[0, 1]) < 0.15
+    flipped_up_down = all_patches[:, 0, 0, 0] > all_patches[:, -1, 0, 0]
+    flipped_left_right = all_patches[:, 0, 0, 1] > all_patches[:, 0, -1, 1]
+    for flip in (flipped_up_down, flipped_left_right):
+        assert 0.42 < flip.mean() < 0.58  # 800 patches: 4 standard deviations are 0.07
+    assert 0.18 < (flipped_up_down & flipped_left_right).mean() < 0.32
+
+
+def test_too_few_pairs_for_a_batch_are_refused():
+    with pytest.raises(ConfigError, match="training.batch_size: received 6.*5"):
+        stream(batch_size=6)
+
+
+@pytest.mark.parametrize("height, width", [(60, 72), (61, 70), (6, 5), (1, 1)])
+def test_validation_shows_whole_images(height, width):
+    source = Numbered(3, height, width)
+    batches = list(validation_dataset(source, levels=3))
+    assert len(batches) == 3
+    for index, (blurry, sharp) in enumerate(batches):
+        pair = source.read(index)
+        assert sharp[0].shape == (1, height, width, 3)
+        np.testing.assert_array_equal(pixels(sharp[0][0]), pair[..., 3:])
+        padded = np.pad(pair[..., :3], ((0, -height % 4), (0, -width % 4), (0, 0)), mode="symmetric")
+        np.testing.assert_array_equal(pixels(blurry[0][0]), padded)
+        np.testing.assert_array_equal(pixels(blurry[2][0]), imresize(padded, 1 / 4))
+
+
+def test_validation_images_are_spread_evenly():
+    assert validation_indices(Numbered(11), 3).tolist() == [0, 5, 10]
+    assert validation_indices(Numbered(2), 20).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("cache, kind", [("none", Files), ("memory", InMemory), ("disk", OnDisk)])
+def test_every_cache_gives_the_same_stream(gopro, tmp_path, small_experiment, cache, kind):
+    def experiment(cache):
+        return small_experiment(
+            **{"data.root": str(gopro), "data.cache": cache, "data.cache_folder": str(tmp_path / "cache")}
+        )
+
+    assert isinstance(open_sources(experiment(cache))[0], kind)
+    assert_same(flat(make_datasets(experiment(cache))[0]), flat(make_datasets(experiment("none"))[0]))
+
+
+def test_make_datasets_of_the_embedded_scenes(small_experiment):
+    train, validation = make_datasets(small_experiment())
+    assert len(train) == 2 * 3 and len(validation) == 2
+    assert train.element_spec[0][0].shape[1:] == (32, 32, 3)
+
+
+def test_real_pairs(shared):
+    source = Files(find_pairs(shared / "reds", "train").pairs)
+    (blurry, sharp), *_ = train_dataset(source, seed=0, epochs=1, batch_size=2, patch_size=256, levels=3)
+    assert blurry[0].shape == (2, 256, 256, 3)
+    # Blurry and sharp show the same place: far more alike than two patches of different places.
+    here = np.abs(blurry[0] - sharp[0]).mean()
+    there = np.abs(blurry[0] - np.asarray(sharp[0])[::-1]).mean()
+    assert here < 0.5 * there

@@ -1,0 +1,278 @@
+"""The command, run for real: its output, its folder, and every way of stopping it."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from deepdeblur_tf.callbacks import Checkpoints
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.model import build_model, load_model
+from deepdeblur_tf.runs import Run
+from deepdeblur_tf.train import main
+from deepdeblur_tf.trainer import Trainer
+
+from .conftest import ROOT, SMALL_FLAGS, read_csv
+
+LOSSES = ["loss", "loss_1", "loss_2", "loss_3", "psnr"]
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def finished(run, capfd):
+    assert main(["--output", str(run), *SMALL_FLAGS]) == 0
+    return run, capfd.readouterr()
+
+
+def test_a_run_from_start_to_finish(finished, capfd):
+    run, output = finished
+    # What is printed.
+    assert "device: " in output.out and "pixel_shuffle" in output.out
+    last_line = output.out.strip().splitlines()[-1]
+    assert last_line.startswith("PSNR, mean of 2 validation images: ") and "dB blurry" in last_line
+    assert "loss" in output.err and "psnr" in output.err  # the progress bar
+    for noise in ("Warning", "oneDNN", "CUDA", "TFA", "absl"):
+        assert noise not in output.err + output.out
+    # What is left behind.
+    assert {path.name for path in run.iterdir()} == {
+        *("config.yaml", "checkpoints", "logs", "history.csv", "model.keras", "samples")
+    }
+    assert {path.name for path in (run / "samples").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
+    assert iio.imread(run / "samples" / "epoch_0002.png").shape == (256 + 24 + 8, 3 * 256 + 8, 3)
+    assert [layer.name for layer in load_model(run).layers][0].startswith("blurry_")
+    assert load_model(run / "checkpoints" / "best.keras").count_params() == load_model(run).count_params()
+    # One row an epoch.
+    rows = read_csv(run / "history.csv")
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6")]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([1e-3, 5e-4])
+    assert f"{float(rows[-1]['val_psnr']):.2f} dB restored" in last_line
+    assert float(rows[0]["loss"]) == pytest.approx(
+        sum(float(rows[0][f"loss_{level}"]) for level in (1, 2, 3)), rel=1e-5
+    )
+    # Once more: it says so and changes nothing.
+    before = contents(run)
+    assert main(["--output", str(run), *SMALL_FLAGS]) == 0
+    assert "is finished; nothing to do" in capfd.readouterr().out
+    assert contents(run) == before
+
+
+def test_tensorboard_holds_every_iteration_and_the_samples(finished):
+    run, _ = finished
+    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    every_step = [*LOSSES, "gradient_norm", "learning_rate", "steps_per_second"]
+    for name in every_step:
+        assert [event.step for event in events.Tensors(name)] == [1, 2, 3, 4, 5, 6], name
+    for name in LOSSES:
+        assert [event.step for event in events.Tensors(f"validation/{name}")] == [3, 6]
+    assert [event.step for event in events.Tensors("samples/validation/000000")] == [3, 6]
+    assert set(tags) == {*every_step, *(f"validation/{name}" for name in LOSSES), "samples/validation/000000"}
+    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")]
+    rows = read_csv(run / "history.csv")
+    assert [np.mean(losses[:3]), np.mean(losses[3:])] == pytest.approx([float(row["loss"]) for row in rows], rel=1e-5)
+
+
+def test_a_folder_with_another_experiment_is_refused(finished, capfd):
+    run, _ = finished
+    before = contents(run)
+    assert main(["--output", str(run), *SMALL_FLAGS, "--training.clip", "0.25", "--seed", "1"]) == 2
+    error = capfd.readouterr().err
+    assert "training.clip: 0.5 / 0.25" in error and "seed: 0 / 1" in error and "--output" in error
+    assert contents(run) == before
+
+
+def test_a_folder_with_other_files_is_refused(run, capfd):
+    run.mkdir()
+    (run / "thesis.txt").write_text("mine")
+    assert main(["--output", str(run), *SMALL_FLAGS]) == 2
+    assert "is no run folder and not empty" in capfd.readouterr().err
+    assert [path.name for path in run.iterdir()] == ["thesis.txt"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(run, capfd):
+    flags = [*SMALL_FLAGS, "--training.learning_rate", "1e20", "--training.checkpoint_minutes", "1e-9"]
+    assert main(["--output", str(run), *flags]) == 1
+    assert "the loss became" in capfd.readouterr().err
+    assert not (run / "model.keras").exists()
+    steps = {float(row["loss"]) for row in read_csv(run / "history.csv")} if (run / "history.csv").exists() else set()
+    assert all(np.isfinite(step) for step in steps)
+
+
+def test_a_file_that_stops_decoding_is_named_without_a_traceback(run, gopro, capfd):
+    path = gopro / "train/GOPR0374_11_03/sharp/000002.png"
+    path.write_bytes(path.read_bytes()[:-500])  # the header is whole, so the check at the start passes
+    assert main(["--output", str(run), *SMALL_FLAGS, "--data.root", str(gopro)]) == 2
+    error = capfd.readouterr().err
+    assert f"error: {path}: does not decode" in error and "Traceback" not in error
+
+
+def test_the_data_found_is_printed_at_the_start(run, gopro, capfd):
+    assert main(["--output", str(run), *SMALL_FLAGS, "--data.root", str(gopro)]) == 0
+    output = capfd.readouterr().out
+    assert "train: 4 pairs in 2 scenes (gopro layout, blur)" in output
+    assert "GOPR0374_11_03: 2 of 48 pairs" in output and "validation: 2 pairs in 1 scene" in output
+
+
+def test_pairs_without_a_validation_set_train_too(run, write_pairs, capfd):
+    root = write_pairs([("input", "target")])
+    assert main(["--output", str(run), *SMALL_FLAGS, "--data.root", str(root)]) == 0
+    output = capfd.readouterr().out
+    assert "no validation set" in output and "PSNR, mean" not in output
+    assert (run / "model.keras").is_file() and not (run / "checkpoints" / "best.keras").exists()
+
+
+# Interruptions: 3 epochs of 10 steps, stopped from outside.
+
+FLAGS = [
+    *SMALL_FLAGS,
+    *("--data.scenes=20", "--training.epochs=3", "--data.cache=memory", "--validation.images=4"),
+    # A checkpoint at every step, so that there is a moment to aim at.
+    "--training.checkpoint_minutes=1e-9",
+]
+
+
+def command(run):
+    return [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(run), *FLAGS]
+
+
+def start(run):
+    return subprocess.Popen(command(run), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def last_step(run):
+    state = run / "checkpoints" / "last" / "checkpoint"
+    if not state.is_file():
+        return 0
+    first = state.read_text().splitlines()[0:1]
+    return int(first[0].split("step-")[1].rstrip('"')) if first else 0
+
+
+def assert_equal_runs(one, other):
+    for weight, other_weight in zip(load_model(one).get_weights(), load_model(other).get_weights()):
+        np.testing.assert_array_equal(weight, other_weight)
+    rows, other_rows = (
+        [{key: value for key, value in row.items() if key != "seconds"} for row in read_csv(run / "history.csv")]
+        for run in (one, other)
+    )
+    assert rows == other_rows
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    subprocess.run(command(run), cwd=ROOT, check=True, capture_output=True)
+    return run
+
+
+@pytest.mark.parametrize(
+    "name, moment",
+    [
+        ("SIGINT", lambda run: last_step(run) >= 12),  # in the middle of the second epoch
+        ("SIGTERM", lambda run: last_step(run) == 9),  # at the end of the first epoch or in its validation
+        ("SIGKILL", lambda run: last_step(run) >= 14),
+    ],
+)
+def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(tmp_path, uninterrupted, name, moment):
+    stopped = tmp_path / "stopped"
+    process = start(stopped)
+    wait_for(lambda: moment(stopped), process)
+    process.send_signal(getattr(signal, name))
+    _, error = process.communicate(timeout=120)
+    if name == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130, error
+        assert "The same command continues the run" in error and "Traceback" not in error
+    assert not (stopped / "model.keras").exists()
+
+    process = start(stopped)
+    output, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert "continuing after step" in output
+    assert_equal_runs(stopped, uninterrupted)
+
+
+def test_the_best_score_survives_a_restart(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+
+    def restarted():
+        trainer = Trainer(build_model(blocks=1, filters=2, kernel_size=3))
+        trainer.compile(tf.keras.optimizers.Adam())
+        checkpoints = Checkpoints(Run(tmp_path), trainer, steps_per_epoch=1, minutes=1)
+        checkpoints.set_model(trainer)
+        checkpoints.restore()
+        return checkpoints
+
+    best = tmp_path / "checkpoints" / "best.keras"
+    restarted().on_epoch_end(0, {"val_psnr": 30.0})
+    first = best.read_bytes()
+    restarted().on_epoch_end(1, {"val_psnr": 29.0})
+    assert best.read_bytes() == first
+    restarted().on_epoch_end(2, {"val_psnr": 31.0})
+    assert best.read_bytes() != first
+
+
+# What must answer at once.
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import deepdeblur_tf; dir(deepdeblur_tf)",
+        "from deepdeblur_tf.train import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from deepdeblur_tf.train import main\nassert main(['--data.layuot', 'gopro']) == 2",
+        "from deepdeblur_tf.train import main\nassert main(['--data.root', '/nowhere']) == 2",
+    ],
+    ids=["import", "help", "wrong key", "wrong folder"],
+)
+def test_answers_without_loading_tensorflow(code):
+    check = "\nimport sys\nassert not {'tensorflow', 'keras', 'scipy'} & set(sys.modules), sys.modules.keys()"
+    subprocess.run(
+        [sys.executable, "-c", code + check], cwd=ROOT, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+
+
+def test_help_explains_every_setting():
+    result = subprocess.run(
+        [sys.executable, "-m", "deepdeblur_tf.train", "--help"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    text = " ".join(result.stdout.split())
+    for words in ("--data.root", "or `scenes` for the embedded scenes", "--training.decay.epochs", "--output RUN"):
+        assert words in text
+
+
+def test_package_names_are_found_and_documented():
+    import deepdeblur_tf
+
+    for name in deepdeblur_tf.__all__:
+        assert getattr(deepdeblur_tf, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'restroe'"):
+        deepdeblur_tf.restroe  # noqa: B018

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import Decay, Training
+from deepdeblur_tf.losses import multiscale_loss
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.schedules import learning_rate_schedule, make_optimizer
+from deepdeblur_tf.trainer import Trainer
+
+
+def batch(random, size=16, number=2):
+    def side():
+        return tuple(
+            random.uniform(-0.5, 0.5, (number, size // factor, size // factor, 3)).astype(np.float32)
+            for factor in (1, 2, 4)
+        )
+
+    return side(), side()
+
+
+def small_trainer(optimizer, **settings):
+    trainer = Trainer(build_model(**{"blocks": 1, "filters": 4, "kernel_size": 3, **settings}))
+    trainer.compile(optimizer)
+    return trainer
+
+
+def test_loss_is_the_mean_squared_error_of_each_level(random):
+    restored, sharp = batch(random)
+    expected = [np.mean((np.float64(r) - s) ** 2) for r, s in zip(restored, sharp)]
+    np.testing.assert_allclose(multiscale_loss(sharp, restored), expected, rtol=1e-6)
+
+
+def test_mirrored_margins_do_not_count(random):
+    restored, sharp = batch(random)
+    cut = (sharp[0][:, :13, :14], *sharp[1:])
+    expected = np.mean((np.float64(restored[0][:, :13, :14]) - cut[0]) ** 2)
+    assert float(multiscale_loss(cut, restored)[0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_schedule_halves_after_the_reports_epochs():
+    steps = 1051
+    schedule = learning_rate_schedule(Training(), steps)
+    for epoch, rate in [(0, 5e-5), (399, 5e-5), (400, 2.5e-5), (499, 2.5e-5), (500, 1.25e-5), (899, 5e-5 / 2**5)]:
+        for step in (epoch * steps, epoch * steps + steps - 1):
+            assert float(schedule(step)) == pytest.approx(rate, rel=1e-6), (epoch, step)
+    assert float(schedule(900 * steps)) == pytest.approx(5e-5 / 2**6, rel=1e-6)
+
+
+def test_a_schedule_may_be_constant():
+    assert learning_rate_schedule(Training(decay=Decay(epochs=[])), 10) == 5e-5
+
+
+@pytest.mark.parametrize("clip", [0.5, 0.001])
+def test_a_step_is_adam_on_gradients_clipped_by_value(random, clip):
+    # Adam (Kingma and Ba 2015, algorithm 1) in NumPy with Keras's defaults, two steps, against `fit`.
+    blurry, sharp = batch(random)
+    trainer = small_trainer(make_optimizer(Training(learning_rate=1e-2, clip=clip), 10))
+    weights = [np.float64(w) for w in trainer.network.get_weights()]
+    first, second = ([np.zeros_like(w) for w in weights] for _ in range(2))
+    for step in (1, 2):
+        with tf.GradientTape() as tape:
+            loss = tf.add_n(multiscale_loss(sharp, trainer.network(blurry)))
+        gradients = [np.float64(g) for g in tape.gradient(loss, trainer.network.trainable_variables)]
+        assert max(np.abs(g).max() for g in gradients) > 0.001  # or the clipping is not tested
+        norm = np.sqrt(sum((g**2).sum() for g in gradients))
+        for i, gradient in enumerate(gradients):
+            gradient = np.clip(gradient, -clip, clip)
+            first[i] = 0.9 * first[i] + 0.1 * gradient
+            second[i] = 0.999 * second[i] + 0.001 * gradient**2
+            rate = 1e-2 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            weights[i] -= rate * first[i] / (np.sqrt(second[i]) + 1e-7)
+        logs = trainer.fit(tf.data.Dataset.from_tensors((blurry, sharp)), verbose=0, shuffle=False).history
+        assert logs["loss"][0] == pytest.approx(float(loss), rel=1e-5)
+        assert logs["gradient_norm"][0] == pytest.approx(norm, rel=1e-4)
+        for actual, expected in zip(trainer.network.get_weights(), weights):
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
+
+
+def test_mixed_precision_steps_like_float32(random):
+    # Loss scaling must not change the size of the step or what is clipped.
+    data = tf.data.Dataset.from_tensors(batch(random))
+    norms, changes = [], []
+    for policy in ("float32", "mixed_float16"):
+        tf.keras.mixed_precision.set_global_policy(policy)
+        try:
+            tf.keras.utils.set_random_seed(1)
+            optimizer = tf.keras.optimizers.SGD(0.1, clipvalue=0.05)
+            if policy == "mixed_float16":
+                optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+            trainer = small_trainer(optimizer)
+            before = trainer.network.get_weights()
+            norms.append(trainer.fit(data, verbose=0, shuffle=False).history["gradient_norm"][0])
+            changes.append([a - b for a, b in zip(trainer.network.get_weights(), before)])
+        finally:
+            tf.keras.mixed_precision.set_global_policy("float32")
+    assert norms[1] == pytest.approx(norms[0], rel=0.02)
+    for plain, mixed in zip(*changes):
+        np.testing.assert_allclose(mixed, plain, atol=2e-4)
+    assert max(np.abs(change).max() for change in changes[1]) == pytest.approx(0.005, rel=1e-3)  # rate * clip
+
+
+def test_fit_logs_epoch_means_and_callbacks_see_every_step(random):
+    elements = [batch(random) for _ in range(3)]
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(elements),
+        output_signature=tuple(tuple(tf.TensorSpec(level.shape, tf.float32) for level in side) for side in elements[0]),
+    )
+    seen = []
+    watch = tf.keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(logs["loss"]))
+    trainer = small_trainer(tf.keras.optimizers.SGD(0.0))
+    history = trainer.fit(data, verbose=0, shuffle=False, callbacks=[watch], validation_data=data).history
+    expected = [float(tf.add_n(multiscale_loss(sharp, trainer.network(blurry)))) for blurry, sharp in elements]
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+    assert history["loss"][0] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert history["val_loss"][0] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert set(history) == {
+        *(f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", "loss_1", "loss_2", "loss_3", "psnr")),
+        "gradient_norm",
+    }
+
+
+def test_training_lowers_the_loss(small_experiment):
+    from deepdeblur_tf import make_datasets
+
+    train, _ = make_datasets(small_experiment(**{"training.epochs": 20, "data.cache": "memory"}))
+    trainer = small_trainer(tf.keras.optimizers.Adam(1e-2))
+    losses = trainer.fit(train, epochs=20, steps_per_epoch=3, verbose=0, shuffle=False).history["loss"]
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
