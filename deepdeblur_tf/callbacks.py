@@ -14,7 +14,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.report import centre, comparison, stacked
 from deepdeblur_tf.restoration import restore
-from deepdeblur_tf.runs import Run, write_whole
+from deepdeblur_tf.runs import Run, RunError, write_whole
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
 
@@ -30,13 +30,6 @@ class Interrupted(RuntimeError):
 def _step(model) -> int:
     """Training steps done, over all epochs."""
     return int(model.optimizer.iterations)
-
-
-def _learning_rate(model, step: int) -> float:
-    rate = model.optimizer.learning_rate
-    # Keras shows the rate of the NEXT step where the optimizer holds a schedule; ask for that of the step just made.
-    schedule = getattr(model.optimizer, "_learning_rate", rate)
-    return float(schedule(step)) if callable(schedule) else float(rate)
 
 
 class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
@@ -95,10 +88,12 @@ class TensorBoard(tf.keras.callbacks.Callback):
 
     Args:
         folder: Where the event files go.
+        schedule: The learning rate as a function of the step.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, schedule):
         super().__init__()
+        self.schedule = schedule
         self.writer = tf.summary.create_file_writer(str(folder))
         self._last = time.perf_counter()
 
@@ -110,7 +105,7 @@ class TensorBoard(tf.keras.callbacks.Callback):
         step = _step(self.model)
         values = {
             **logs,
-            "learning_rate": _learning_rate(self.model, step - 1),
+            "learning_rate": float(self.schedule(step - 1)),
             "steps_per_second": 1 / (now - self._last),
         }
         self._last = now
@@ -171,13 +166,15 @@ class Checkpoints(tf.keras.callbacks.Callback):
     Args:
         run: The run folder.
         trainer: The compiled `Trainer`.
+        schedule: The learning rate as a function of the step.
         steps_per_epoch: int.
         minutes: float. The longest time between two checkpoints.
     """
 
-    def __init__(self, run: Run, trainer, steps_per_epoch: int, minutes: float):
+    def __init__(self, run: Run, trainer, schedule, steps_per_epoch: int, minutes: float):
         super().__init__()
-        self.run, self.trainer, self.steps_per_epoch, self.minutes = run, trainer, steps_per_epoch, minutes
+        self.run, self.trainer, self.schedule = run, trainer, schedule
+        self.steps_per_epoch, self.minutes = steps_per_epoch, minutes
         trainer.optimizer.build(trainer.network.trainable_variables)
         self._best = tf.Variable(-math.inf, dtype=tf.float64)
         self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
@@ -197,10 +194,21 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._saved_at = self._epoch_began = time.monotonic()
 
     def restore(self) -> int:
-        """Puts the last checkpoint's state into the trainer; returns its step, 0 where there is none."""
-        if self._manager.latest_checkpoint is None:
+        """Puts the last checkpoint's state into the trainer; returns its step, 0 where there is none.
+
+        Raises:
+            RunError: the checkpoint is another Keras's.
+        """
+        latest = self._manager.latest_checkpoint
+        if latest is None:
             return 0
-        self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_existing_objects_matched()
+        try:
+            self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
+        except AssertionError as error:
+            raise RunError(
+                f"{latest} does not fit TensorFlow {tf.__version__}. A run is continued on the stack that began it: "
+                "Python 3.9 to 3.11 or Python 3.12 and 3.13."
+            ) from error
         return _step(self.trainer)
 
     def save(self) -> None:
@@ -241,7 +249,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             "step": step,
-            "learning_rate": _learning_rate(self.trainer, step - 1),
+            "learning_rate": float(self.schedule(step - 1)),
             "seconds": f"{float(self._seconds) + time.monotonic() - self._epoch_began:.1f}",
             **{name: logs.get(name, "") for name in names},
         }
@@ -250,7 +258,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
         def write(path):
             with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(row))
+                writer = csv.DictWriter(file, list(row), lineterminator="\n")
                 writer.writeheader()
                 writer.writerows([*rows, row])
 

@@ -215,6 +215,8 @@ def _check_values(experiment: Experiment) -> None:
     model, data, decay = experiment.model, experiment.data, experiment.training.decay
     if not re.fullmatch(r"[\w.-]+", experiment.name):
         refuse("name", experiment.name, "letters, digits, '.', '_' and '-', for it names a folder")
+    if experiment.seed >= 2**32:
+        refuse("seed", experiment.seed, "a whole number below 2**32")
     if model.kernel_size % 2 == 0:
         refuse("model.kernel_size", model.kernel_size, "an odd number, so that the kernel has a centre")
     if data.patch_size % 4:

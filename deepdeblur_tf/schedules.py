@@ -15,13 +15,13 @@ def learning_rate_schedule(training: Training, steps_per_epoch: int):
 
     Returns:
         Keras schedule from the step, counted from 0, to the rate: `learning_rate` in the first decay.epochs[0]
-        epochs, then `factor` times less after each entry. A plain number where there is no entry.
+        epochs, then `factor` times less after each entry.
     """
-    if not training.decay.epochs:
-        return training.learning_rate
     # PiecewiseConstantDecay keeps a value up to and including its boundary, so the boundary is an epoch's last step.
     boundaries = [epochs * steps_per_epoch - 1 for epochs in training.decay.epochs]
     values = [training.learning_rate * training.decay.factor**drops for drops in range(len(boundaries) + 1)]
+    if not boundaries:  # Keras wants at least one
+        boundaries, values = [0], 2 * values
     return tf.keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
 
 
@@ -29,5 +29,9 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimiz
     """Adam with Keras's defaults, the report's learning rate, and gradients clipped by value to [-clip, clip].
 
     Keras clips inside the optimizer, after a mixed-precision loss scale is taken out of the gradients.
+
+    Args:
+        training: The experiment's settings: those of `learning_rate_schedule`, and clip.
+        steps_per_epoch: int.
     """
     return tf.keras.optimizers.Adam(learning_rate_schedule(training, steps_per_epoch), clipvalue=training.clip)

@@ -21,7 +21,7 @@ from deepdeblur_tf.data.pipeline import (
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import Run, write_whole
-from deepdeblur_tf.schedules import make_optimizer
+from deepdeblur_tf.schedules import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.trainer import Trainer
 
 
@@ -33,7 +33,7 @@ class Outcome:
         images: Validation images measured; 0 without a validation set, and then the rest is None.
         psnr_before: Their mean PSNR in dB, blurry.
         psnr_after: Their mean PSNR in dB, restored.
-        picture: Some of them as blurry | restored | sharp.
+        picture: Some of them as blurry | restored | sharp; None where `validation.samples` is 0.
     """
 
     images: int
@@ -71,7 +71,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
         callbacks.NonFiniteLoss: the loss became NaN or infinite.
     """
     settings = experiment.training
-    tf.keras.utils.set_random_seed(experiment.seed % 2**32)
+    tf.keras.utils.set_random_seed(experiment.seed)
     train, validation = open_sources(experiment, folders)
     indices = validation_indices(validation, experiment.validation.images) if len(validation) else np.array([], int)
     steps = steps_per_epoch(train, settings.batch_size)
@@ -84,7 +84,8 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
         f"network: {experiment.model.levels} levels, {experiment.model.upsampling}, {network.count_params():,} "
         f"parameters; {settings.epochs} epochs of {steps} steps of {settings.batch_size} patches"
     )
-    checkpoints = cb.Checkpoints(run, trainer, steps, settings.checkpoint_minutes)
+    schedule = learning_rate_schedule(settings, steps)
+    checkpoints = cb.Checkpoints(run, trainer, schedule, steps, settings.checkpoint_minutes)
     start = checkpoints.restore()
     if start:
         say(f"continuing after step {start} of {steps * settings.epochs}")
@@ -94,7 +95,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
     else:
         say("no validation set: no validation PSNR, no samples and no best checkpoint")
 
-    tensorboard = cb.TensorBoard(run.logs)
+    tensorboard = cb.TensorBoard(run.logs, schedule)
     shown = indices[validation_indices(indices, experiment.validation.samples)] if experiment.validation.samples else []
     samples = cb.Samples(validation, shown, run.samples, tensorboard.writer)
     every = experiment.validation.every

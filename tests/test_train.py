@@ -226,7 +226,7 @@ def test_the_best_score_survives_a_restart(tmp_path):
     def restarted():
         trainer = Trainer(build_model(blocks=1, filters=2, kernel_size=3))
         trainer.compile(tf.keras.optimizers.Adam())
-        checkpoints = Checkpoints(Run(tmp_path), trainer, steps_per_epoch=1, minutes=1)
+        checkpoints = Checkpoints(Run(tmp_path), trainer, lambda step: 1e-3, steps_per_epoch=1, minutes=1)
         checkpoints.set_model(trainer)
         checkpoints.restore()
         return checkpoints
