@@ -83,8 +83,8 @@ class StopOnSignal(tf.keras.callbacks.Callback):
 class TensorBoard(tf.keras.callbacks.Callback):
     """Writes every iteration's values (report, Figure 3.3) and every epoch's validation for TensorBoard.
 
-    Every iteration: loss, loss_1 to loss_3, psnr, gradient_norm, learning_rate, steps_per_second. Every validation:
-    validation/loss, validation/psnr and so on.
+    Every iteration: train/loss, train/loss_1 to train/loss_3, psnr, gradient_norm, learning_rate, steps_per_second.
+    Every validation: validation/loss, validation/psnr and so on.
 
     Args:
         folder: Where the event files go.
@@ -111,7 +111,7 @@ class TensorBoard(tf.keras.callbacks.Callback):
         self._last = now
         with self.writer.as_default(step):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(f"train/{name}", value)
 
     def on_epoch_end(self, epoch, logs=None):
         with self.writer.as_default(_step(self.model)):
@@ -123,6 +123,8 @@ class TensorBoard(tf.keras.callbacks.Callback):
 
 class Samples(tf.keras.callbacks.Callback):
     """After every validation, the same few images as blurry | restored | sharp, in TensorBoard and as a PNG.
+
+    Shown is the middle of each image, pixel for pixel; the PSNR in the captions is that of the whole image.
 
     Args:
         source: The validation pairs.

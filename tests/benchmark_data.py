@@ -44,10 +44,13 @@ def main():
     image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     for scale in (1 / 2, 1 / 4):
         np.testing.assert_array_equal(imresize(image, scale), plain_imresize(image, scale))
-        ours, plain = milliseconds(lambda s=scale: imresize(image, s), 300), milliseconds(
-            lambda s=scale: plain_imresize(image, s), 50
+        ours, plain = (
+            milliseconds(lambda s=scale: imresize(image, s), 300),
+            milliseconds(lambda s=scale: plain_imresize(image, s), 50),
         )
-        print(f"imresize 256 -> {int(256 * scale)}, RGB uint8: {ours:.2f} ms, plain {plain:.2f} ms, {plain / ours:.1f} x")
+        print(
+            f"imresize 256 -> {int(256 * scale)}, RGB uint8: {ours:.2f} ms, plain {plain:.2f} ms, {plain / ours:.1f} x"
+        )
     scenes = Scenes(50, 0, "blur", "train")
     indices = iter(range(50))
     print(f"scenes: {1000 / milliseconds(lambda: scenes.read(next(indices)), 49):.1f} pairs of 256x256 a second")

@@ -80,14 +80,14 @@ def test_tensorboard_holds_every_iteration_and_the_samples(finished):
     events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0})
     events.Reload()
     tags = events.Tags()["tensors"]
-    every_step = [*LOSSES, "gradient_norm", "learning_rate", "steps_per_second"]
+    every_step = [f"train/{name}" for name in (*LOSSES, "gradient_norm", "learning_rate", "steps_per_second")]
     for name in every_step:
         assert [event.step for event in events.Tensors(name)] == [1, 2, 3, 4, 5, 6], name
     for name in LOSSES:
         assert [event.step for event in events.Tensors(f"validation/{name}")] == [3, 6]
     assert [event.step for event in events.Tensors("samples/validation/000000")] == [3, 6]
     assert set(tags) == {*every_step, *(f"validation/{name}" for name in LOSSES), "samples/validation/000000"}
-    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")]
+    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("train/loss")]
     rows = read_csv(run / "history.csv")
     assert [np.mean(losses[:3]), np.mean(losses[3:])] == pytest.approx([float(row["loss"]) for row in rows], rel=1e-5)
 
