@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -14,6 +17,8 @@ from deepdeblur_tf.data.pipeline import (
 )
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
 from deepdeblur_tf.resizing import imresize
+
+from .conftest import ROOT
 
 
 class Numbered:
@@ -173,3 +178,19 @@ def test_real_pairs(shared):
     here = np.abs(blurry[0] - sharp[0]).mean()
     there = np.abs(blurry[0] - np.asarray(sharp[0])[::-1]).mean()
     assert here < 0.5 * there
+
+
+@pytest.mark.parametrize("ending", ["", "1 / 0"])
+def test_a_program_ends_although_an_iterator_is_alive(ending):
+    # tf.data's threads are inside of Python then, and the ending interpreter would wait for them for ever.
+    code = f"""
+import deepdeblur_tf
+experiment = deepdeblur_tf.load_experiment("experiments/quickstart.yaml", {{"data.cache": "none"}})
+train, validation = deepdeblur_tf.make_datasets(experiment)
+iterators = [iter(train), iter(validation)]
+print(next(iterators[0])[0][0].shape)
+{ending}
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.stdout == "(4, 128, 128, 3)\n"
+    assert result.stderr.strip().endswith("ZeroDivisionError: division by zero" if ending else "")

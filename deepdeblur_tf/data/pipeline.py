@@ -13,6 +13,7 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import SCENES, ConfigError, Experiment
+from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
@@ -29,7 +30,7 @@ def _numpy_pyramid(image, levels: int, size: int) -> list:
     """uint8 [size, size, 3] to the list of its levels, by the NumPy `imresize` as in the report's Figure 3.2."""
     result = [image]
     for factor in (2, 4)[: levels - 1]:
-        level = tf.numpy_function(lambda pixels, f=factor: imresize(pixels, 1 / f), [image], tf.uint8)
+        level = numpy_call(lambda pixels, f=factor: imresize(pixels, 1 / f), [image], tf.uint8)
         result.append(tf.ensure_shape(level, [size // factor, size // factor, 3]))
     return result
 
@@ -51,7 +52,7 @@ def train_patch(source, number, *, seed: int, per_epoch: int, patch_size: int, l
     epoch, position = number // per_epoch, number % per_epoch
     order = tf.stack([tf.constant(seed, tf.int64), epoch])
     index = tf.random.experimental.index_shuffle(position, order, tf.constant(len(source) - 1, tf.int64))
-    pair = tf.ensure_shape(tf.numpy_function(source.read, [index], tf.uint8), [None, None, 6])
+    pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])
     own_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
     crop_seed, left_right_seed, up_down_seed = tf.unstack(tf.random.experimental.stateless_split(own_seed, 3))
     # Both images are cropped and flipped as one, so they stay a pair.
@@ -127,7 +128,7 @@ def validation_dataset(source, *, levels: int, indices=None) -> tf.data.Dataset:
     multiple = 2 ** (levels - 1)
 
     def whole(index):
-        pair = tf.ensure_shape(tf.numpy_function(source.read, [index], tf.uint8), [None, None, 6])[None]
+        pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])[None]
         shape = tf.shape(pair)
         padded = pair
         for axis in (1, 2):
