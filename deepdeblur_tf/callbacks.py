@@ -71,7 +71,7 @@ class StopOnSignal(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self._asked:
-            self.checkpoints.save()
+            self.checkpoints.save_within_epoch()
             raise Interrupted(f"stopped after step {_step(self.model)}")
 
     def on_test_batch_end(self, batch, logs=None):
@@ -223,6 +223,11 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._seconds.assign(seconds)
         self._saved_at = now
 
+    def save_within_epoch(self) -> None:
+        """Writes a checkpoint, but not between an epoch's last step and its validation: to continue would skip that."""
+        if _step(self.trainer) % self.steps_per_epoch:
+            self.save()
+
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_began = time.monotonic()
         if _step(self.trainer) % self.steps_per_epoch:  # continued in the middle, after `fit` has reset the means
@@ -235,7 +240,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         last_but_one = (_step(self.trainer) + 1) % self.steps_per_epoch == 0
         if last_but_one or time.monotonic() - self._saved_at > 60 * self.minutes:
-            self.save()
+            self.save_within_epoch()
 
     def on_epoch_end(self, epoch, logs=None):
         if logs.get("val_psnr", -math.inf) > float(self._best):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from deepdeblur_tf.callbacks import Checkpoints
+from deepdeblur_tf.callbacks import Checkpoints, StopOnNonFiniteLoss
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import build_model, load_model
 from deepdeblur_tf.runs import Run
@@ -196,7 +196,6 @@ def uninterrupted(tmp_path_factory):
     "name, moment",
     [
         ("SIGINT", lambda run: last_step(run) >= 12),  # in the middle of the second epoch
-        ("SIGTERM", lambda run: last_step(run) == 9),  # at the end of the first epoch or in its validation
         ("SIGKILL", lambda run: last_step(run) >= 14),
     ],
 )
@@ -220,6 +219,28 @@ def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(tmp_pat
     assert_equal_runs(stopped, uninterrupted)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["step 8", "step 9", "step 10", "step 11", "validation"])
+def test_a_signal_at_any_moment_loses_no_step_and_no_row(tmp_path, uninterrupted, monkeypatch, capfd, number, moment):
+    def send(*_, **__):
+        os.kill(os.getpid(), number)
+
+    def after_step(callback, *_, **__):
+        if int(callback.model.optimizer.iterations) == int(moment.split()[1]):
+            send()
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        if moment == "validation":
+            patch.setattr(StopOnNonFiniteLoss, "on_test_begin", send)
+        else:
+            patch.setattr(StopOnNonFiniteLoss, "on_train_batch_end", after_step)
+        assert main(["--output", str(run), *FLAGS]) == 130
+    assert "The same command continues the run" in capfd.readouterr().err
+    assert main(["--output", str(run), *FLAGS]) == 0
+    assert_equal_runs(run, uninterrupted)
+
+
 def test_the_best_score_survives_a_restart(tmp_path):
     (tmp_path / "checkpoints").mkdir()
 
@@ -233,11 +254,11 @@ def test_the_best_score_survives_a_restart(tmp_path):
 
     best = tmp_path / "checkpoints" / "best.keras"
     restarted().on_epoch_end(0, {"val_psnr": 30.0})
-    first = best.read_bytes()
+    first = best.stat().st_mtime_ns
     restarted().on_epoch_end(1, {"val_psnr": 29.0})
-    assert best.read_bytes() == first
+    assert best.stat().st_mtime_ns == first
     restarted().on_epoch_end(2, {"val_psnr": 31.0})
-    assert best.read_bytes() != first
+    assert best.stat().st_mtime_ns > first
 
 
 # What must answer at once.
