@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import signal
@@ -38,8 +39,8 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise NonFiniteLoss(
-                f"the loss became {logs['loss']} at step {_step(self.model)}, so training stopped. The last checkpoint "
-                "is from before. Lower training.learning_rate or training.clip in a new run."
+                f"the loss became {logs['loss']} at step {_step(self.model)}, so training stopped. To continue "
+                "would fail again: its weights are spoilt. Start a new run with a lower training.learning_rate."
             )
 
 
@@ -80,6 +81,21 @@ class StopOnSignal(tf.keras.callbacks.Callback):
             raise Interrupted(f"stopped in the validation after step {_step(self.model)}")
 
 
+def _drop_events_after(step: int, folder) -> None:
+    """Rewrites the newest event file without the events of later steps; the older ones were seen to before."""
+    files = sorted(folder.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime_ns)
+    if not files:
+        return
+
+    def write(path):
+        with tf.io.TFRecordWriter(str(path)) as writer, contextlib.suppress(tf.errors.DataLossError):
+            for record in tf.data.TFRecordDataset(str(files[-1])):  # a record cut off by the kill ends the file
+                if tf.compat.v1.Event.FromString(record.numpy()).step <= step:
+                    writer.write(record.numpy())
+
+    write_whole(files[-1], write)
+
+
 class TensorBoard(tf.keras.callbacks.Callback):
     """Writes every iteration's values (report, Figure 3.3) and every epoch's validation for TensorBoard.
 
@@ -89,11 +105,14 @@ class TensorBoard(tf.keras.callbacks.Callback):
     Args:
         folder: Where the event files go.
         schedule: The learning rate as a function of the step.
+        start: int. Steps done before. What an earlier process recorded beyond them, before it was killed, is removed,
+            for these steps are trained again.
     """
 
-    def __init__(self, folder, schedule):
+    def __init__(self, folder, schedule, start: int):
         super().__init__()
         self.schedule = schedule
+        _drop_events_after(start, folder)
         self.writer = tf.summary.create_file_writer(str(folder))
         self._last = time.perf_counter()
 
@@ -152,7 +171,6 @@ class Samples(tf.keras.callbacks.Callback):
             rows.append(comparison(shown, [*captions, f"sharp: {self.source.names[index]}"]))
             with self.writer.as_default(_step(self.model)):
                 tf.summary.image(f"samples/{self.source.names[index]}", rows[-1][None])
-        self.folder.mkdir(exist_ok=True)
         self.last_picture = self.folder / f"epoch_{epoch + 1:04d}.png"
         write_whole(self.last_picture, lambda path: iio.imwrite(path, stacked(rows)))
 
@@ -162,8 +180,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
     A checkpoint holds the weights, Adam's moments and step, the best validation PSNR, and the epoch's running means,
     so that an epoch interrupted in its middle still reports the mean over all its steps. It is written at each epoch's
-    end, just before each epoch's last step (so that little is lost by a stop during the validation) and every few
-    minutes; the last 3 are kept.
+    end, just before the last step of an epoch with a validation (so that little is lost by a stop during it) and every
+    few minutes; the last 3 are kept.
 
     Args:
         run: The run folder.
@@ -171,11 +189,12 @@ class Checkpoints(tf.keras.callbacks.Callback):
         schedule: The learning rate as a function of the step.
         steps_per_epoch: int.
         minutes: float. The longest time between two checkpoints.
+        validated: The numbers of the epochs, from 1, that end with a validation.
     """
 
-    def __init__(self, run: Run, trainer, schedule, steps_per_epoch: int, minutes: float):
+    def __init__(self, run: Run, trainer, schedule, steps_per_epoch: int, minutes: float, validated):
         super().__init__()
-        self.run, self.trainer, self.schedule = run, trainer, schedule
+        self.run, self.trainer, self.schedule, self.validated = run, trainer, schedule, validated
         self.steps_per_epoch, self.minutes = steps_per_epoch, minutes
         trainer.optimizer.build(trainer.network.trainable_variables)
         self._best = tf.Variable(-math.inf, dtype=tf.float64)
@@ -238,8 +257,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
             self._seconds.assign(0.0)
 
     def on_train_batch_end(self, batch, logs=None):
-        last_but_one = (_step(self.trainer) + 1) % self.steps_per_epoch == 0
-        if last_but_one or time.monotonic() - self._saved_at > 60 * self.minutes:
+        epochs, left_over = divmod(_step(self.trainer) + 1, self.steps_per_epoch)
+        before_validation = left_over == 0 and epochs in self.validated
+        if before_validation or time.monotonic() - self._saved_at > 60 * self.minutes:
             self.save_within_epoch()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -39,7 +39,7 @@ with _quiet_start():
 
 tf.get_logger().setLevel("ERROR")
 
-KERAS_3 = tf.__version__ >= "2.16"  # the first TensorFlow whose tf.keras is Keras 3
+KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
 
 
 def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, list]:
@@ -72,8 +72,9 @@ def _shown(logs) -> dict:
     return {key: value for key, value in (logs or {}).items() if key in ("loss", "psnr", "val_psnr")}
 
 
-def progress_bar(first_epoch: int) -> tf.keras.callbacks.Callback:
-    """A tqdm bar for `fit`: epoch, step, loss, PSNR and the time left.
+@contextlib.contextmanager
+def progress_bar(first_epoch: int):
+    """A callback with a tqdm bar for `fit`: epoch, step, loss, PSNR and the time left. It is closed at the end.
 
     Args:
         first_epoch: Epochs done before this `fit`, so that the time left is that of the rest.
@@ -90,7 +91,13 @@ def progress_bar(first_epoch: int) -> tf.keras.callbacks.Callback:
                 self.on_epoch_end = lambda epoch, logs=None: self._epoch_done(epoch, _shown(logs))
                 self.on_train_batch_end = lambda batch, logs=None: self._batch_done(batch, _shown(logs))
 
-        return Bar()
+        bar = Bar()
+        try:
+            yield bar
+        finally:
+            bar.batch_bar.close()
+            bar.epoch_bar.close()
+        return
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its end of life
@@ -110,4 +117,9 @@ def progress_bar(first_epoch: int) -> tf.keras.callbacks.Callback:
 
     bar = AddonsBar()
     bar.update_interval = seconds  # its constructor takes whole updates a second only
-    return bar
+    try:
+        yield bar
+    finally:
+        for line in (bar.epoch_progress_tqdm, bar.overall_progress_tqdm):
+            if line is not None:
+                line.close()

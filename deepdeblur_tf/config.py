@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import json
 import math
 import os
@@ -149,6 +150,9 @@ def _leaves(kind: type, prefix: str = "") -> dict[str, Any]:
 
 SETTINGS = _leaves(Experiment)
 
+# What changes how fast or how safely a training goes, and nothing of its result.
+_WITHOUT_EFFECT = ("data.cache", "data.cache_folder", "training.checkpoint_minutes")
+
 _ALLOWED = {
     str: "a text",
     bool: "true or false",
@@ -169,10 +173,13 @@ def _allowed(hint: Any) -> str:
 
 
 def _nearest(key: str) -> str:
-    # By its last part first, so that `batchsize` finds `training.batch_size` whatever stands before it.
-    last_parts = {known.rpartition(".")[2]: known for known in SETTINGS}
-    close = [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)]
-    close = close or difflib.get_close_matches(key, SETTINGS, 1)
+    close = difflib.get_close_matches(key, SETTINGS, 1, cutoff=0.8)
+    if not close:
+        # By the last part, so that `batchsize` finds `training.batch_size` whatever stands before it.
+        last_parts: dict[str, str] = {}
+        for known in SETTINGS:
+            last_parts.setdefault(known.rpartition(".")[2], known)
+        close = [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)]
     return f" Did you mean {close[0]}?" if close else ""
 
 
@@ -219,6 +226,8 @@ def _check_values(experiment: Experiment) -> None:
         refuse("seed", experiment.seed, "a whole number below 2**32")
     if model.kernel_size % 2 == 0:
         refuse("model.kernel_size", model.kernel_size, "an odd number, so that the kernel has a centre")
+    if data.root == SCENES and data.cache == "disk":
+        refuse("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
     if data.patch_size % 4:
         refuse("data.patch_size", data.patch_size, "a multiple of 4")
     if data.root == SCENES and data.patch_size > SCENE_SIZE:
@@ -255,6 +264,7 @@ def parse_experiment(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[
     Raises:
         ConfigError: names the key, what was received, what is allowed and the nearest right key.
     """
+    arguments = _config_first(arguments)
     words = [word for argument in arguments for word in argument.split("=", 1)] + [""]
     flags = {flag for action in parser._actions for flag in action.option_strings}
     for word, value in zip(words, words[1:]):
@@ -263,13 +273,24 @@ def parse_experiment(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[
         elif word.startswith("--") and word not in flags:
             raise _unknown(word[2:], "command line")
     try:
-        namespace = parser.parse_args(list(arguments))
+        namespace = parser.parse_args(arguments)
     except ArgumentError as error:
         raise _explained(str(error)) from error
     values = parser.instantiate(namespace)
     experiment = _plain(Experiment(**{f.name: values[f.name] for f in dataclasses.fields(Experiment)}))
     _check_values(experiment)
     return experiment, namespace
+
+
+def _config_first(arguments: Sequence[str]) -> list[str]:
+    """The words with --config in front: a flag wins over the file wherever it stands."""
+    config, rest, words = [], [], iter(arguments)
+    for word in words:
+        if word.split("=", 1)[0] != "--config":
+            rest.append(word)
+        else:
+            config += [word] if "=" in word else [word, *itertools.islice(words, 1)]
+    return config + rest
 
 
 def _plain(value: Any) -> Any:
@@ -283,6 +304,8 @@ def _plain(value: Any) -> Any:
 
 def _explained(message: str) -> ConfigError:
     """jsonargparse's word on a wrong value, in ours where it names a setting."""
+    if "required: name" in message:
+        return ConfigError(f"name: received nothing; allowed: {_allowed(SETTINGS['name'])} that names the experiment.")
     found = re.search(r'key "([\w.]+)":\s*(.*)', message, re.S)
     if not found or found[1] not in SETTINGS:
         return ConfigError(message)
@@ -311,9 +334,24 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         ConfigError: names the key, what was received, what is allowed and the nearest right key.
     """
     flags = [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (overrides or {}).items()
+        f"--{key}={os.fspath(value) if isinstance(value, (str, os.PathLike)) else json.dumps(value)}"
+        for key, value in (overrides or {}).items()
     ]
     return parse_experiment(experiment_parser(), ["--config", os.fspath(yaml_path), *flags])[0]
+
+
+def steps_per_epoch(training: Training, pairs: int) -> int:
+    """Full batches in one pass over the training pairs. The pairs left over differ from epoch to epoch.
+
+    Raises:
+        ConfigError: there are fewer pairs than one batch takes.
+    """
+    if pairs < training.batch_size:
+        raise ConfigError(
+            f"training.batch_size: received {training.batch_size}; allowed: at most the number of training pairs, "
+            f"{pairs}."
+        )
+    return pairs // training.batch_size
 
 
 def to_yaml(experiment: Experiment) -> str:
@@ -322,12 +360,12 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def differences(one: Experiment, other: Experiment) -> list[str]:
-    """The settings in which two experiments differ, a line each: "training.epochs: 10 / 20"."""
+    """The settings in which two experiments differ in what they train, a line each: "training.epochs: 10 / 20"."""
 
     def value(experiment, key):
         for part in key.split("."):
             experiment = getattr(experiment, part)
         return experiment
 
-    pairs = ((key, value(one, key), value(other, key)) for key in SETTINGS)
+    pairs = ((key, value(one, key), value(other, key)) for key in SETTINGS if key not in _WITHOUT_EFFECT)
     return [f"{key}: {a!r} / {b!r}" for key, a, b in pairs if a != b]

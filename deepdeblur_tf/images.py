@@ -35,6 +35,7 @@ def image_size(path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             mode, (width, height), file_format = image.mode, image.size, image.format
+            frames = getattr(image, "n_frames", 1)
             transparent = "transparency" in image.info
             # Asked for a PNG's EXIF data, Pillow decodes the whole image to find it.
             exif = image.getexif() if file_format != "PNG" else _png_exif(image)
@@ -45,6 +46,8 @@ def image_size(path) -> tuple[int, int]:
         raise ImageError(f"{path}: not a readable image ({error})") from error
     if mode.startswith(("I", "F")) or (file_format == "PNG" and _png_bit_depth(path) == 16):
         raise ImageError(f"{path}: has 16 bits a channel or more; only 8-bit images are read. Convert it to 8 bits.")
+    if frames > 1:
+        raise ImageError(f"{path}: has {frames} frames; only single images are read.")
     if transparent or mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         raise ImageError(f"{path}: has transparency; what lies behind it is unknown. Save it without an alpha channel.")
     if mode not in _PLAIN_MODES:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
-from deepdeblur_tf.compat import tf
+from deepdeblur_tf.compat import KERAS_3, tf
 
 layers = tf.keras.layers
 
@@ -123,4 +125,16 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
         # Keras's safe mode stays on: a .keras file cannot bring code of its own.
         return tf.keras.models.load_model(file, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
-        raise ValueError(f"{file}: is not a network that deepdeblur_tf saved ({error})") from error
+        saved_by = _keras_version(file)
+        if saved_by and saved_by.startswith("3") != KERAS_3:
+            pythons = "3.12 or 3.13" if saved_by.startswith("3") else "3.9 to 3.11"
+            raise ValueError(f"{file}: was saved by Keras {saved_by}. Load it with Python {pythons}.") from error
+        raise ValueError(f"{file}: is not a network that deepdeblur_tf saved ({str(error)[:200]})") from error
+
+
+def _keras_version(file: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return json.loads(archive.read("metadata.json"))["keras_version"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None

@@ -15,12 +15,13 @@ class RunError(ValueError):
 
 
 def write_whole(path: Path, write) -> None:
-    """Writes a file beside its place and renames it into it, so that nobody ever finds half of it.
+    """Writes a file beside its place and renames it into it, so that nobody ever finds half of it; makes its folder.
 
     Args:
         path: The file.
         write: Called with the path to write to, which has the same suffix.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.part{path.suffix}")
     write(beside)
     os.replace(beside, path)
@@ -78,11 +79,13 @@ class Run:
     def claim(self, experiment: Experiment) -> None:
         """Makes the folder for an experiment, or checks that it holds this very one.
 
+        A folder in which no training has got as far as a checkpoint is taken over.
+
         Raises:
             RunError: the folder holds another experiment (with the settings that differ) or other files, or cannot
                 be written.
         """
-        if self.config.is_file():
+        if self.config.is_file() and (self.is_finished or (self.last_checkpoints / "checkpoint").is_file()):
             differing = differences(load_experiment(self.config), experiment)
             if differing:
                 raise RunError(
@@ -90,11 +93,10 @@ class Run:
                     + "\n  ".join(differing)
                     + "\nGive another folder with --output, or the settings of that run to continue it."
                 )
-            return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise RunError(f"{self.folder} is no run folder and not empty. Give another folder with --output.")
+        elif self.folder.exists() and not self.config.is_file():
+            if not self.folder.is_dir() or any(self.folder.iterdir()):
+                raise RunError(f"{self.folder} is no run folder and not empty. Give another folder with --output.")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.config, lambda path: path.write_text(to_yaml(experiment), encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error

@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment
+from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment, steps_per_epoch
 from deepdeblur_tf.data.pairs import PairsError, find_folders
 from deepdeblur_tf.images import ImageError
 from deepdeblur_tf.runs import Run, RunError
@@ -43,6 +43,9 @@ def main(arguments=None) -> int:
     except (ConfigError, PairsError, ImageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
 
 
 def _train(experiment, run: Run) -> int:
@@ -57,6 +60,7 @@ def _train(experiment, run: Run) -> int:
     folders = find_folders(experiment)
     for folder in folders or ():
         print(folder.describe())
+    steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else experiment.data.scenes)
     run.claim(experiment)
     print(f"run: {run.folder}")
 
@@ -72,6 +76,8 @@ def _train(experiment, run: Run) -> int:
     except NonFiniteLoss as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError("the device's memory is full. Lower training.batch_size or data.patch_size.") from error
     except tf.errors.OpError as error:
         # An error inside of tf.data comes wrapped into TensorFlow's own, with a traceback in its text.
         found = re.search(r"(?:ImageError|PairsError): (.*)", str(error))

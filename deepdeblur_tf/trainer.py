@@ -51,7 +51,7 @@ class Trainer(tf.keras.Model):
     def train_step(self, data):
         """One step on (blurry, sharp); returns this batch's values, whose means `fit` reports for the epoch."""
         blurry, sharp = data
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape() as tape:
             restored = self.network(blurry, training=True)
             values = self._measure(sharp, restored)
             plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)

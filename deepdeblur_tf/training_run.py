@@ -10,13 +10,12 @@ import numpy as np
 
 from deepdeblur_tf import callbacks as cb
 from deepdeblur_tf.compat import GPUS, progress_bar, tf
-from deepdeblur_tf.config import Experiment
+from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import (
     open_sources,
-    steps_per_epoch,
+    spread,
     train_dataset,
     validation_dataset,
-    validation_indices,
 )
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
@@ -60,7 +59,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
     Args:
         experiment: The experiment.
         run: Its folder, claimed for it.
-        folders: The pairs on disk as `pipeline.find_folders` gave them. Defaults to finding them.
+        folders: The pairs on disk as `pairs.find_folders` gave them. Defaults to finding them.
         say: Called with each line for the user.
 
     Returns:
@@ -73,8 +72,10 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
     settings = experiment.training
     tf.keras.utils.set_random_seed(experiment.seed)
     train, validation = open_sources(experiment, folders)
-    indices = validation_indices(validation, experiment.validation.images) if len(validation) else np.array([], int)
-    steps = steps_per_epoch(train, settings.batch_size)
+    indices = spread(len(validation), experiment.validation.images)
+    steps = steps_per_epoch(settings, len(train))
+    every = experiment.validation.every
+    validated = sorted({*range(every, settings.epochs, every), settings.epochs})
 
     network = build_model(**vars(experiment.model))
     trainer = Trainer(network)
@@ -85,7 +86,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
         f"parameters; {settings.epochs} epochs of {steps} steps of {settings.batch_size} patches"
     )
     schedule = learning_rate_schedule(settings, steps)
-    checkpoints = cb.Checkpoints(run, trainer, schedule, steps, settings.checkpoint_minutes)
+    checkpoints = cb.Checkpoints(run, trainer, schedule, steps, settings.checkpoint_minutes, validated)
     start = checkpoints.restore()
     if start:
         say(f"continuing after step {start} of {steps * settings.epochs}")
@@ -95,43 +96,43 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
     else:
         say("no validation set: no validation PSNR, no samples and no best checkpoint")
 
-    tensorboard = cb.TensorBoard(run.logs, schedule)
-    shown = indices[validation_indices(indices, experiment.validation.samples)] if experiment.validation.samples else []
+    tensorboard = cb.TensorBoard(run.logs, schedule, start)
+    shown = indices[spread(len(indices), experiment.validation.samples)]
     samples = cb.Samples(validation, shown, run.samples, tensorboard.writer)
-    every = experiment.validation.every
     with cb.StopOnSignal(checkpoints) as stop:
         # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
         while start < steps * settings.epochs:
             first_epoch, done = divmod(start, steps)
             last_epoch = first_epoch + 1 if done else settings.epochs
-            trainer.fit(
-                train_dataset(
-                    train,
-                    seed=experiment.seed,
+            with progress_bar(first_epoch) as bar:
+                trainer.fit(
+                    train_dataset(
+                        train,
+                        seed=experiment.seed,
+                        epochs=last_epoch,
+                        batch_size=settings.batch_size,
+                        patch_size=experiment.data.patch_size,
+                        levels=experiment.model.levels,
+                        start_step=start,
+                    ),
+                    initial_epoch=first_epoch,
                     epochs=last_epoch,
-                    batch_size=settings.batch_size,
-                    patch_size=experiment.data.patch_size,
-                    levels=experiment.model.levels,
-                    start_step=start,
-                ),
-                initial_epoch=first_epoch,
-                epochs=last_epoch,
-                steps_per_epoch=steps - done,
-                validation_data=validation_dataset(validation, levels=experiment.model.levels, indices=indices)
-                if len(indices)
-                else None,
-                validation_freq=sorted({*range(every, settings.epochs, every), settings.epochs}),
-                shuffle=False,
-                verbose=0,
-                callbacks=[
-                    cb.StopOnNonFiniteLoss(),
-                    progress_bar(first_epoch),
-                    tensorboard,
-                    samples,
-                    checkpoints,
-                    stop,
-                ],
-            )
+                    steps_per_epoch=steps - done,
+                    validation_data=validation_dataset(validation, levels=experiment.model.levels, indices=indices)
+                    if len(indices)
+                    else None,
+                    validation_freq=validated,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[
+                        cb.StopOnNonFiniteLoss(),
+                        bar,
+                        tensorboard,
+                        samples,
+                        checkpoints,
+                        stop,
+                    ],
+                )
             start = last_epoch * steps
     write_whole(run.model, network.save)
     after = float(run.read_history()[-1]["val_psnr"]) if len(indices) else None

@@ -57,6 +57,16 @@ def test_flags_win_over_the_file():
     assert experiment.data.root == "7"
 
 
+def test_a_flag_before_the_file_wins_too():
+    for config in (["--config", str(QUICKSTART)], [f"--config={QUICKSTART}"]):
+        experiment, _ = parse_experiment(experiment_parser(), ["--training.epochs", "3", *config, "--seed=4"])
+        assert (experiment.training.epochs, experiment.seed, experiment.model.filters) == (3, 4, 32)
+
+
+def test_overrides_may_be_paths(tmp_path):
+    assert load_experiment(QUICKSTART, {"data.root": tmp_path}).data.root == str(tmp_path)
+
+
 def test_overrides_win_over_the_file():
     experiment = load_experiment(
         QUICKSTART, {"data.root": "GOPRO_Large", "model.global_skip": False, "training.decay.epochs": []}
@@ -79,7 +89,9 @@ def test_yaml_round_trip(tmp_path):
 
 
 def test_differences_name_the_keys():
-    assert differences(parse(), parse("--seed=9", "--model.blocks=5")) == ["seed: 0 / 9", "model.blocks: 2 / 5"]
+    assert differences(parse(), parse("--seed=9", "--model.blocks=5")) == ["seed: 0 / 9", "model.blocks: 4 / 5"]
+    # What changes nothing of the result is no difference.
+    assert not differences(parse(), parse("--data.cache=none", "--training.checkpoint_minutes=3"))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +116,10 @@ def test_differences_name_the_keys():
         (["--seed", "1.5"], "seed: received '1.5'", "a whole number"),
         (["--training.batchsize", "3"], "training.batchsize", "Did you mean training.batch_size?"),
         (["--filters", "3"], "filters", "Did you mean model.filters?"),
+        (["--training.epoch", "3"], "training.epoch", "Did you mean training.epochs?"),
+        (["--epochs", "3"], "epochs", "Did you mean training.epochs?"),
+        (["--training.decay.epoch", "3"], "training.decay.epoch", "Did you mean training.decay.epochs?"),
+        (["--data.cache", "disk"], "data.cache: received 'disk'", "none or memory"),
     ],
 )
 def test_wrong_values_and_keys_are_named(words, key, allowed):
@@ -119,7 +135,7 @@ def test_wrong_values_and_keys_are_named(words, key, allowed):
         ("name: x\nbatch_size: 3", ["batch_size", "Did you mean training.batch_size?"]),
         ("name: x\ndata: scenes", ["data is a section", "'scenes'"]),
         ("name: x\nmodel: {filters: many}", ["model.filters: received 'many'", "a whole number above 0"]),
-        ("seed: 3", ["name"]),
+        ("seed: 3", ["name: received nothing"]),
         ("- 1\n- 2", ["holds no settings"]),
         ("", ["holds no settings"]),
         ("name: [", ["is not valid YAML"]),

@@ -63,6 +63,13 @@ REFUSED = {
     "alpha": ("a.png", lambda path: Image.new("RGBA", (4, 4)).save(path), "transparency"),
     "grey with alpha": ("a.png", lambda path: Image.new("LA", (4, 4)).save(path), "transparency"),
     "palette with transparency": ("a.png", save_transparent_palette, "transparency"),
+    "animation": (
+        "a.png",
+        lambda path: Image.new("RGB", (4, 4)).save(
+            path, save_all=True, append_images=[Image.new("RGB", (4, 4), "red")]
+        ),
+        "2 frames",
+    ),
     "cmyk": ("a.jpg", lambda path: Image.new("CMYK", (4, 4)).save(path), "CMYK"),
     "text": ("a.png", lambda path: path.write_text("no image"), "not a readable image"),
     "empty": ("a.png", lambda path: path.write_bytes(b""), "not a readable image"),

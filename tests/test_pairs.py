@@ -106,6 +106,45 @@ def test_a_whole_gopro_is_recognised_and_missing_frames_are_counted(whole_gopro)
     assert "complete" in find_pairs(whole_gopro, "validation").describe()
 
 
+def test_surplus_frames_and_own_scenes_do_not_hide_what_is_missing(whole_gopro):
+    scene = whole_gopro / "train/GOPR0374_11_03"
+    shutil.copytree(scene, whole_gopro / "train/mine", symlinks=True)
+    for kind in ("blur", "sharp"):
+        (scene / kind / "999999.png").symlink_to(scene / kind / "000001.png")
+    shutil.rmtree(whole_gopro / "train/GOPR0884_11_00")
+    text = find_pairs(whole_gopro, "train").describe()
+    assert "100 of 2103 pairs missing" in text and "GOPR0374_11_03: 49 of 48 pairs" in text and "mine: 48" in text
+
+
+@pytest.mark.parametrize("gone", ["blur", "sharp"])
+def test_a_scene_without_one_of_its_folders_is_named(gopro, gone):
+    shutil.rmtree(gopro / "train/GOPR0374_11_03" / gone)
+    with pytest.raises(PairsError, match=f"GOPR0374_11_03/{gone}: no such folder"):
+        find_pairs(gopro, "train")
+
+
+def test_a_scene_without_images_is_named(gopro):
+    for kind in ("blur", "sharp"):
+        (gopro / "train/empty" / kind).mkdir(parents=True)
+    with pytest.raises(PairsError, match="train/empty/blur: no images found"):
+        find_pairs(gopro, "train")
+
+
+def test_stray_files_are_no_scenes(write_pairs):
+    root = write_pairs([("train/train_blur/000", "train/train_sharp/000")])
+    (root / "train/train_blur/.DS_Store").write_bytes(b"")
+    (root / "train/notes.png").mkdir()
+    assert names(find_pairs(root, "train")) == ["000/000001", "000/000002"]
+
+
+def test_linked_folders_are_followed(write_pairs, tmp_path):
+    elsewhere = write_pairs([("input", "target")], root=tmp_path / "elsewhere")
+    root = write_pairs([("input/a", "target/a")])
+    for side in ("input", "target"):
+        (root / side / "b").symlink_to(elsewhere / side)
+    assert names(find_pairs(root, "train")) == ["a/000001", "a/000002", "b/000001", "b/000002"]
+
+
 def test_other_scenes_are_counted_one_by_one(write_pairs):
     root = write_pairs([("train/mine/blur", "train/mine/sharp")])
     text = find_pairs(root, "train").describe()

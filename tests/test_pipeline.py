@@ -10,10 +10,9 @@ from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.pipeline import (
     make_datasets,
     open_sources,
-    steps_per_epoch,
+    spread,
     train_dataset,
     validation_dataset,
-    validation_indices,
 )
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
 from deepdeblur_tf.resizing import imresize
@@ -110,7 +109,6 @@ def test_every_epoch_shows_every_pair_once_in_another_order():
 
 
 def test_a_pair_left_over_differs_from_epoch_to_epoch():
-    assert steps_per_epoch(Numbered(5), 2) == 2
     seen = np.concatenate([pixels(blurry[0])[:, 0, 0, 2] for blurry, _ in stream(epochs=40, levels=1)]).reshape(40, 4)
     assert all(len(set(epoch)) == 4 for epoch in seen.tolist())
     assert set(seen.ravel()) == {0, 1, 2, 3, 4}
@@ -129,9 +127,9 @@ def test_crops_cover_the_image_and_flips_are_independent():
     assert 0.18 < (flipped_up_down & flipped_left_right).mean() < 0.32
 
 
-def test_too_few_pairs_for_a_batch_are_refused():
-    with pytest.raises(ConfigError, match="training.batch_size: received 6.*5"):
-        stream(batch_size=6)
+def test_too_few_pairs_for_a_batch_are_refused(small_experiment):
+    with pytest.raises(ConfigError, match="training.batch_size: received 7; allowed: .*, 6"):
+        make_datasets(small_experiment(**{"training.batch_size": 7}))
 
 
 @pytest.mark.parametrize("height, width", [(60, 72), (61, 70), (6, 5), (1, 1)])
@@ -149,8 +147,9 @@ def test_validation_shows_whole_images(height, width):
 
 
 def test_validation_images_are_spread_evenly():
-    assert validation_indices(Numbered(11), 3).tolist() == [0, 5, 10]
-    assert validation_indices(Numbered(2), 20).tolist() == [0, 1]
+    assert spread(11, 3).tolist() == [0, 5, 10]
+    assert spread(2, 20).tolist() == [0, 1]
+    assert spread(5, 0).tolist() == spread(0, 5).tolist() == []
 
 
 @pytest.mark.parametrize("cache, kind", [("none", Files), ("memory", InMemory), ("disk", OnDisk)])

@@ -5,7 +5,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.pairs import PairsError, find_pairs
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
 from deepdeblur_tf.images import ImageError
 
@@ -69,6 +69,24 @@ def test_an_interrupted_first_pass_leaves_nothing_that_is_trusted(files, cache, 
     (cache / "left-over.part").write_bytes(b"half of an array")
     np.testing.assert_array_equal(source.read(0), files.read(0))
     assert len(list(cache.glob("*.npy"))) == 1
+
+
+def test_a_damaged_array_is_decoded_anew(files, cache):
+    expected = OnDisk(files, cache).read(0).copy()
+    (array,) = cache.glob("*.npy")
+    array.write_bytes(array.read_bytes()[:-1000])
+    np.testing.assert_array_equal(OnDisk(files, cache).read(0), expected)
+
+
+def test_a_cache_that_cannot_be_written_is_named(files, cache):
+    cache.write_text("a file, no folder")
+    with pytest.raises(PairsError, match="data.cache_folder: cannot"):
+        OnDisk(files, cache)
+    cache.unlink()
+    source = OnDisk(files, cache)
+    cache.rmdir()
+    with pytest.raises(PairsError, match="data.cache_folder: cannot write to"):
+        source.read(0)
 
 
 def test_several_threads_may_fill_one_cache(files, cache):

@@ -75,14 +75,23 @@ def test_a_run_from_start_to_finish(finished, capfd):
     assert contents(run) == before
 
 
+def load_events(run):
+    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0}, purge_orphaned_data=False)
+    events.Reload()
+    return events
+
+
+def steps_of(events, name):
+    return [event.step for event in events.Tensors(name)]
+
+
 def test_tensorboard_holds_every_iteration_and_the_samples(finished):
     run, _ = finished
-    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0})
-    events.Reload()
+    events = load_events(run)
     tags = events.Tags()["tensors"]
     every_step = [f"train/{name}" for name in (*LOSSES, "gradient_norm", "learning_rate", "steps_per_second")]
     for name in every_step:
-        assert [event.step for event in events.Tensors(name)] == [1, 2, 3, 4, 5, 6], name
+        assert steps_of(events, name) == [1, 2, 3, 4, 5, 6], name
     for name in LOSSES:
         assert [event.step for event in events.Tensors(f"validation/{name}")] == [3, 6]
     assert [event.step for event in events.Tensors("samples/validation/000000")] == [3, 6]
@@ -124,6 +133,18 @@ def test_a_file_that_stops_decoding_is_named_without_a_traceback(run, gopro, cap
     assert main(["--output", str(run), *SMALL_FLAGS, "--data.root", str(gopro)]) == 2
     error = capfd.readouterr().err
     assert f"error: {path}: does not decode" in error and "Traceback" not in error
+
+
+def test_more_patches_a_step_than_pairs_are_refused_and_leave_nothing(run, capfd):
+    assert main(["--output", str(run), *SMALL_FLAGS, "--training.batch_size", "7"]) == 2
+    assert "training.batch_size: received 7" in capfd.readouterr().err
+    assert not run.exists()
+
+
+def test_an_epoch_may_have_one_step(run):
+    assert main(["--output", str(run), *SMALL_FLAGS, "--training.batch_size", "6"]) == 0
+    assert [row["step"] for row in read_csv(run / "history.csv")] == ["1", "2"]
+    assert (run / "checkpoints" / "best.keras").is_file()
 
 
 def test_the_data_found_is_printed_at_the_start(run, gopro, capfd):
@@ -183,6 +204,12 @@ def assert_equal_runs(one, other):
         for run in (one, other)
     )
     assert rows == other_rows
+    for name in ("train/loss", "validation/psnr"):
+        values, other_values = (
+            [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in load_events(run).Tensors(name)]
+            for run in (one, other)
+        )
+        assert values == other_values
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +246,15 @@ def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(tmp_pat
     assert_equal_runs(stopped, uninterrupted)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["step 8", "step 9", "step 10", "step 11", "validation"])
+@pytest.mark.parametrize(
+    "number, moment",
+    [
+        (signal.SIGINT, "step 9"),
+        (signal.SIGTERM, "step 10"),  # the epoch's last
+        (signal.SIGINT, "step 11"),
+        (signal.SIGTERM, "validation"),
+    ],
+)
 def test_a_signal_at_any_moment_loses_no_step_and_no_row(tmp_path, uninterrupted, monkeypatch, capfd, number, moment):
     def send(*_, **__):
         os.kill(os.getpid(), number)
@@ -242,12 +276,12 @@ def test_a_signal_at_any_moment_loses_no_step_and_no_row(tmp_path, uninterrupted
 
 
 def test_the_best_score_survives_a_restart(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-
     def restarted():
         trainer = Trainer(build_model(blocks=1, filters=2, kernel_size=3))
         trainer.compile(tf.keras.optimizers.Adam())
-        checkpoints = Checkpoints(Run(tmp_path), trainer, lambda step: 1e-3, steps_per_epoch=1, minutes=1)
+        checkpoints = Checkpoints(
+            Run(tmp_path), trainer, lambda step: 1e-3, steps_per_epoch=1, minutes=1, validated=[1, 2, 3]
+        )
         checkpoints.set_model(trainer)
         checkpoints.restore()
         return checkpoints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,24 +101,22 @@ class PairedFolder:
     def describe(self) -> str:
         """What was found: layout, kind of blur, pairs a scene; for GOPRO_Large also what is missing."""
         counts = collections.Counter(pair.scene for pair in self.pairs)
-        kind = f"{self.layout} layout, {self.blur}" if self.layout == "gopro" else f"{self.layout} layout"
         scenes = f"{len(counts)} scene{'s' * (len(counts) > 1)}"
-        lines = [f"{self.split}: {len(self.pairs)} pairs in {scenes} ({kind}) in {self.root}"]
-        expected = GOPRO_LARGE.get(self.split, {})
-        if self.layout == "gopro" and set(counts) <= set(expected):
-            if counts == expected:
-                lines.append(f"  GOPRO_Large, complete: {sum(expected.values())} pairs")
-            else:
-                missing = sum(expected.values()) - len(self.pairs)
-                lines.append(f"  GOPRO_Large, {missing} of {sum(expected.values())} pairs missing:")
-                lines += [
-                    f"  {scene}: {counts[scene]} of {count} pairs"
-                    for scene, count in expected.items()
-                    if counts[scene] != count
-                ]
-                return "\n".join(lines)
-        if set(counts) != {""}:
-            lines += [f"  {scene}: {count}" for scene, count in sorted(counts.items())]
+        lines = [
+            f"{self.split}: {len(self.pairs)} pairs in {scenes} ({self.layout} layout, {self.blur}) in {self.root}"
+        ]
+        whole = GOPRO_LARGE.get(self.split, {}) if self.layout == "gopro" else {}
+        if set(counts) & set(whole):
+            total = sum(whole.values())
+            missing = sum(max(0, count - counts[scene]) for scene, count in whole.items())
+            lines.append(
+                f"  GOPRO_Large, {f'{missing} of {total} pairs missing' if missing else f'complete: {total} pairs'}"
+            )
+            counts.update(dict.fromkeys(set(whole) - set(counts), 0))
+        for scene, count in sorted(counts.items()):
+            if scene:
+                expected = whole.get(scene, count)
+                lines.append(f"  {scene}: {count}" + (f" of {expected} pairs" if count != expected else ""))
         return "\n".join(lines)
 
 
@@ -214,15 +213,22 @@ def find_folders(experiment: Experiment) -> tuple[PairedFolder, PairedFolder] | 
 
 
 def _gopro_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
-    for scene in sorted(split.iterdir()):
-        if (scene / "sharp").is_dir() and ((scene / "blur").is_dir() or (scene / "blur_gamma").is_dir()):
-            yield scene.name, scene / blur, scene / "sharp"
+    scenes = [
+        (scene, {kind for kind in ("blur", "blur_gamma", "sharp") if (scene / kind).is_dir()})
+        for scene in sorted(split.iterdir())
+    ]
+    # One whole scene makes it GOPRO's layout; then a scene that lacks a folder is an error, not another layout.
+    if any("sharp" in kinds and len(kinds) > 1 for _, kinds in scenes):
+        for scene, kinds in scenes:
+            if kinds:
+                yield scene.name, scene / blur, scene / "sharp"
 
 
 def _reds_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
     blurry, sharp = (split / f"{split.name}_{kind}" for kind in ("blur", "sharp"))
     if blurry.is_dir() or sharp.is_dir():
-        for scene in sorted({folder.name for side in (blurry, sharp) for folder in side.glob("*/")}):
+        sides = [side for side in (blurry, sharp) if side.is_dir()]
+        for scene in sorted({folder.name for side in sides for folder in side.iterdir() if folder.is_dir()}):
             yield scene, blurry / scene, sharp / scene
 
 
@@ -230,12 +236,15 @@ def _paired_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
     for blurry, sharp in PAIRED_NAMES:
         if (split / blurry).is_dir() and (split / sharp).is_dir():
             yield "", split / blurry, split / sharp
+            return
 
 
 def _images(folder: Path) -> dict[str, Path]:
     """The images of a folder and its sub-folders, by their path without suffix."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    # Links to folders are followed, as the users of large data sets make them.
+    paths = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    for path in sorted(paths):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             key = path.relative_to(folder).with_suffix("").as_posix()
             if key in found:
@@ -249,6 +258,8 @@ def _match(scene: str, blurry_folder: Path, sharp_folder: Path) -> Iterator[Pair
         if not folder.is_dir():
             raise PairsError(f"{folder}: no such folder, but {partner} is there.")
     blurry, sharp = _images(blurry_folder), _images(sharp_folder)
+    if not blurry and not sharp:
+        raise PairsError(f"{blurry_folder}: no images found. Looked for files ending in {', '.join(SUFFIXES)}.")
     for images, others, partner in ((blurry, sharp, sharp_folder), (sharp, blurry, blurry_folder)):
         alone = sorted(set(images) - set(others))
         if alone:

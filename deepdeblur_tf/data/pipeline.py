@@ -12,18 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import SCENES, ConfigError, Experiment
+from deepdeblur_tf.config import SCENES, Experiment, steps_per_epoch
 from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
 from deepdeblur_tf.pyramid import mirror_pad, pyramid, to_network
 from deepdeblur_tf.resizing import imresize
-
-
-def steps_per_epoch(source, batch_size: int) -> int:
-    """Full batches in one pass over the source. The pairs left over differ from epoch to epoch."""
-    return len(source) // batch_size
 
 
 def _numpy_pyramid(image, levels: int, size: int) -> list:
@@ -90,14 +85,9 @@ def train_dataset(
 
     Returns:
         Dataset of (blurry, sharp), each a tuple of `levels` float32 [batch, side, side, 3] in [-0.5, 0.5], finest
-        first; `steps_per_epoch * epochs - start_step` batches.
+        first; from `start_step` to the end of the last epoch. An epoch has `len(source) // batch_size` batches.
     """
-    steps = steps_per_epoch(source, batch_size)
-    if not steps:
-        raise ConfigError(
-            f"training.batch_size: received {batch_size}; allowed: at most the number of training pairs, {len(source)}."
-        )
-    per_epoch = steps * batch_size
+    per_epoch = len(source) // batch_size * batch_size
     return (
         tf.data.Dataset.range(start_step * batch_size, per_epoch * epochs)
         .map(
@@ -148,7 +138,7 @@ def validation_dataset(source, *, levels: int, indices=None) -> tf.data.Dataset:
 def _kept(source, data):
     if data.cache == "memory":
         return InMemory(source)
-    if data.cache == "disk" and isinstance(source, Files):
+    if data.cache == "disk":
         return OnDisk(source, data.cache_folder)
     return source
 
@@ -174,9 +164,9 @@ def open_sources(experiment: Experiment, folders=None) -> tuple:
     return tuple(_kept(source, data) for source in sources)
 
 
-def validation_indices(source, images: int) -> np.ndarray:
-    """At most `images` positions, evenly spread over the source."""
-    return np.unique(np.linspace(0, len(source) - 1, min(images, len(source))).round().astype(int))
+def spread(count: int, most: int) -> np.ndarray:
+    """At most `most` of the positions 0 to count - 1, evenly spread over them, first and last included."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
 
 
 def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Dataset]:
@@ -199,6 +189,7 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
         PairsError, ImageError: what is wrong with the data, by the file's name.
     """
     train, validation = open_sources(experiment)
+    steps_per_epoch(experiment.training, len(train))  # refuses a batch that is too large
     return (
         train_dataset(
             train,
@@ -211,6 +202,6 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
         validation_dataset(
             validation,
             levels=experiment.model.levels,
-            indices=validation_indices(validation, experiment.validation.images) if len(validation) else (),
+            indices=spread(len(validation), experiment.validation.images),
         ),
     )

@@ -9,6 +9,7 @@ A source is what the pipeline draws from:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -93,17 +94,27 @@ class OnDisk:
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6], read-only, mapped into memory."""
         place = self._place(self.source.pairs[index])
-        if not place.exists():
-            image = self.source.read(index)
-            handle, beside = tempfile.mkstemp(dir=self.folder, prefix=place.stem, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.save(file, image)
-                os.replace(beside, place)
-            except BaseException:
-                os.unlink(beside)
-                raise
+        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):  # not there yet, or damaged
+            return np.load(place, mmap_mode="r")
+        image = self.source.read(index)
+        try:
+            self._write(place, image)
+        except OSError as error:
+            raise PairsError(
+                f"data.cache_folder: cannot write to {self.folder} ({error.strerror or error}). Make room, name "
+                "another folder, or use data.cache none or memory."
+            ) from error
         return np.load(place, mmap_mode="r")
+
+    def _write(self, place: Path, image: np.ndarray) -> None:
+        handle, beside = tempfile.mkstemp(dir=self.folder, prefix=place.stem, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.save(file, image)
+            os.replace(beside, place)
+        except BaseException:
+            os.unlink(beside)
+            raise
 
     def _place(self, pair: Pair) -> Path:
         stamp = hashlib.sha256()
