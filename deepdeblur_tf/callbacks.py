@@ -39,8 +39,9 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise NonFiniteLoss(
-                f"the loss became {logs['loss']} at step {_step(self.model)}, so training stopped. To continue "
-                "would fail again: its weights are spoilt. Start a new run with a lower training.learning_rate."
+                f"the loss became {logs['loss']} at step {_step(self.model)}, so training stopped. To "
+                "continue would repeat it step by step; start a new run with a lower training.learning_rate. "
+                "checkpoints/best.keras, if there is one, is from before."
             )
 
 

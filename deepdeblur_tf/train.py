@@ -59,7 +59,8 @@ def _train(experiment, run: Run) -> int:
         return 0
     folders = find_folders(experiment)
     for folder in folders or ():
-        print(folder.describe())
+        if folder.pairs:
+            print(folder.describe())
     steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else experiment.data.scenes)
     run.claim(experiment)
     print(f"run: {run.folder}")
