@@ -41,8 +41,8 @@ def mirror(index: np.ndarray, size: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _weights(in_size: int, out_size: int, scale: float, antialiasing: bool) -> sparse.csr_matrix:
-    """The resize along one axis as a sparse [out_size, in_size] float64 matrix."""
+def _weights(in_size: int, out_size: int, scale: float, antialiasing: bool, of_bytes: bool) -> sparse.csr_matrix:
+    """The resize along one axis as a sparse [out_size, in_size] matrix, float64, or float32 where that is exact."""
     stretch = min(scale, 1.0) if antialiasing else 1.0
     width = 4.0 / stretch
     # MATLAB counts from 1: the centre of output pixel u lies at u / scale + (1 - 1 / scale) / 2 of the input.
@@ -55,16 +55,18 @@ def _weights(in_size: int, out_size: int, scale: float, antialiasing: bool) -> s
     row = np.repeat(np.arange(out_size), taps)
     matrix = sparse.coo_matrix((weight.ravel(), (row, column.ravel())), (out_size, in_size)).tocsr()
     matrix.eliminate_zeros()
-    return matrix
+    # For the pipeline's factors 2 and 4 every weight is a multiple of 2^-12; then float32 holds every sum of 8-bit
+    # values exactly, in half the time.
+    exact = of_bytes and np.all(matrix.data * 2**12 % 1 == 0)
+    return matrix.astype(np.float32) if exact else matrix
 
 
 def _resize_rows(matrix: sparse.csr_matrix, image: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Applies `matrix` along axis 0 of an [H, ...] array; the result has `dtype`."""
-    result = matrix @ image.reshape(len(image), -1).astype(np.float64)
+    result = matrix @ image.reshape(len(image), -1).astype(matrix.dtype)
     if dtype.kind == "u":
         result += 0.5
-        np.floor(result, out=result)
-        np.clip(result, 0, np.iinfo(dtype).max, out=result)
+        np.clip(result, 0, np.iinfo(dtype).max, out=result)  # the conversion below then rounds down
     return result.astype(dtype).reshape(-1, *image.shape[1:])
 
 
@@ -108,7 +110,9 @@ def imresize(image, scale=None, output_shape=None, antialiasing=True) -> np.ndar
         scales = output_shape[0] / height, output_shape[1] / width
 
     for axis in (0, 1) if scales[0] <= scales[1] else (1, 0):
-        matrix = _weights(image.shape[axis], output_shape[axis], scales[axis], bool(antialiasing))
+        matrix = _weights(
+            image.shape[axis], output_shape[axis], scales[axis], bool(antialiasing), image.dtype == np.uint8
+        )
         # A sparse matrix works on the first axis alone, so the columns' pass turns the image and turns it back.
         image = _resize_rows(matrix, image.swapaxes(0, axis), image.dtype).swapaxes(0, axis)
     return np.ascontiguousarray(image)

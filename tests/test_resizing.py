@@ -5,6 +5,8 @@ from scipy.io import loadmat
 
 from deepdeblur_tf.resizing import cubic, imresize, mirror
 
+from .benchmark_data import plain_imresize
+
 
 def ramp(side):
     return np.arange(side * side, dtype=np.float64).reshape(side, side)
@@ -99,6 +101,13 @@ def test_a_constant_stays_constant(dtype):
         result = imresize(image, **arguments)
         assert result.dtype == dtype
         np.testing.assert_allclose(result, 93, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1 / 2, 1 / 4])
+def test_the_pipelines_factors_equal_a_plain_port_in_float64(random, scale):
+    image = random.integers(0, 256, (64, 52, 3), dtype=np.uint8)
+    for pixels in (image, 255 * (image > 127).astype(np.uint8)):
+        np.testing.assert_array_equal(imresize(pixels, scale), plain_imresize(pixels, scale))
 
 
 def test_output_size_is_rounded_up():
