@@ -91,6 +91,10 @@ def progress_bar(first_epoch: int):
                 self.on_epoch_end = lambda epoch, logs=None: self._epoch_done(epoch, _shown(logs))
                 self.on_train_batch_end = lambda batch, logs=None: self._batch_done(batch, _shown(logs))
 
+            def on_epoch_begin(self, epoch, logs=None):
+                super().on_epoch_begin(epoch, logs)
+                self.batch_bar.unit_scale = False  # or it counts "14.0/15.0"
+
         bar = Bar()
         try:
             yield bar
@@ -107,6 +111,11 @@ def progress_bar(first_epoch: int):
         def on_train_begin(self, logs=None):
             super().on_train_begin(logs)
             self.overall_progress_tqdm.initial = self.overall_progress_tqdm.n = first_epoch
+            self.overall_progress_tqdm.refresh()
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.overall_progress_tqdm.clear()  # or its line runs into the epoch's
+            super().on_epoch_begin(epoch, logs)
             self.overall_progress_tqdm.refresh()
 
         def on_batch_end(self, batch, logs=None):
