@@ -93,6 +93,8 @@ class Run:
                     + "\n  ".join(differing)
                     + "\nGive another folder with --output, or the settings of that run to continue it."
                 )
+            if self.is_finished:
+                return
         elif self.folder.exists() and not self.config.is_file():
             if not self.folder.is_dir() or any(self.folder.iterdir()):
                 raise RunError(f"{self.folder} is no run folder and not empty. Give another folder with --output.")

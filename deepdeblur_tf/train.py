@@ -72,7 +72,9 @@ def _train(experiment, run: Run) -> int:
     try:
         outcome = train_run(experiment, run, folders)
     except (Interrupted, KeyboardInterrupt) as stop:
-        print(f"\n{stop or 'stopped at once'}. The same command continues the run in {run.folder}.", file=sys.stderr)
+        print(
+            f"\n{str(stop) or 'stopped at once'}. The same command continues the run in {run.folder}.", file=sys.stderr
+        )
         return 130
     except NonFiniteLoss as error:
         print(f"\nerror: {error}", file=sys.stderr)

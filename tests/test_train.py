@@ -70,9 +70,10 @@ def test_a_run_from_start_to_finish(finished, capfd):
     )
     # Once more: it says so and changes nothing.
     before = contents(run)
-    assert main(["--output", str(run), *SMALL_FLAGS]) == 0
-    assert "is finished; nothing to do" in capfd.readouterr().out
-    assert contents(run) == before
+    for flags in ([], ["--data.cache", "none"]):
+        assert main(["--output", str(run), *SMALL_FLAGS, *flags]) == 0
+        assert "is finished; nothing to do" in capfd.readouterr().out
+        assert contents(run) == before
 
 
 def load_events(run):
