@@ -246,7 +246,7 @@ def experiment_parser(**options: Any) -> ArgumentParser:
         **options: What `argparse.ArgumentParser` takes: prog, description.
     """
     parser = ArgumentParser(exit_on_error=False, **options)
-    parser.add_argument("--config", action="config", metavar="FILE", help="An experiment file. Later flags win.")
+    parser.add_argument("--config", action="config", metavar="FILE", help="An experiment file. Flags win over it.")
     parser.add_class_arguments(Experiment)
     return parser
 
