@@ -68,6 +68,22 @@ def pyramid(image, levels: int) -> tuple:
     return (image, *(tf.cast(level, tf.uint8) for level in coarser))
 
 
+def padded_pyramid(image, levels: int) -> tuple:
+    """The pyramid of images of any size, continued at the right and at the bottom by mirroring.
+
+    Args:
+        image: uint8 [N, H, W, 3].
+        levels: int. 1 to 3.
+
+    Returns:
+        tuple of `levels` uint8 tensors as `pyramid` gives them, H and W rounded up to multiples of 2 ** (levels - 1).
+    """
+    size = tf.shape(image)
+    for axis in (1, 2):
+        image = mirror_pad(image, 0, -size[axis] % 2 ** (levels - 1), axis)
+    return pyramid(image, levels)
+
+
 def to_network(image):
     """uint8 [0, 255] to the network's float32 [-0.5, 0.5]."""
     return tf.image.convert_image_dtype(image, tf.float32) - 0.5

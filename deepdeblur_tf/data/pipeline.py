@@ -17,7 +17,7 @@ from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
-from deepdeblur_tf.pyramid import mirror_pad, pyramid, to_network
+from deepdeblur_tf.pyramid import padded_pyramid, to_network
 from deepdeblur_tf.resizing import imresize
 
 
@@ -115,15 +115,10 @@ def validation_dataset(source, *, levels: int, indices=None) -> tf.data.Dataset:
         are no multiple of 2 ** (levels - 1) are continued by mirroring, except in the finest sharp image, which keeps
         its own size [1, H, W, 3]: the measures cover exactly the image.
     """
-    multiple = 2 ** (levels - 1)
 
     def whole(index):
         pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])[None]
-        shape = tf.shape(pair)
-        padded = pair
-        for axis in (1, 2):
-            padded = mirror_pad(padded, 0, -shape[axis] % multiple, axis)
-        blurry, sharp = (pyramid(image, levels) for image in tf.split(padded, 2, axis=3))
+        blurry, sharp = (padded_pyramid(image, levels) for image in tf.split(pair, 2, axis=3))
         sharp = (pair[..., 3:], *sharp[1:])
         return tuple(map(to_network, blurry)), tuple(map(to_network, sharp))
 

@@ -1,0 +1,75 @@
+"""How an image that is too large for the memory is cut into overlapping tiles."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+# Tiles begin and end on pixels that every level of the pyramid has.
+GRID = 4
+
+
+class Span(NamedTuple):
+    """One tile along one axis, in pixels of the finest level.
+
+    Attributes:
+        start: Where the tile begins.
+        stop: Where it ends.
+        first: Where the part of it begins that is kept.
+        end: Where that ends.
+    """
+
+    start: int
+    stop: int
+    first: int
+    end: int
+
+    def kept(self, level: int) -> slice:
+        """The part that is kept, in the image's coordinates at a level, 0 for the finest."""
+        return slice(self.first >> level, self.end >> level)
+
+    def within(self, level: int) -> slice:
+        """The same in the tile's own coordinates."""
+        return slice((self.first - self.start) >> level, (self.end - self.start) >> level)
+
+
+def spans(length: int, tile: int, overlap: int) -> list[Span]:
+    """Cuts an axis into tiles of one size, evenly spread.
+
+    Args:
+        length: The axis in pixels.
+        tile: A tile in pixels, a multiple of 4 above twice the overlap; or `length` and more for a single tile.
+        overlap: A multiple of 4. Nothing is kept that lies closer to a border between tiles.
+    """
+    if tile >= length:
+        return [Span(0, length, 0, length)]
+    count = 1 + math.ceil((length - tile) / (tile - 2 * overlap))
+    starts = [(length - tile) * i // (count - 1) // GRID * GRID for i in range(count - 1)]
+    starts.append(-(-(length - tile) // GRID) * GRID)
+    # Neighbours part in the middle of what they share, where both are farthest from their borders.
+    cuts = [(later + earlier + tile) // 2 // GRID * GRID for earlier, later in zip(starts, starts[1:])]
+    return [
+        Span(start, min(start + tile, length), first, end)
+        for start, first, end in zip(starts, [0, *cuts], [*cuts, length])
+    ]
+
+
+def tile_shape(height: int, width: int, pixels: int, overlap: int) -> tuple[int, int]:
+    """The largest tile of at most so many pixels, as square as the image allows.
+
+    Args:
+        height: The image's height in pixels.
+        width: Its width.
+        pixels: What a tile may have. It gets more where it must: a side below four overlaps would throw away more than
+            half of itself.
+        overlap: In pixels.
+
+    Returns:
+        (height, width) of a tile: the image's own, or multiples of 4.
+    """
+    if height > width:
+        columns, rows = tile_shape(width, height, pixels, overlap)
+        return rows, columns
+    side = max(4 * overlap + GRID, math.isqrt(pixels) // GRID * GRID)
+    rows = min(height, side)
+    return rows, min(width, max(side, pixels // rows // GRID * GRID))
