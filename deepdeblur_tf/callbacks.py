@@ -12,10 +12,11 @@ import imageio.v3 as iio
 import numpy as np
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.report import centre, comparison, stacked
 from deepdeblur_tf.restoration import restore
-from deepdeblur_tf.runs import Run, RunError, write_whole
+from deepdeblur_tf.runs import Run, RunError
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -32,20 +33,14 @@ def image_size(path) -> tuple[int, int]:
             16 bits a channel, transparency, CMYK.
     """
     path = Path(path)
-    try:
-        with Image.open(path) as image:
-            mode, (width, height), file_format = image.mode, image.size, image.format
-            frames = getattr(image, "n_frames", 1)
-            transparent = "transparency" in image.info
-            # Asked for a PNG's EXIF data, Pillow decodes the whole image to find it.
-            exif = image.getexif() if file_format != "PNG" else _png_exif(image)
-            turned = exif.get(ExifTags.Base.Orientation, 1) >= 5
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path}: not a readable image ({error})") from error
-    if mode.startswith(("I", "F")) or (file_format == "PNG" and _png_bit_depth(path) == 16):
-        raise ImageError(f"{path}: has 16 bits a channel or more; only 8-bit images are read. Convert it to 8 bits.")
+    with pillow_errors(path), Image.open(path) as image:
+        mode, (width, height) = image.mode, image.size
+        frames = getattr(image, "n_frames", 1)
+        transparent = "transparency" in image.info
+        # Asked for a PNG's EXIF data, Pillow decodes the whole image to find it.
+        exif = image.getexif() if image.format != "PNG" else _png_exif(image)
+        turned = exif.get(ExifTags.Base.Orientation, 1) >= 5
+        refuse_more_than_8_bits(path, image)
     if frames > 1:
         raise ImageError(f"{path}: has {frames} frames; only single images are read.")
     if transparent or mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -61,10 +56,38 @@ def _png_exif(image: Image.Image) -> Image.Exif:
     return exif
 
 
-def _png_bit_depth(path: Path) -> int:
-    # Pillow turns 16-bit RGB into 8 bits and keeps no trace of it; byte 24 of a PNG is IHDR's bit depth.
-    with open(path, "rb") as file:
-        return file.read(25)[24]
+def refuse_more_than_8_bits(path, image: Image.Image) -> None:
+    """Raises ImageError for an opened image with more than 8 bits a channel, which Pillow may cut to 8 by itself."""
+    deep = image.mode.startswith(("I", "F"))
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            deep |= file.read(25)[24] == 16  # IHDR's bit depth
+    elif image.format == "TIFF":
+        deep |= max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8
+    if deep:
+        raise ImageError(f"{path}: has 16 bits a channel or more; only 8-bit images are read. Convert it to 8 bits.")
+
+
+@contextlib.contextmanager
+def pillow_errors(path):
+    """Turns what Pillow raises while it reads a file into an ImageError that names the file."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: not a readable image ({error})") from error
+    # Damaged files raise nearly anything; numbers in their headers are used unchecked.
+    except (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, EOFError) as error:
+        raise ImageError(f"{path}: does not decode ({error})") from error
+
+
+def check_checksums(path) -> None:
+    """Compares a PNG's checksums, which decoding alone leaves unread. Raises what Pillow raises."""
+    with Image.open(path) as image:
+        image.verify()
 
 
 def read_rgb(path) -> np.ndarray:
@@ -80,9 +103,6 @@ def read_rgb(path) -> np.ndarray:
         ImageError: as `image_size`, and for data that does not decode.
     """
     image_size(path)
-    try:
-        with Image.open(path) as image:
-            image.verify()  # a PNG's checksums, which decoding alone leaves unread
+    with pillow_errors(path):
+        check_checksums(path)
         return iio.imread(path, plugin="pillow", mode="RGB", rotate=True)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path}: does not decode ({error})") from error

@@ -103,7 +103,10 @@ def _restored(model, image, tile, overlap, memory, self_ensemble, progress, conv
     while True:
         try:
             return all_tiles()
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        except (tf.errors.ResourceExhaustedError, tf.errors.AbortedError, MemoryError) as error:
+            # oneDNN's convolutions, on a CPU, report its status "out of memory" as 1 in an AbortedError.
+            if isinstance(error, tf.errors.AbortedError) and "Status: 1," not in error.message:
+                raise
             smaller = tile_shape(height, width, shape[0] * shape[1] // 4, overlap)
             if tile is not None or smaller == shape:
                 advice = "Close other programs." if tile is None else "Give a smaller tile."

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
+from deepdeblur_tf.files import write_whole
 
 
 class RunError(ValueError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
-
-
-def write_whole(path: Path, write) -> None:
-    """Writes a file beside its place and renames it into it, so that nobody ever finds half of it; makes its folder.
-
-    Args:
-        path: The file.
-        write: Called with the path to write to, which has the same suffix.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
-    write(beside)
-    os.replace(beside, path)
 
 
 @dataclass(frozen=True)

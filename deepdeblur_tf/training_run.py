@@ -17,9 +17,10 @@ from deepdeblur_tf.data.pipeline import (
     train_dataset,
     validation_dataset,
 )
+from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.runs import Run, write_whole
+from deepdeblur_tf.runs import Run
 from deepdeblur_tf.schedules import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.trainer import Trainer
 

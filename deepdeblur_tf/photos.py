@@ -1,0 +1,110 @@
+"""A user's own picture files: read with everything that is to be kept, and written in the same format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
+
+from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.images import ImageError, check_checksums, pillow_errors, refuse_more_than_8_bits
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # as Pillow calls them
+_GREY_MODES = ("1", "L", "LA")
+_ALPHA_MODES = ("LA", "PA", "RGBA")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture with what its file holds beside the colours.
+
+    Attributes:
+        rgb: uint8 [H, W, 3], upright.
+        alpha: uint8 [H, W]; None for an opaque picture.
+        is_grey: Whether the file holds no colours; then the three channels of `rgb` are equal.
+        options: What Pillow is told to write the file's format again: metadata, colour profile, JPEG tables.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None
+    is_grey: bool
+    options: dict
+
+
+def photo_pixels(path) -> int:
+    """Height times width by the header, without a check."""
+    with pillow_errors(path), Image.open(path, formats=_FORMATS) as image:
+        return image.height * image.width
+
+
+def read_photo(path) -> Photo:
+    """Reads a picture of 8 bits a channel: colour, grey or palette, with or without transparency.
+
+    EXIF's orientation is applied, and removed from what is kept, so that no viewer applies it again.
+
+    Args:
+        path: The file, PNG, JPEG, BMP or TIFF.
+
+    Raises:
+        ImageError: names the file: missing, no picture, damaged, 16 bits a channel, CMYK, several frames.
+    """
+    path = Path(path)
+    with pillow_errors(path):
+        check_checksums(path)
+        with Image.open(path, formats=_FORMATS) as image:
+            refuse_more_than_8_bits(path, image)
+            if image.mode not in ("P", "RGB", *_GREY_MODES, *_ALPHA_MODES):
+                raise ImageError(f"{path}: has the colour space {image.mode}; convert it to RGB.")
+            # An MPO is a phone's JPEG with another picture, such as a depth map, behind it.
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+                raise ImageError(f"{path}: has {image.n_frames} frames. Save the one to restore as a picture.")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            grey = image.mode in _GREY_MODES
+            transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
+            pixels = np.asarray(upright.convert("RGBA" if transparent else "RGB"))
+            options = _options(image, upright.info)
+    return Photo(pixels[..., :3], pixels[..., 3] if transparent else None, grey, options)
+
+
+def _options(image: Image.Image, info: dict) -> dict:
+    kept = ["icc_profile", "dpi", "exif"]
+    options = {"format": image.format}
+    if image.format in ("JPEG", "MPO"):
+        kept += ["xmp", "comment"]
+        # The source's own tables: its quality, whatever its program called that.
+        options.update(format="JPEG", qtables=image.quantization, progressive="progressive" in info, optimize=True)
+        subsampling = JpegImagePlugin.get_sampling(image)
+        if subsampling >= 0:
+            options["subsampling"] = subsampling
+    elif image.format == "PNG":
+        options["pnginfo"] = texts = PngImagePlugin.PngInfo()
+        for key, text in image.text.items():
+            if key != "Raw profile type exif":  # kept as EXIF
+                text = info.get(key, text)
+                texts.add_itxt(key, text) if isinstance(text, PngImagePlugin.iTXt) else texts.add_text(key, text)
+    elif image.format == "TIFF":
+        lossless = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
+        options["compression"] = info.get("compression") if info.get("compression") in lossless else "tiff_lzw"
+    options.update((key, info[key]) for key in kept if info.get(key))
+    return options
+
+
+def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
+    """Writes a restored picture as the file that it came from: format, grey, transparency, metadata. Whole or not.
+
+    Args:
+        path: Where to.
+        photo: The picture as it was read.
+        restored: uint8 [H, W, 3].
+    """
+    image = Image.fromarray(restored)
+    if photo.is_grey:
+        image = image.convert("L")
+    if photo.alpha is not None:
+        image.putalpha(Image.fromarray(photo.alpha))
+    write_whole(Path(path), lambda beside: image.save(beside, **photo.options))

@@ -1,0 +1,119 @@
+"""Restores pictures and videos: python -m deepdeblur_tf.predict MODEL INPUT [INPUT ...] --output DIR
+
+What is in the output folder already is skipped, so the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
+from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.prediction import Job, PredictionError, find_jobs, run_job
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepdeblur_tf.predict",
+        description="Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, "
+        "formats, metadata and transparency are kept. What is in the output folder already is skipped.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help='Files, folders, or patterns such as "photos/**/*.jpg".'
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
+    parser.add_argument("--overwrite", action="store_true", help="Restore again what is in the output folder already.")
+    parser.add_argument(
+        "--comparison", action="store_true", help="Also write NAME.comparison.png: blurry and restored side by side."
+    )
+    add_restoration_arguments(parser)
+    return parser
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 1 when files failed, 2 for wrong inputs or model, 130 when stopped."""
+    flags = _parser().parse_args(arguments)
+    try:
+        jobs = find_jobs(flags.inputs, flags.output)
+        Path(flags.output).mkdir(parents=True, exist_ok=True)
+        return _predict(flags, jobs)
+    except (PredictionError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}. What is done is in {flags.output}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nstopped. The same command goes on; what is done is in {flags.output}.", file=sys.stderr)
+        return 130
+
+
+def _is_done(job: Job, flags) -> bool:
+    return not flags.overwrite and job.target.exists() and (job.comparison.exists() or not flags.comparison)
+
+
+def _predict(flags, jobs: list[Job]) -> int:
+    todo = [job for job in jobs if not _is_done(job, flags)]
+    skipped = len(jobs) - len(todo)
+    if skipped:
+        print(f"{skipped} of {len(jobs)} files are in {flags.output} already; --overwrite restores them again.")
+    failed, pixels = {}, {}
+    for job in todo:
+        try:
+            pixels[job] = job.pixels()
+        except ImageError as error:
+            failed[job] = str(error)
+    if pixels:
+        failed.update(_restore_all(flags, pixels))
+    print(f"restored into {flags.output}: {len(todo) - len(failed)} of {len(jobs)} files")
+    if failed:
+        print(f"failed: {len(failed)}", *failed.values(), sep="\n  ", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _restore_all(flags, pixels: dict[Job, int]) -> dict[Job, str]:
+    """Restores the files; returns the messages of those that failed."""
+    from deepdeblur_tf.model import load_model
+    from deepdeblur_tf.restoration import restore
+
+    model, options = load_model(flags.model), restoration_options(flags)
+    restore(model, np.zeros((1, 1, 3), np.uint8), **options)  # refuses wrong options before the long work
+    failed = {}
+    with tqdm(
+        total=sum(pixels.values()),
+        unit_scale=True,
+        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} pixels [{elapsed}<{remaining}{postfix}]",
+        mininterval=0.2 if sys.stderr.isatty() else 30,
+        dynamic_ncols=True,
+    ) as bar:
+        for number, job in enumerate(pixels, 1):
+            bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}")
+            begin = bar.n
+
+            def restored(frame: np.ndarray) -> np.ndarray:
+                start, size = bar.n, frame.shape[0] * frame.shape[1]
+
+                def show(part: float) -> None:
+                    bar.update(start + round(part * size) - bar.n)
+
+                return restore(model, frame, **options, progress=show)
+
+            try:
+                run_job(job, restored, flags.comparison)
+            except ImageError as error:
+                failed[job] = str(error)
+            except MemoryError as error:
+                failed[job] = f"{job.source}: {error}"
+            bar.update(begin + pixels[job] - bar.n)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Pictures and videos without a sharp partner, restored into a folder (report, section 5)."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+
+from deepdeblur_tf import photos, videos
+from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.report import comparison
+
+SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
+
+
+class PredictionError(ValueError):
+    """Inputs or an output folder that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to restore.
+
+    Attributes:
+        source: The blurry file.
+        target: Where its restored form goes.
+    """
+
+    source: Path
+    target: Path
+
+    @property
+    def is_video(self) -> bool:
+        return self.source.suffix.lower() in videos.SUFFIXES
+
+    @property
+    def comparison(self) -> Path:
+        """The picture of both side by side."""
+        return self.target.with_name(f"{self.target.name}.comparison.png")
+
+    def pixels(self) -> int:
+        """What there is to restore, all frames together. Raises ImageError for a file that cannot be read."""
+        if self.source.suffix.lower() not in SUFFIXES:
+            raise ImageError(f"{self.source}: no picture or video by its name; allowed: {', '.join(SUFFIXES)}.")
+        return videos.video_pixels(self.source) if self.is_video else photos.photo_pixels(self.source)
+
+
+def find_jobs(inputs: Sequence[str], output) -> list[Job]:
+    """Finds the files to restore.
+
+    Args:
+        inputs: Files, folders (with their sub-folders) and patterns such as "photos/**/*.jpg".
+        output: The folder for the results. Files below a folder, or below the part of a pattern that is no pattern,
+            keep their sub-folders in it.
+
+    Returns:
+        The jobs, in the order of the inputs. Files that cannot be read are among them.
+
+    Raises:
+        PredictionError: an input that is not there, two files for one result, a result in its input's place.
+    """
+    output = Path(output)
+    jobs: dict[Path, Job] = {}
+    for text in inputs:
+        for source, below in _expanded(text, output):
+            job = Job(source, output / below)
+            known = jobs.setdefault(job.target, job)
+            if known.source.resolve() != source.resolve():
+                raise PredictionError(
+                    f"{known.source} and {source} would both become {job.target}. Restore them into two folders."
+                )
+    sources = {job.source.resolve(): job.source for job in jobs.values()}
+    for job in jobs.values():
+        if job.target.resolve() in sources:
+            raise PredictionError(
+                f"{job.target} is an input and would be overwritten. Give another folder with --output."
+            )
+    return list(jobs.values())
+
+
+def _expanded(text: str, output: Path):
+    """(file, its place below the output folder) for one input."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        yield path, Path(path.name)
+    elif path.is_dir():
+        yield from ((file, file.relative_to(path)) for file in _files_below(path, output))
+    elif glob.has_magic(text):
+        found = sorted(glob.glob(str(path), recursive=True))
+        parts = Path(path).parts
+        root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+        files = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES and Path(name).is_file()]
+        if not files:
+            raise PredictionError(f"{text}: matches no picture or video ({', '.join(SUFFIXES)}).")
+        yield from ((file, file.relative_to(root)) for file in files)
+    else:
+        raise PredictionError(f"{text}: no such file or folder.")
+
+
+def _files_below(folder: Path, output: Path) -> list[Path]:
+    found = []
+    for place, folders, names in os.walk(folder):
+        # Results of an earlier call are no inputs, nor are hidden files.
+        folders[:] = [name for name in folders if Path(place, name).resolve() != output.resolve() and name[0] != "."]
+        found += [Path(place, name) for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
+    if not found:
+        raise PredictionError(f"{folder}: holds no picture or video ({', '.join(SUFFIXES)}).")
+    return sorted(found)
+
+
+def run_job(job: Job, restore: Callable[[np.ndarray], np.ndarray], with_comparison: bool = False) -> None:
+    """Restores one file.
+
+    Args:
+        job: The file.
+        restore: From uint8 [H, W, 3] to its restored form.
+        with_comparison: Whether both are shown side by side in a picture, too.
+
+    Raises:
+        ImageError: the file cannot be read.
+        OSError: the result cannot be written.
+    """
+    if job.is_video:
+        videos.restore_video(job.source, job.target, restore)
+        if with_comparison:
+            _compare(job, videos.middle_frame(job.source), videos.middle_frame(job.target))
+        return
+    photo = photos.read_photo(job.source)
+    restored = restore(photo.rgb)
+    photos.write_photo(job.target, photo, restored)
+    if with_comparison:
+        _compare(job, photo.rgb, restored)
+
+
+def _compare(job: Job, blurry: np.ndarray, restored: np.ndarray) -> None:
+    picture = comparison([blurry, restored], [f"blurry: {job.source.name}", "restored"])
+    write_whole(job.comparison, lambda beside: iio.imwrite(beside, picture))

@@ -1,0 +1,83 @@
+"""Videos, frame by frame, through imageio's ffmpeg plugin (the extra `video`)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio.v2 as iio
+import numpy as np
+
+from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.images import ImageError
+
+SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm")
+
+
+def check_plugin(path) -> None:
+    """Raises ImageError, with what to install, where the plugin is missing."""
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise ImageError(f"{path}: videos need imageio-ffmpeg. Install it with: pip install 'deepdeblur_tf[video]'")
+
+
+def _open(path):
+    check_plugin(path)
+    if not Path(path).is_file():
+        raise ImageError(f"{path}: no such file")
+    try:
+        return iio.get_reader(path, format="FFMPEG")
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise ImageError(f"{path}: not a readable video ({lines[-1].strip()})") from error
+
+
+def video_pixels(path) -> int:
+    """Height times width times the number of frames, which is counted without decoding them."""
+    with _open(path) as reader:
+        width, height = reader.get_meta_data()["size"]
+        return width * height * reader.count_frames()
+
+
+def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Restores a video: its frame rate and sound are kept; the picture is coded anew, at high quality.
+
+    Args:
+        path: The video.
+        target: Where to, with the same suffix. H.264, in a .webm VP9. Written whole or not at all.
+        restore: From a frame to its restored form, uint8 [H, W, 3].
+
+    Raises:
+        ImageError: a file that is no video, or the plugin is missing.
+    """
+    with _open(path) as reader:
+        meta = reader.get_meta_data()
+        width, height = meta["size"]
+        codec = "libvpx-vp9" if Path(target).suffix.lower() == ".webm" else "libx264"
+        options = {
+            "format": "FFMPEG",
+            "fps": meta["fps"],
+            "codec": codec,
+            "quality": None,
+            "bitrate": 0 if codec == "libvpx-vp9" else None,
+            "macro_block_size": 1,  # or imageio scales the frames to a multiple of 16
+            # Players expect colours at half the resolution, which odd sides do not have.
+            "pixelformat": "yuv444p" if width % 2 or height % 2 else "yuv420p",
+            "output_params": ["-crf", "16" if codec == "libx264" else "20"],
+            "ffmpeg_log_level": "error",
+        }
+        if meta.get("audio_codec"):
+            options.update(audio_path=str(path), audio_codec="copy")
+
+        def write(beside: Path) -> None:
+            with iio.get_writer(beside, **options) as writer:
+                for frame in reader:
+                    writer.append_data(restore(frame))
+
+        write_whole(Path(target), write)
+
+
+def middle_frame(path) -> np.ndarray:
+    """The frame in the middle of a video: uint8 [H, W, 3]."""
+    with _open(path) as reader:
+        return np.asarray(reader.get_data(reader.count_frames() // 2))
