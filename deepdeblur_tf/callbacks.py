@@ -14,7 +14,7 @@ import numpy as np
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
-from deepdeblur_tf.report import centre, comparison, stacked
+from deepdeblur_tf.pictures import centre, comparison, stacked
 from deepdeblur_tf.restoration import restore
 from deepdeblur_tf.runs import Run, RunError
 

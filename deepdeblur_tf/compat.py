@@ -42,6 +42,14 @@ tf.get_logger().setLevel("ERROR")
 KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
 
 
+def device_name() -> str:
+    """The device that TensorFlow computes on, in words."""
+    if not GPUS:
+        return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
+    return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
+
+
 def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, list]:
     """Gradients under a possibly loss-scaling optimizer (mixed float16).
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from deepdeblur_tf.compat import KERAS_3, tf
+from deepdeblur_tf.runs import model_file
 
 layers = tf.keras.layers
 
@@ -115,12 +116,7 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
         FileNotFoundError: names what is missing, and for an unfinished run what there is instead.
         ValueError: for a file that holds no such network.
     """
-    path = Path(run_folder_or_keras_file).expanduser()
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file():
-        best = path / "checkpoints" / "best.keras"
-        hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
-        raise FileNotFoundError(f"{file}: no such file. Give a run's folder or a .keras file.{hint}")
+    file = model_file(run_folder_or_keras_file)
     try:
         # Keras's safe mode stays on: a .keras file cannot bring code of its own.
         return tf.keras.models.load_model(file, compile=False)

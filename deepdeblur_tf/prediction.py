@@ -14,7 +14,7 @@ import numpy as np
 from deepdeblur_tf import photos, videos
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images import ImageError
-from deepdeblur_tf.report import comparison
+from deepdeblur_tf.pictures import comparison
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
 

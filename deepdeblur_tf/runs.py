@@ -5,13 +5,45 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
 from deepdeblur_tf.files import write_whole
 
 
+class Network(NamedTuple):
+    """A trained network to be measured.
+
+    Attributes:
+        label: What it is called in tables and pictures.
+        file: Its `.keras` file.
+        experiment: The name of the experiment that trained it; None where that is not known.
+        folder: Where its figures go.
+    """
+
+    label: str
+    file: Path
+    experiment: str | None
+    folder: Path
+
+
 class RunError(ValueError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
+
+
+def model_file(run_folder_or_keras_file) -> Path:
+    """The `.keras` file of a finished run, or the file itself.
+
+    Raises:
+        FileNotFoundError: names what is missing, and for an unfinished run what there is instead.
+    """
+    path = Path(run_folder_or_keras_file).expanduser()
+    file = Run(path).model if path.is_dir() else path
+    if not file.is_file():
+        best = Run(path).best
+        hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
+        raise FileNotFoundError(f"{file}: no such file. Give a run's folder or a .keras file.{hint}")
+    return file
 
 
 @dataclass(frozen=True)

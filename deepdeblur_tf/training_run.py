@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deepdeblur_tf import callbacks as cb
-from deepdeblur_tf.compat import GPUS, progress_bar, tf
+from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
-from deepdeblur_tf.data.pipeline import (
-    open_sources,
-    spread,
-    train_dataset,
-    validation_dataset,
-)
+from deepdeblur_tf.data.pipeline import open_sources, train_dataset, validation_dataset
+from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
@@ -40,14 +35,6 @@ class Outcome:
     psnr_before: float | None = None
     psnr_after: float | None = None
     picture: Path | None = None
-
-
-def device_name() -> str:
-    """The device that TensorFlow trains on, in words."""
-    if not GPUS:
-        return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
-    return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
 
 
 def _mean_blurry_psnr(source, indices) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import numpy as np
 
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images import ImageError
+
+# It warns of every video that a phone recorded upright.
+logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm")
 

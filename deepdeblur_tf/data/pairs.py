@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,6 +172,37 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
         f"{folder}: no pairs found. Looked for {'; '.join(looked_for[name] for name in tried)}; "
         f"with images ending in {', '.join(SUFFIXES)}."
     )
+
+
+def find_test_pairs(root, layout: str = "auto", blur: str = "blur") -> PairedFolder:
+    """Finds the pairs to measure a network on: the data set's test or validation set.
+
+    Args:
+        root: The data set's folder, or one split of it, such as GOPRO_Large/test.
+        layout: As `find_pairs` has it.
+        blur: As `find_pairs` has it.
+
+    Raises:
+        PairsError: as `find_pairs`, and for a data set that has a training set only.
+    """
+    folder = find_pairs(root, "validation", layout, blur)
+    if folder.pairs:
+        return folder
+    whole = find_pairs(root, "train", layout, blur)
+    if any((folder.root / name).is_dir() for name in SPLITS["train"]):
+        raise PairsError(
+            f"{root}: has no test set. Looked for the folder {' or '.join(SPLITS['validation'])}. To measure the "
+            "training set name its own folder."
+        )
+    return dataclasses.replace(whole, split="validation")
+
+
+def fingerprint(pairs) -> str:
+    """A short text that changes when pairs come, go, or change their names or sizes in bytes."""
+    stamp = hashlib.sha256()
+    for pair in pairs:
+        stamp.update(f"{pair.name}\0{pair.blurry.stat().st_size}\0{pair.sharp.stat().st_size}\n".encode())
+    return stamp.hexdigest()[:16]
 
 
 def check_sizes(pairs, smallest: int) -> None:

@@ -16,7 +16,7 @@ from deepdeblur_tf.config import SCENES, Experiment, steps_per_epoch
 from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
-from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
 from deepdeblur_tf.pyramid import padded_pyramid, to_network
 from deepdeblur_tf.resizing import imresize
 
@@ -157,11 +157,6 @@ def open_sources(experiment: Experiment, folders=None) -> tuple:
     else:
         sources = tuple(Files(folder.pairs) for folder in folders or find_folders(experiment))
     return tuple(_kept(source, data) for source in sources)
-
-
-def spread(count: int, most: int) -> np.ndarray:
-    """At most `most` of the positions 0 to count - 1, evenly spread over them, first and last included."""
-    return np.linspace(0, count - 1, min(most, count)).round().astype(int)
 
 
 def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Dataset]:

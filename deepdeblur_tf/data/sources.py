@@ -122,3 +122,8 @@ class OnDisk:
             status = path.stat()
             stamp.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
         return self.folder / f"{stamp.hexdigest()[:32]}.npy"
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most `most` of the positions 0 to count - 1, evenly spread over them, first and last included."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)

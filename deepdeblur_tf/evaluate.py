@@ -1,0 +1,153 @@
+"""Measures networks: python -m deepdeblur_tf.evaluate MODEL [MODEL ...] --data DIR [--output DIR]
+
+An interrupted evaluation is continued by the same command; what is measured is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from pathlib import Path
+
+from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
+from deepdeblur_tf.config import SCENES, load_experiment
+from deepdeblur_tf.data.test_set import open_test_set
+from deepdeblur_tf.runs import Network, Run, model_file
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepdeblur_tf.evaluate",
+        description="Measures one or more networks on pairs of blurry and sharp images: loss, PSNR, SSIM (both "
+        "conventions) and MS-SSIM of every image, the report's table, and pictures. The same command continues an "
+        "interrupted evaluation.",
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="A finished run's folder, or a .keras file.")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="The data set: GOPRO's, REDS's or a paired layout, of which the test or validation set is measured; or "
+        f"one split of it; or {SCENES} for the embedded scenes. Defaults to what the run was trained on.",
+    )
+    parser.add_argument("--blur", choices=("blur", "blur_gamma"), help="GOPRO's kind of blur. Defaults to blur.")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="The folder for the results. Defaults to evaluation/NAME, NAME being the run's. With several networks "
+        "each has its own folder in it.",
+    )
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="Measure N images only, evenly spread. Defaults to all of them."
+    )
+    parser.add_argument(
+        "--pictures",
+        nargs="+",
+        metavar="IMAGE[@X,Y]",
+        help="The images to show, such as GOPR0384_11_00/000001, with the corner of the detail to enlarge. Defaults to "
+        "three (the report's, where they are), and to the two details where the error is largest.",
+    )
+    add_restoration_arguments(parser)
+    return parser
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 2 for wrong settings, data or networks, 130 when stopped."""
+    flags = _parser().parse_args(arguments)
+    try:
+        return _evaluate(flags)
+    except (FileNotFoundError, ValueError, MemoryError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or flags.output}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped. The same command continues.", file=sys.stderr)
+        return 130
+
+
+def _evaluate(flags) -> int:
+    if flags.images is not None and flags.images < 1:
+        raise _Usage(f"--images: received {flags.images}; allowed: a whole number above 0.")
+    root, layout, blur = _data(flags)
+    output = Path(flags.output or "evaluation")
+    labels = _labels(flags.models)
+    networks = []
+    for model, label in zip(flags.models, labels):
+        run = _run_of(model)
+        folder = output if flags.output and len(labels) == 1 else output / label
+        networks.append(Network(label, model_file(model), load_experiment(run.config).name if run else None, folder))
+    test_set = open_test_set(root, layout, blur)
+    print(test_set.description)
+    pictures = _pictures(flags, test_set.source.names)
+
+    from deepdeblur_tf.evaluation_run import evaluate_networks
+    from deepdeblur_tf.report import terminal_table
+
+    joint = output if flags.output else output / "_".join(labels)
+    results = evaluate_networks(networks, test_set, flags.images, pictures, restoration_options(flags), joint)
+    print(terminal_table(results))
+    print(f"report: {joint / 'report.md'}")
+    return 0
+
+
+class _Usage(ValueError):
+    """A command line that asks for what cannot be."""
+
+
+def _run_of(model: str) -> Run | None:
+    """The run folder that a network lies in."""
+    path = Path(model).expanduser()
+    candidates = [path] if path.is_dir() else [path.parent, path.parent.parent]
+    return next((Run(folder) for folder in candidates if Run(folder).config.is_file()), None)
+
+
+def _labels(models: list[str]) -> list[str]:
+    """Short and different names: the run's, with the file's where it is not the run's last network."""
+    labels = []
+    for model in models:
+        path, run = Path(model).expanduser().resolve(), _run_of(model)
+        name = run.folder.resolve().name if run else path.stem
+        if run and path not in (run.folder.resolve(), run.model.resolve()):
+            name = f"{name}_{path.stem}"
+        labels.append(name if name not in labels else f"{name}_{len(labels) + 1}")
+    return labels
+
+
+def _data(flags) -> tuple[str, str, str]:
+    """(root, layout, blur) of what is measured on."""
+    if flags.data:
+        return flags.data, "auto", flags.blur or "blur"
+    runs = [_run_of(model) for model in flags.models]
+    if None in runs:
+        raise _Usage(f"{flags.models[runs.index(None)]} lies in no run folder; name the data set with --data.")
+    datas = [load_experiment(run.config).data for run in runs]
+    found = {(data.root, data.layout, flags.blur or data.blur) for data in datas}
+    if len(found) > 1:
+        roots = ", ".join(f"{root} ({blur})" for root, _, blur in sorted(found))
+        raise _Usage(f"the runs were trained on different data ({roots}); name one with --data and --blur.")
+    return found.pop()
+
+
+def _pictures(flags, names: list[str]) -> dict[str, tuple[int, int] | None]:
+    """The images of --pictures, with the corner of their detail where one is given."""
+    pictures = {}
+    for text in flags.pictures or ():
+        name, _, corner = text.partition("@")
+        found = re.fullmatch(r"(\d+),(\d+)", corner)
+        if corner and not found:
+            raise _Usage(f"--pictures {text}: allowed are IMAGE and IMAGE@X,Y, such as {names[0]}@400,200.")
+        name = re.sub(r"\.(png|jpe?g|bmp)$", "", name, flags=re.IGNORECASE)
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            raise _Usage(
+                f"--pictures {text}: there is no such image." + (f" Did you mean {close[0]}?" if close else "")
+            )
+        pictures[name] = (int(found[1]), int(found[2])) if found else None
+    return pictures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
