@@ -35,8 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        help="The folder for the results. Defaults to evaluation/NAME, NAME being the run's. With several networks "
-        "each has its own folder in it.",
+        help="The folder for the results; with several networks each has its own folder in it. Defaults to "
+        "evaluation/DATA_BLUR/RUN.",
     )
     parser.add_argument(
         "--images", type=int, metavar="N", help="Measure N images only, evenly spread. Defaults to all of them."
@@ -72,7 +72,7 @@ def _evaluate(flags) -> int:
     if flags.images is not None and flags.images < 1:
         raise _Usage(f"--images: received {flags.images}; allowed: a whole number above 0.")
     root, layout, blur = _data(flags)
-    output = Path(flags.output or "evaluation")
+    output = Path(flags.output or Path("evaluation", f"{Path(root).expanduser().resolve().name}_{blur}"))
     labels = _labels(flags.models)
     networks = []
     for model, label in zip(flags.models, labels):

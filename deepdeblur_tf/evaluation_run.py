@@ -162,12 +162,10 @@ def _write(folder: Path, results: Sequence[Result], evaluations: Sequence[Evalua
             title = result.label if len(results) > 1 else "restored"
             panels.append((f"{title} {result.rows[name]['psnr']:.2f} dB", restored[result.label]))
         panels.append(("sharp", sharp))
-        captions = [title for title, _ in panels]
-        captions[0] = f"{name}: {captions[0]}"
-        overviews.append(overview([image for _, image in panels], captions))
+        overviews.append(overview([image for _, image in panels], [title for title, _ in panels], name))
         side = min(DETAIL_SIDE, *sharp.shape[:2])
         corners = [corner] if corner else worst_details(list(restored.values()), sharp, side, DETAILS)
-        close_ups.append(details(panels, corners, side))
+        close_ups.append(details(panels, corners, side, name))
     figures = {}
 
     def add(file: str, caption: str, write) -> None:

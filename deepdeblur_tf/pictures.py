@@ -54,9 +54,10 @@ def scaled(image: np.ndarray, width: int, resample=Image.Resampling.LANCZOS) -> 
     return np.asarray(Image.fromarray(image).resize((width, height), resample))
 
 
-def overview(images, captions, most: int = 640) -> np.ndarray:
-    """`comparison` of large images, each at most `most` pixels wide (report, Figure 4.1)."""
-    return comparison([scaled(image, min(most, image.shape[1])) for image in images], captions)
+def overview(images, captions, name: str, most: int = 640) -> np.ndarray:
+    """`comparison` of an image's versions under its name, each at most `most` pixels wide (report, Figure 4.1)."""
+    small = [scaled(image, min(most, image.shape[1])) for image in images]
+    return comparison(small, [f"{name}: {captions[0]}", *captions[1:]])
 
 
 def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, count: int) -> list[tuple[int, int]]:
@@ -83,13 +84,16 @@ def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, 
     return found
 
 
-def details(panels: Sequence[tuple[str, np.ndarray]], places: Sequence[tuple[int, int]], side: int) -> np.ndarray:
+def details(
+    panels: Sequence[tuple[str, np.ndarray]], places: Sequence[tuple[int, int]], side: int, name: str
+) -> np.ndarray:
     """An image with boxes, and what is in them side by side in double size (report, Figure 4.2).
 
     Args:
         panels: (caption, uint8 [H, W, 3]) of the image's versions. The boxes are shown on the second.
         places: (left, top) of each square detail.
         side: The details' side in pixels.
+        name: The image's name.
 
     Returns:
         uint8 [H', W', 3].
@@ -103,10 +107,12 @@ def details(panels: Sequence[tuple[str, np.ndarray]], places: Sequence[tuple[int
     for colour, (left, top) in zip(_BOX_COLOURS, places):
         crops = [image[top : top + side, left : left + side] for _, image in panels]
         doubled = [_framed(scaled(crop, 2 * side, Image.Resampling.NEAREST), colour) for crop in crops]
-        rows.append(comparison(doubled, [name for name, _ in panels]))
+        rows.append(comparison(doubled, [title for title, _ in panels]))
     right = np.vstack([np.pad(row, ((0, _GAP), (0, 0), (0, 0)), constant_values=255) for row in rows])
     height = right.shape[0] - _CAPTION - _GAP
-    left = _captioned(scaled(np.asarray(boxed), max(1, round(height * boxed.width / boxed.height))), caption)
+    left = _captioned(
+        scaled(np.asarray(boxed), max(1, round(height * boxed.width / boxed.height))), f"{name}: {caption}"
+    )
     left = np.pad(left, ((0, max(0, right.shape[0] - left.shape[0])), (0, _GAP), (0, 0)), constant_values=255)
     return np.hstack([left[: right.shape[0]], right])
 

@@ -258,7 +258,7 @@ def plot_gains(path: Path, results: Sequence[Result]) -> None:
         axes.set_xlabel("PSNR of the blurry image (dB)")
         axes.set_ylabel("gain in PSNR (dB)")
         axes.set_title("Gain over the input's blur")
-        axes.legend()
+        axes.figure.legend(loc="outside lower center", ncols=2)
 
 
 def plot_scenes(path: Path, results: Sequence[Result]) -> None:
@@ -277,4 +277,4 @@ def plot_scenes(path: Path, results: Sequence[Result]) -> None:
         axes.axvline(0, color="grey", linewidth=0.8)
         axes.set_xlabel("mean gain in PSNR (dB)")
         axes.set_title("Gain by scene")
-        axes.legend()
+        axes.figure.legend(loc="outside lower center", ncols=2)
