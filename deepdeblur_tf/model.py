@@ -103,6 +103,11 @@ def build_model(
     return tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name="deepdeblur")
 
 
+def run_network(network: tf.keras.Model, blurry, training: bool) -> list:
+    """All levels that a network restores, finest first: one level too comes as a list, which Keras unwraps at times."""
+    return tf.nest.flatten(network(blurry, training=training))
+
+
 def load_model(run_folder_or_keras_file) -> tf.keras.Model:
     """Loads a trained network.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.memory import memory_budget
+from deepdeblur_tf.model import run_network
 from deepdeblur_tf.pyramid import padded_pyramid, to_network, to_uint8
 from deepdeblur_tf.tiling import GRID, spans, tile_shape
 
@@ -26,13 +27,13 @@ def restoring_graph(model: tf.keras.Model) -> tf.types.experimental.GenericFunct
         model: A network of `build_model` or `load_model`.
 
     Returns:
-        A `tf.function` from uint8 [N, H, W, 3] to a tuple of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
+        A `tf.function` from uint8 [N, H, W, 3] to a list of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
         finest first, in [-0.5, 0.5]. H' and W' are H and W continued by mirroring to multiples of 2 ** (levels - 1).
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def restored(image):
-        return model(tuple(map(to_network, padded_pyramid(image, len(model.inputs)))), training=False)
+        return run_network(model, tuple(map(to_network, padded_pyramid(image, len(model.inputs)))), training=False)
 
     return restored
 

@@ -43,9 +43,9 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     """
     if tile >= length:
         return [Span(0, length, 0, length)]
-    count = 1 + math.ceil((length - tile) / (tile - 2 * overlap))
-    starts = [(length - tile) * i // (count - 1) // GRID * GRID for i in range(count - 1)]
-    starts.append(-(-(length - tile) // GRID) * GRID)
+    way = -(-length // GRID) * GRID - tile  # from the first tile's start to the last one's
+    count = 1 + math.ceil(way / (tile - 2 * overlap))
+    starts = [way * i // (count - 1) // GRID * GRID for i in range(count)]
     # Neighbours part in the middle of what they share, where both are farthest from their borders.
     cuts = [(later + earlier + tile) // 2 // GRID * GRID for earlier, later in zip(starts, starts[1:])]
     return [

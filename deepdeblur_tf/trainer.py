@@ -5,6 +5,7 @@ from __future__ import annotations
 from deepdeblur_tf.compat import gradients, tf
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.metrics import psnr
+from deepdeblur_tf.model import run_network
 
 
 class Trainer(tf.keras.Model):
@@ -52,7 +53,7 @@ class Trainer(tf.keras.Model):
         """One step on (blurry, sharp); returns this batch's values, whose means `fit` reports for the epoch."""
         blurry, sharp = data
         with tf.GradientTape() as tape:
-            restored = self.network(blurry, training=True)
+            restored = run_network(self.network, blurry, training=True)
             values = self._measure(sharp, restored)
             plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)
         values["gradient_norm"] = tf.linalg.global_norm(plain)
@@ -68,7 +69,7 @@ class Trainer(tf.keras.Model):
     def test_step(self, data):
         """Measures one batch of whole images; returns the means so far."""
         blurry, sharp = data
-        values = self._measure(sharp, self.network(blurry, training=False))
+        values = self._measure(sharp, run_network(self.network, blurry, training=False))
         with tf.control_dependencies([values["loss"]]):
             self._update_means(values)
         return {name: self._means[name].result() for name in values}

@@ -128,3 +128,16 @@ def test_training_lowers_the_loss(small_experiment):
     trainer = small_trainer(tf.keras.optimizers.Adam(1e-2))
     losses = trainer.fit(train, epochs=20, steps_per_epoch=3, verbose=0, shuffle=False).history["loss"]
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_fewer_levels_are_trained_and_measured_as_three(random, levels):
+    # Keras hands a single output over bare, which once made a one-level network learn from its first image only.
+    blurry, sharp = (side[:levels] for side in batch(random))
+    trainer = small_trainer("adam", levels=levels)
+    restored = trainer.network(blurry)
+    restored = [restored] if levels == 1 and tf.is_tensor(restored) else restored
+    expected = sum(np.mean((np.float64(r) - s) ** 2) for r, s in zip(restored, sharp))
+    data = tf.data.Dataset.from_tensors((blurry, sharp))
+    assert trainer.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-5)
+    assert trainer.fit(data, shuffle=False, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-5)
