@@ -14,6 +14,10 @@ from deepdeblur_tf.images import ImageError, check_checksums, pillow_errors, ref
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # as Pillow calls them
+# TIFF tags on how the pixels lie in the file, from 254 (NewSubfileType) to 532 (ReferenceBlackWhite), with 274, the
+# orientation. What describes the picture (maker, time, copyright, resolution, ...) is in between and beyond.
+_TIFF_LAYOUT = {254, 255, *range(256, 267), *range(273, 282), 284, 290, 291, 292, 293, 317, 320, *range(321, 348)}
+_TIFF_LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 _GREY_MODES = ("1", "L", "LA")
 _ALPHA_MODES = ("LA", "PA", "RGBA")
 
@@ -67,12 +71,12 @@ def read_photo(path) -> Photo:
             grey = image.mode in _GREY_MODES
             transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
             pixels = np.asarray(upright.convert("RGBA" if transparent else "RGB"))
-            options = _options(image, upright.info)
+            options = _options(image, upright)
     return Photo(pixels[..., :3], pixels[..., 3] if transparent else None, grey, options)
 
 
-def _options(image: Image.Image, info: dict) -> dict:
-    kept = ["icc_profile", "dpi", "exif"]
+def _options(image: Image.Image, upright: Image.Image) -> dict:
+    info, kept = upright.info, ["icc_profile", "dpi", "exif"]
     options = {"format": image.format}
     if image.format in ("JPEG", "MPO"):
         kept += ["xmp", "comment"]
@@ -84,10 +88,16 @@ def _options(image: Image.Image, info: dict) -> dict:
     elif image.format == "PNG":
         options["pnginfo"] = texts = PngImagePlugin.PngInfo()
         for key, text in image.text.items():
-            if key != "Raw profile type exif":  # kept as EXIF
-                text = info.get(key, text)
-                texts.add_itxt(key, text) if isinstance(text, PngImagePlugin.iTXt) else texts.add_text(key, text)
+            if key == "XML:com.adobe.xmp":
+                texts.add_itxt(key, info[key])  # without the orientation
+            elif isinstance(text, PngImagePlugin.iTXt):
+                texts.add_itxt(key, text, text.lang, text.tkey)
+            elif key != "Raw profile type exif":  # written as EXIF
+                texts.add_text(key, text)
     elif image.format == "TIFF":
+        options["exif"] = exif = image.getexif()  # all of the TIFF's tags
+        for tag in set(exif) & _TIFF_LAYOUT:
+            del exif[tag]
         lossless = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
         options["compression"] = info.get("compression") if info.get("compression") in lossless else "tiff_lzw"
     options.update((key, info[key]) for key in kept if info.get(key))

@@ -1,9 +1,12 @@
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from skimage.metrics import peak_signal_noise_ratio
+from scipy.ndimage import gaussian_filter
+from skimage.measure import block_reduce
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from deepdeblur_tf import metrics
+from deepdeblur_tf.compat import tf
 
 
 def pair(shared, scene, kind="blur"):
@@ -37,3 +40,95 @@ def test_psnr_is_one_number_per_image(random):
 def test_other_dtypes_are_refused():
     with pytest.raises(ValueError, match="int32"):
         metrics.psnr(np.zeros((4, 4, 3), np.int32), np.zeros((4, 4, 3), np.int32))
+
+
+def scikit_ssim(a, b, k1=0.01):
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "K1": k1}
+    return [structural_similarity(a[..., i], b[..., i], **options) for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    "scene, kind, expected",
+    [("GOPR0384_11_00", "blur", 0.71696), ("GOPR0396_11_00", "blur", 0.82099), ("GOPR0396_11_00", "blur_gamma", None)],
+)
+def test_ssim_of_real_pairs(shared, scene, kind, expected):
+    blurry, sharp = pair(shared, scene, kind)
+    measured = float(metrics.ssim(blurry, sharp))
+    assert measured == pytest.approx(np.mean(scikit_ssim(blurry, sharp)), abs=1e-9)
+    if expected:
+        assert measured == pytest.approx(expected, abs=1e-5)
+
+
+def ssim_of_a_volume(a, b):
+    """The definition that MATLAB's `ssim` documents, for H x W x 3 voxels, with SciPy's filter."""
+    a, b = a.astype(float), b.astype(float)
+
+    def mean(volume):
+        return gaussian_filter(volume, 1.5, mode="nearest", truncate=3.5)
+
+    u, v = mean(a), mean(b)
+    covariance, variances = mean(a * b) - u * v, mean(a * a) - u * u + mean(b * b) - v * v
+    c1, c2 = 2.55**2, 7.65**2
+    return ((2 * u * v + c1) * (2 * covariance + c2) / ((u * u + v * v + c1) * (variances + c2))).mean()
+
+
+def test_ssim_as_matlab_has_it_is_that_of_a_volume(shared, random):
+    blurry, sharp = pair(shared, "GOPR0384_11_00")
+    measured = float(metrics.ssim_matlab(blurry, sharp))
+    assert measured == pytest.approx(ssim_of_a_volume(blurry, sharp), abs=1e-9)
+    assert 0.04 < measured - float(metrics.ssim(blurry, sharp)) < 0.09  # why the two must not stand in one column
+    a, b = random.integers(0, 256, (2, 3, 5, 3), dtype=np.uint8)  # smaller than the window
+    assert float(metrics.ssim_matlab(a, b)) == pytest.approx(ssim_of_a_volume(a, b), abs=1e-9)
+
+
+def ms_ssim_by_scikit(a, b):
+    a, b = a.astype(float), b.astype(float)
+    product = np.ones(3)
+    for scale, weight in enumerate([0.0448, 0.2856, 0.3001, 0.2363, 0.1333]):
+        # With a huge K1 the luminance term is 1, and what is left is contrast and structure.
+        values = np.array(scikit_ssim(a, b, k1=0.01 if scale == 4 else 1e6))
+        product *= np.maximum(values, 0) ** weight
+        pad = [(0, side % 2) for side in a.shape[:2]] + [(0, 0)]
+        a, b = (block_reduce(np.pad(image, pad, "edge"), (2, 2, 1), np.mean) for image in (a, b))
+    return product.mean()
+
+
+def test_ms_ssim_of_real_pairs_by_scikit_image(shared):
+    for blurry, sharp in (
+        pair(shared, "GOPR0384_11_00"),
+        [image[:401, :303] for image in pair(shared, "GOPR0396_11_00")],
+    ):
+        assert float(metrics.ms_ssim(blurry, sharp)) == pytest.approx(ms_ssim_by_scikit(blurry, sharp), abs=1e-7)
+        assert float(metrics.ms_ssim(blurry, sharp)) == pytest.approx(
+            float(tf.image.ssim_multiscale(blurry, sharp, 255)), abs=1e-3
+        )
+
+
+def test_ms_ssim_of_images_that_have_nothing_in_common_is_a_number(random):
+    image = random.integers(0, 256, (161, 161, 3), dtype=np.uint8)
+    assert 0 <= float(metrics.ms_ssim(image, 255 - image)) < 0.01
+
+
+@pytest.mark.parametrize("name, smallest", [("ssim", 11), ("ms_ssim", 161)])
+def test_too_small_an_image_is_refused(random, name, smallest):
+    image = random.integers(0, 256, (smallest, smallest + 7, 3), dtype=np.uint8)
+    assert float(getattr(metrics, name)(image, image)) == pytest.approx(1, abs=1e-12)
+    with pytest.raises(ValueError, match=f"at least {smallest} pixels"):
+        getattr(metrics, name)(image[1:], image[1:])
+
+
+@pytest.mark.parametrize("name", ["psnr", "ssim", "ssim_matlab", "ms_ssim"])
+def test_batches_and_graphs_give_one_number_per_image(random, name):
+    a, b = random.integers(0, 256, (2, 2, 170, 165, 3), dtype=np.uint8)
+    b = (0.8 * a + 0.2 * b).astype(np.uint8)
+    measure = getattr(metrics, name)
+    expected = [float(measure(a[i], b[i])) for i in range(2)]
+    np.testing.assert_allclose(measure(a, b), expected, rtol=1e-12)
+    unknown = tf.TensorSpec([None, None, None, 3], tf.uint8)
+    np.testing.assert_allclose(tf.function(measure, input_signature=[unknown, unknown])(a, b), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["psnr", "ssim", "ssim_matlab", "ms_ssim"])
+def test_two_shapes_are_refused(name):
+    with pytest.raises(ValueError, match="one shape"):
+        getattr(metrics, name)(np.zeros((200, 200, 3), np.uint8), np.zeros((1, 200, 200, 3), np.uint8))

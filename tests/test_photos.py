@@ -1,0 +1,135 @@
+"""Users' own pictures: read, and written as they came."""
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.photos import read_photo, write_photo
+
+
+@pytest.fixture
+def picture(random):
+    small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    return small.resize((64, 48), Image.Resampling.BICUBIC)
+
+
+def through(path, output):
+    """The picture written again without a change."""
+    photo = read_photo(path)
+    write_photo(output, photo, photo.rgb)
+    return photo, Image.open(output)
+
+
+@pytest.mark.parametrize(
+    "mode, written", [("RGB", "RGB"), ("L", "L"), ("LA", "LA"), ("RGBA", "RGBA"), ("P", "RGB"), ("1", "L")]
+)
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_lossless_formats_keep_every_value(tmp_path, picture, mode, written, suffix):
+    if suffix == "bmp" and mode in ("LA", "RGBA"):
+        pytest.skip("Pillow reads no transparency from BMP")
+    image = picture.convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / f"a.{suffix}")
+    photo, again = through(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}")
+    assert again.format == Image.open(tmp_path / f"a.{suffix}").format and again.mode == written
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(image.convert(written)))
+    assert photo.is_grey == (written in ("L", "LA")) and photo.rgb.shape == (48, 64, 3)
+
+
+def test_a_transparent_palette_becomes_rgba(tmp_path, picture):
+    picture.convert("P").save(tmp_path / "a.png", transparency=3)
+    _, again = through(tmp_path / "a.png", tmp_path / "b.png")
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(Image.open(tmp_path / "a.png").convert("RGBA")))
+
+
+def test_jpeg_keeps_quality_and_metadata(tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    options = {"quality": 71, "subsampling": 1, "progressive": True, "dpi": (300, 300), "comment": b"hello"}
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
+    picture.save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile", xmp=xmp, **options)
+    _, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    source = Image.open(tmp_path / "a.jpg")
+    assert again.quantization == source.quantization and again.layer == source.layer
+    for key in ("icc_profile", "dpi", "progressive", "xmp", "comment"):
+        assert again.info[key] == source.info[key]
+    assert dict(again.getexif()) == {0x010F: "a maker"}
+    # Coded anew from its own pixels with its own tables: hardly a change.
+    assert np.abs(np.asarray(again).astype(int) - np.asarray(source)).mean() < 1
+
+
+def test_a_grey_jpeg_stays_one(tmp_path, picture):
+    picture.convert("L").save(tmp_path / "a.jpg", quality=60)
+    photo, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert again.mode == "L" and photo.is_grey and again.quantization == Image.open(tmp_path / "a.jpg").quantization
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(tmp_path, picture, orientation, name):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "a maker"
+    picture.save(tmp_path / name, exif=exif, **({"quality": 95} if name == "a.jpg" else {}))
+    photo, again = through(tmp_path / name, tmp_path / f"again_{name}")
+    assert photo.rgb.shape[:2] == ((64, 48) if orientation >= 5 else (48, 64))
+    assert again.getexif().get(0x0112, 1) == 1 and again.getexif()[0x010F] == "a maker"
+    assert again.size == (photo.rgb.shape[1], photo.rgb.shape[0])
+    if name == "a.png":
+        turned = {1: 0, 3: 2, 6: 3, 8: 1}.get(orientation)
+        if turned is not None:
+            np.testing.assert_array_equal(photo.rgb, np.rot90(np.asarray(picture), turned))
+
+
+def test_png_keeps_its_texts(tmp_path, picture):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "hello")
+    texts.add_itxt("Author", "Jürgen", "de", "Autor")
+    picture.save(tmp_path / "a.png", pnginfo=texts, icc_profile=b"profile", dpi=(96, 96))
+    _, again = through(tmp_path / "a.png", tmp_path / "b.png")
+    assert again.text == {"Title": "hello", "Author": "Jürgen"} and again.text["Author"].lang == "de"
+    assert again.info["icc_profile"] == b"profile" and again.info["dpi"] == Image.open(tmp_path / "a.png").info["dpi"]
+
+
+def save_16_bit_rgb(path):
+    tf.io.write_file(str(path), tf.io.encode_png(tf.fill((4, 4, 3), tf.constant(300, tf.uint16))))
+
+
+REFUSED = {
+    "16-bit grey": ("a.png", lambda path: Image.fromarray(np.full((4, 4), 300, np.uint16)).save(path), "16 bits"),
+    "16-bit colour": ("a.png", save_16_bit_rgb, "16 bits"),
+    "16-bit tiff": ("a.tif", lambda path: Image.fromarray(np.full((4, 4), 300, np.uint16)).save(path), "16 bits"),
+    "cmyk": ("a.jpg", lambda path: Image.new("CMYK", (4, 4)).save(path), "CMYK"),
+    "animation": (
+        "a.png",
+        lambda path: Image.new("RGB", (4, 4)).save(
+            path, save_all=True, append_images=[Image.new("RGB", (4, 4), "red")]
+        ),
+        "2 frames",
+    ),
+    "text": ("a.png", lambda path: path.write_text("no image"), "not a readable image"),
+    "missing": ("a.png", lambda path: None, "no such file"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_would_become_a_wrong_picture_is_refused_by_name(tmp_path, case):
+    name, save, word = REFUSED[case]
+    save(tmp_path / name)
+    with pytest.raises(ImageError, match=word) as error:
+        read_photo(tmp_path / name)
+    assert str(error.value).startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tif"])
+def test_truncated_files_are_refused_by_name(tmp_path, random, name):
+    Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    for length in (1, 20, len(content) // 2, len(content) - 40):
+        (tmp_path / name).write_bytes(content[:length])
+        with pytest.raises(ImageError) as error:
+            read_photo(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
