@@ -63,11 +63,11 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
             "fps": meta["fps"],
             "codec": codec,
             "quality": None,
-            "bitrate": 0 if codec == "libvpx-vp9" else None,
             "macro_block_size": 1,  # or imageio scales the frames to a multiple of 16
             # Players expect colours at half the resolution, which odd sides do not have.
             "pixelformat": "yuv444p" if width % 2 or height % 2 else "yuv420p",
-            "output_params": ["-crf", "16" if codec == "libx264" else "20"],
+            # A bit rate of 0 makes VP9 heed the quality alone.
+            "output_params": ["-crf", "16"] + (["-b:v", "0"] if codec == "libvpx-vp9" else []),
             "ffmpeg_log_level": "error",
         }
         if meta.get("audio_codec"):
