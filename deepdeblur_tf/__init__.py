@@ -2,6 +2,8 @@
 
 Commands:
     python -m deepdeblur_tf.train      train an experiment, or continue an interrupted run
+    python -m deepdeblur_tf.evaluate   measure networks on pairs: tables, figures, comparisons
+    python -m deepdeblur_tf.predict    restore pictures and videos
 
 Functions:
     load_experiment(yaml_path, overrides)    settings from a file
@@ -10,9 +12,10 @@ Functions:
     Trainer(network)                         the custom training step, for `fit`
     make_optimizer(training, steps)          clipped Adam with the report's schedule
     load_model(run_folder_or_keras_file)     a trained network
-    restore(model, image)                    a sharp image from a blurry one
+    restore(model, image)                    a sharp image from a blurry one of any size
     imresize(image, ...)                     MATLAB's bicubic imresize
-    metrics.psnr(a, b)                       peak signal-to-noise ratio
+    metrics.psnr, ssim, ms_ssim (a, b)       image quality as the report measured it
+    metrics.ssim_matlab(a, b)                SSIM as most GOPRO tables show it
 
 Importing the package loads no TensorFlow; the first use of a name that needs it does.
 """

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.data.test_set import TestSet
-from deepdeblur_tf.evaluation import Evaluation, measure
+from deepdeblur_tf.evaluation import Evaluation, means, measure
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.model import load_model
 from deepdeblur_tf.pictures import details, overview, stacked, worst_details
@@ -115,9 +115,9 @@ def _measure_missing(model, evaluation, test_set, indices, places, options, bar)
             evaluation.add(name, row)
             rows[name] = row
             bar.update()
-        psnr = np.mean([row["psnr"] for row in rows.values()])
-        gain = psnr - np.mean([row["blurry_psnr"] for row in rows.values()])
-        bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, gain {gain:+.2f} dB")
+        mean = means(list(rows.values()))
+        psnr, before = mean["restored"]["psnr"], mean["blurry"]["psnr"]
+        bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, blurry {before:.2f} dB")
 
 
 def _ordered(evaluation: Evaluation, names: Sequence[str]) -> dict[str, dict]:
