@@ -11,12 +11,13 @@ import time
 import imageio.v3 as iio
 import numpy as np
 
+from deepdeblur_tf.checkpoint_files import CheckpointFiles
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.pictures import centre, comparison, stacked
 from deepdeblur_tf.restoration import restore
-from deepdeblur_tf.runs import Run, RunError
+from deepdeblur_tf.runs import Run
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
 
@@ -183,7 +184,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     A checkpoint holds the weights, Adam's moments and step, the best validation PSNR, and the epoch's running means,
     so that an epoch interrupted in its middle still reports the mean over all its steps. It is written at each epoch's
     end, just before the last step of an epoch with a validation (so that little is lost by a stop during it) and every
-    few minutes; the last 3 are kept.
+    few minutes; the last few are kept.
 
     Args:
         run: The run folder.
@@ -191,10 +192,11 @@ class Checkpoints(tf.keras.callbacks.Callback):
         schedule: The learning rate as a function of the step.
         steps_per_epoch: int.
         minutes: float. The longest time between two checkpoints.
+        keep: int. How many are kept.
         validated: The numbers of the epochs, from 1, that end with a validation.
     """
 
-    def __init__(self, run: Run, trainer, schedule, steps_per_epoch: int, minutes: float, validated):
+    def __init__(self, run: Run, trainer, schedule, steps_per_epoch: int, minutes: float, keep: int, validated):
         super().__init__()
         self.run, self.trainer, self.schedule, self.validated = run, trainer, schedule, validated
         self.steps_per_epoch, self.minutes = steps_per_epoch, minutes
@@ -202,7 +204,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._best = tf.Variable(-math.inf, dtype=tf.float64)
         self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        self._manager = tf.train.CheckpointManager(
+        self._files = CheckpointFiles(
             tf.train.Checkpoint(
                 network=trainer.network,
                 optimizer=trainer.optimizer,
@@ -210,29 +212,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
                 means=self._means,
                 seconds=self._seconds,
             ),
-            str(run.last_checkpoints),
-            max_to_keep=3,
-            checkpoint_name="step",
+            run.last_checkpoints,
+            keep,
         )
         self._saved_at = self._epoch_began = time.monotonic()
 
-    def restore(self) -> int:
-        """Puts the last checkpoint's state into the trainer; returns its step, 0 where there is none.
-
-        Raises:
-            RunError: the checkpoint is another Keras's.
-        """
-        latest = self._manager.latest_checkpoint
-        if latest is None:
-            return 0
-        try:
-            self._manager.checkpoint.restore(latest).assert_existing_objects_matched()
-        except AssertionError as error:
-            raise RunError(
-                f"{latest} does not fit TensorFlow {tf.__version__}. A run is continued on the stack that began it: "
-                "Python 3.9 to 3.11 or Python 3.12 and 3.13."
-            ) from error
-        return _step(self.trainer)
+    def restore(self) -> tuple[int, list[str]]:
+        """Puts the newest sound checkpoint's state into the trainer; see `CheckpointFiles.restore`."""
+        return self._files.restore()
 
     def save(self) -> None:
         """Writes a checkpoint of this moment."""
@@ -240,7 +227,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         now = time.monotonic()
         seconds = float(self._seconds)
         self._seconds.assign(seconds + now - self._epoch_began)
-        self._manager.save(checkpoint_number=_step(self.trainer))
+        self._files.save(_step(self.trainer))
         self._seconds.assign(seconds)
         self._saved_at = now
 

@@ -95,6 +95,7 @@ class Training:
         decay: When the learning rate falls.
         clip: Gradients are clipped by value to [-clip, clip] before Adam.
         checkpoint_minutes: At most so many minutes of training are lost when the process is killed.
+        keep_checkpoints: How many checkpoints are kept, the newest; each is checked against its hash when it is read.
     """
 
     epochs: PositiveInt = 1000
@@ -103,6 +104,7 @@ class Training:
     decay: Decay = field(default_factory=Decay)
     clip: PositiveFloat = 0.5
     checkpoint_minutes: PositiveFloat = 10
+    keep_checkpoints: PositiveInt = 3
 
 
 @dataclass
@@ -151,7 +153,7 @@ def _leaves(kind: type, prefix: str = "") -> dict[str, Any]:
 SETTINGS = _leaves(Experiment)
 
 # What changes how fast or how safely a training goes, and nothing of its result.
-_WITHOUT_EFFECT = ("data.cache", "data.cache_folder", "training.checkpoint_minutes")
+_WITHOUT_EFFECT = ("data.cache", "data.cache_folder", "training.checkpoint_minutes", "training.keep_checkpoints")
 
 _ALLOWED = {
     str: "a text",

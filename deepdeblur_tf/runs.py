@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import filelock
 
 from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
 from deepdeblur_tf.files import write_whole
@@ -95,16 +98,45 @@ class Run:
     def is_finished(self) -> bool:
         return self.model.is_file()
 
-    def claim(self, experiment: Experiment) -> None:
-        """Makes the folder for an experiment, or checks that it holds this very one.
+    @contextlib.contextmanager
+    def claimed(self, experiment: Experiment):
+        """Makes the folder for an experiment, or checks that it holds this very one, and keeps other trainings out.
 
-        A folder in which no training has got as far as a checkpoint is taken over.
+        A folder in which no training has got as far as a checkpoint is taken over. While the context lasts no other
+        process can claim the folder; a process that is killed lets go of it.
 
         Raises:
-            RunError: the folder holds another experiment (with the settings that differ) or other files, or cannot
-                be written.
+            RunError: the folder holds another experiment (with the settings that differ) or other files, is in use
+                by another training, or cannot be written.
         """
-        if self.config.is_file() and (self.is_finished or (self.last_checkpoints / "checkpoint").is_file()):
+        self.check(experiment)
+        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunError(
+                f"another training is writing to {self.folder}. Wait for its end, stop it, or give another folder with "
+                "--output."
+            ) from error
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
+        try:
+            self.check(experiment)  # what another training has begun in the meantime
+            self._write_config(experiment)
+            yield
+        finally:
+            lock.release()
+
+    def _write_config(self, experiment: Experiment) -> None:
+        try:
+            write_whole(self.config, lambda path: path.write_text(to_yaml(experiment), encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
+
+    def check(self, experiment: Experiment) -> None:
+        """Raises RunError where the folder cannot be an experiment's: it holds another one, or other files."""
+        if self.config.is_file() and (self.is_finished or any(self.last_checkpoints.glob("*.sha256"))):
             differing = differences(load_experiment(self.config), experiment)
             if differing:
                 raise RunError(
@@ -112,15 +144,9 @@ class Run:
                     + "\n  ".join(differing)
                     + "\nGive another folder with --output, or the settings of that run to continue it."
                 )
-            if self.is_finished:
-                return
         elif self.folder.exists() and not self.config.is_file():
-            if not self.folder.is_dir() or any(self.folder.iterdir()):
+            if not self.folder.is_dir() or any(path.name != ".lock" for path in self.folder.iterdir()):
                 raise RunError(f"{self.folder} is no run folder and not empty. Give another folder with --output.")
-        try:
-            write_whole(self.config, lambda path: path.write_text(to_yaml(experiment), encoding="utf-8"))
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
 
     def read_history(self) -> list[dict[str, str]]:
         """The rows of history.csv, oldest first; none before the first epoch's end."""

@@ -54,7 +54,7 @@ def _train(experiment, run: Run) -> int:
         root = str(Path(experiment.data.root).expanduser().resolve())
         experiment = replace(experiment, data=replace(experiment.data, root=root))
     if run.is_finished:
-        run.claim(experiment)
+        run.check(experiment)
         print(f"{run.folder} is finished; nothing to do. Its network is {run.model}.")
         return 0
     folders = find_folders(experiment)
@@ -62,7 +62,11 @@ def _train(experiment, run: Run) -> int:
         if folder.pairs:
             print(folder.describe())
     steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else experiment.data.scenes)
-    run.claim(experiment)
+    with run.claimed(experiment):
+        return _train_claimed(experiment, run, folders)
+
+
+def _train_claimed(experiment, run: Run, folders) -> int:
     print(f"run: {run.folder}")
 
     from deepdeblur_tf.callbacks import Interrupted, NonFiniteLoss

@@ -74,8 +74,12 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
         f"parameters; {settings.epochs} epochs of {steps} steps of {settings.batch_size} patches"
     )
     schedule = learning_rate_schedule(settings, steps)
-    checkpoints = cb.Checkpoints(run, trainer, schedule, steps, settings.checkpoint_minutes, validated)
-    start = checkpoints.restore()
+    checkpoints = cb.Checkpoints(
+        run, trainer, schedule, steps, settings.checkpoint_minutes, settings.keep_checkpoints, validated
+    )
+    start, damaged = checkpoints.restore()
+    for line in damaged:
+        say(f"left out a checkpoint: {line}")
     if start:
         say(f"continuing after step {start} of {steps * settings.epochs}")
     before = _mean_blurry_psnr(validation, indices) if len(indices) else None

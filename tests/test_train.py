@@ -54,7 +54,7 @@ def test_a_run_from_start_to_finish(finished, capfd):
     for noise in ("Warning", "oneDNN", "CUDA", "TFA", "absl"):
         assert noise not in output.err + output.out
     # What is left behind.
-    assert {path.name for path in run.iterdir()} == {
+    assert {path.name for path in run.iterdir() if path.name != ".lock"} == {
         *("config.yaml", "checkpoints", "logs", "history.csv", "model.keras", "samples")
     }
     assert {path.name for path in (run / "samples").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
@@ -191,11 +191,8 @@ def wait_for(condition, process, seconds=120):
 
 
 def last_step(run):
-    state = run / "checkpoints" / "last" / "checkpoint"
-    if not state.is_file():
-        return 0
-    first = state.read_text().splitlines()[0:1]
-    return int(first[0].split("step-")[1].rstrip('"')) if first else 0
+    hashes = (run / "checkpoints" / "last").glob("step-*.sha256")
+    return max((int(path.stem.split("-")[1]) for path in hashes), default=0)
 
 
 def assert_equal_runs(one, other):
@@ -248,6 +245,65 @@ def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(tmp_pat
     assert_equal_runs(stopped, uninterrupted)
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def stopped(tmp_path, uninterrupted):
+    """A run killed in its second epoch."""
+    run = tmp_path / "stopped"
+    process = start(run)
+    wait_for(lambda: last_step(run) >= 13, process)
+    process.kill()
+    process.communicate()
+    return run
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "missing", "no hashes", "empty hashes"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(stopped, uninterrupted, capfd, damage):
+    folder = stopped / "checkpoints" / "last"
+    newest = folder / f"step-{last_step(stopped)}"
+    data, hashes = (newest.with_name(newest.name + suffix) for suffix in (".data-00000-of-00001", ".sha256"))
+    {
+        "flipped bit": lambda: flip_a_bit(data),
+        "truncated": lambda: data.write_bytes(data.read_bytes()[:-1]),
+        "missing": lambda: data.unlink(),
+        "no hashes": lambda: hashes.unlink(),
+        "empty hashes": lambda: hashes.write_text(""),
+    }[damage]()
+    assert main(["--output", str(stopped), *FLAGS]) == 0
+    output = capfd.readouterr().out
+    assert f"left out a checkpoint: {newest}" in output
+    assert f"continuing after step {int(newest.name.split('-')[1]) - 1} of 30" in output
+    assert_equal_runs(stopped, uninterrupted)
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_trained_over(stopped, capfd):
+    for path in (stopped / "checkpoints" / "last").glob("*.index"):
+        flip_a_bit(path)
+    before = contents(stopped)
+    assert main(["--output", str(stopped), *FLAGS]) == 2
+    error = capfd.readouterr().err
+    assert "no checkpoint is sound" in error and "to begin anew" in error and "Traceback" not in error
+    assert contents(stopped) == before
+
+
+def test_a_second_training_in_one_folder_is_refused(tmp_path, uninterrupted, capfd):
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for(lambda: last_step(run) >= 2, process)
+    before = (run / "config.yaml").read_bytes()
+    for flags in (FLAGS, [*FLAGS, "--training.clip=0.25"]):
+        assert main(["--output", str(run), *flags]) == 2
+    assert "another training" in capfd.readouterr().err
+    assert (run / "config.yaml").read_bytes() == before
+    assert process.wait(timeout=120) == 0
+    assert_equal_runs(run, uninterrupted)
+
+
 @pytest.mark.parametrize(
     "number, moment",
     [
@@ -282,7 +338,7 @@ def test_the_best_score_survives_a_restart(tmp_path):
         trainer = Trainer(build_model(blocks=1, filters=2, kernel_size=3))
         trainer.compile(tf.keras.optimizers.Adam())
         checkpoints = Checkpoints(
-            Run(tmp_path), trainer, lambda step: 1e-3, steps_per_epoch=1, minutes=1, validated=[1, 2, 3]
+            Run(tmp_path), trainer, lambda step: 1e-3, steps_per_epoch=1, minutes=1, keep=3, validated=[1, 2, 3]
         )
         checkpoints.set_model(trainer)
         checkpoints.restore()
