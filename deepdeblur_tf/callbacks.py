@@ -7,6 +7,7 @@ import csv
 import math
 import signal
 import time
+from collections.abc import Callable
 
 import imageio.v3 as iio
 import numpy as np
@@ -36,14 +37,25 @@ def _step(model) -> int:
 
 
 class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
-    """Raises `NonFiniteLoss` at the first step whose loss is NaN or infinite. Belongs before all others."""
+    """Raises `NonFiniteLoss` at the first step that the trainer skipped. Belongs before all others.
+
+    Args:
+        names: From a step, counted from 1, to the names of its batch's images.
+    """
+
+    def __init__(self, names: Callable[[int], list[str]]):
+        super().__init__()
+        self.names = names
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
+        if logs["skipped"]:
+            step = _step(self.model)
+            value = "loss" if not math.isfinite(logs["loss"]) else "gradient_norm"
             raise NonFiniteLoss(
-                f"the loss became {logs['loss']} at step {_step(self.model)}, so training stopped. To "
-                "continue would repeat it step by step; start a new run with a lower training.learning_rate. "
-                "checkpoints/best.keras, if there is one, is from before."
+                f"the {value.replace('_', ' ')} became {logs[value]} at step {step}, so training stopped before the "
+                f"weights changed. The batch's images: {', '.join(self.names(step))}. The same command would come to "
+                "the same step again: lower training.learning_rate in a new run, take a spoilt image out, or use "
+                "--training.on_nan skip."
             )
 
 
@@ -261,13 +273,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def _append_history(self, epoch: int, logs: dict) -> None:
         step = _step(self.trainer)
         losses = [metric.name for metric in self.trainer.metrics]
-        names = [*losses, *(f"val_{name}" for name in losses if name != "gradient_norm")]
+        names = [*losses, *(f"val_{name}" for name in losses if name not in ("gradient_norm", "skipped"))]
         row = {
             "epoch": epoch + 1,
             "step": step,
             "learning_rate": float(self.schedule(step - 1)),
             "seconds": f"{float(self._seconds) + time.monotonic() - self._epoch_began:.1f}",
             **{name: logs.get(name, "") for name in names},
+            "skipped": round(logs["skipped"] * self.steps_per_epoch),  # as a number of batches
         }
         # After a kill the last epoch may have a row but no checkpoint; it is trained again and its row replaced.
         rows = [old for old in self.run.read_history() if int(old["epoch"]) <= epoch]

@@ -96,6 +96,8 @@ class Training:
         clip: Gradients are clipped by value to [-clip, clip] before Adam.
         checkpoint_minutes: At most so many minutes of training are lost when the process is killed.
         keep_checkpoints: How many checkpoints are kept, the newest; each is checked against its hash when it is read.
+        on_nan: What a batch with a NaN or infinite loss or gradient does: `stop` ends the training before the weights
+            change and names the batch's images, `skip` leaves the batch out and counts it.
     """
 
     epochs: PositiveInt = 1000
@@ -105,6 +107,7 @@ class Training:
     clip: PositiveFloat = 0.5
     checkpoint_minutes: PositiveFloat = 10
     keep_checkpoints: PositiveInt = 3
+    on_nan: Literal["stop", "skip"] = "stop"
 
 
 @dataclass

@@ -17,7 +17,8 @@ class Trainer(tf.keras.Model):
         trainer.network.save("model.keras")
 
     Logs: loss (the sum over levels), loss_1 (finest) to loss_3, psnr (dB, of the finest level, 8 bits), and in
-    training gradient_norm (the Euclidean norm of all gradients before clipping).
+    training gradient_norm (the Euclidean norm of all gradients before clipping) and skipped (1 for a batch whose loss
+    or gradients are NaN or infinite: it counts as a step, but changes neither weights nor means).
 
     Args:
         network: The network; it alone is what is saved and used afterwards.
@@ -26,12 +27,19 @@ class Trainer(tf.keras.Model):
     def __init__(self, network: tf.keras.Model, **kwargs):
         super().__init__(**kwargs)
         self.network = network
-        names = ["loss", *(f"loss_{level + 1}" for level in range(len(network.inputs))), "psnr", "gradient_norm"]
+        names = [
+            "loss",
+            *(f"loss_{level + 1}" for level in range(len(network.inputs))),
+            "psnr",
+            "gradient_norm",
+            "skipped",
+        ]
         self._means = {name: tf.keras.metrics.Mean(name=name) for name in names}
 
     def compile(self, optimizer="adam", **kwargs):
         """As `keras.Model.compile`; the loss and the metrics are the trainer's own. XLA is off unless asked for."""
         super().compile(optimizer=optimizer, **{"jit_compile": False, **kwargs})
+        self.optimizer.build(self.network.trainable_variables)  # within a step's condition it could not be
 
     @property
     def metrics(self) -> list:
@@ -57,11 +65,16 @@ class Trainer(tf.keras.Model):
             values = self._measure(sharp, restored)
             plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)
         values["gradient_norm"] = tf.linalg.global_norm(plain)
+        finite = tf.math.is_finite(values["loss"])
+        # Infinite gradients are how a loss scale that is too large shows; the scaling optimizer sees to them itself.
+        if not isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
+            finite &= tf.math.is_finite(values["gradient_norm"])
+        values["skipped"] = 1.0 - tf.cast(finite, tf.float32)
         # Keras 3 notices the end of a dataset of unknown length inside of this very graph; what does not wait for the
         # data, such as the means' counters, would be counted once too often.
         with tf.control_dependencies([values["loss"]]):
-            self.optimizer.apply_gradients(zip(for_optimizer, self.network.trainable_variables))
-            self._update_means(values)
+            tf.cond(finite, lambda: self._apply(for_optimizer), lambda: self.optimizer.iterations.assign_add(1))
+            self._update_means(values, finite)
         # The batch's own values, not running means, so that a callback can record the loss of every iteration. `fit`
         # puts the means in their place at the end of an epoch, because the keys are those of `metrics`.
         return values
@@ -74,6 +87,11 @@ class Trainer(tf.keras.Model):
             self._update_means(values)
         return {name: self._means[name].result() for name in values}
 
-    def _update_means(self, values: dict) -> None:
+    def _apply(self, gradients):
+        self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
+        return tf.convert_to_tensor(self.optimizer.iterations)
+
+    def _update_means(self, values: dict, finite=True) -> None:
         for name, value in values.items():
-            self._means[name].update_state(value)
+            counts = tf.logical_or(finite, name == "skipped")
+            self._means[name].update_state(tf.where(counts, value, tf.zeros_like(value)), tf.cast(counts, tf.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from deepdeblur_tf import callbacks as cb
 from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
-from deepdeblur_tf.data.pipeline import open_sources, train_dataset, validation_dataset
+from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
@@ -91,6 +92,10 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
     tensorboard = cb.TensorBoard(run.logs, schedule, start)
     shown = indices[spread(len(indices), experiment.validation.samples)]
     samples = cb.Samples(validation, shown, run.samples, tensorboard.writer)
+    watch = []
+    if settings.on_nan == "stop":
+        names = functools.partial(batch_names, train, seed=experiment.seed, batch_size=settings.batch_size)
+        watch = [cb.StopOnNonFiniteLoss(names)]
     with cb.StopOnSignal(checkpoints) as stop:
         # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
         while start < steps * settings.epochs:
@@ -117,7 +122,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
                     shuffle=False,
                     verbose=0,
                     callbacks=[
-                        cb.StopOnNonFiniteLoss(),
+                        *watch,
                         bar,
                         tensorboard,
                         samples,
@@ -127,5 +132,8 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
                 )
             start = last_epoch * steps
     write_whole(run.model, network.save)
+    skipped = sum(int(row["skipped"]) for row in run.read_history())
+    if skipped:
+        say(f"left out: {skipped} batches with a loss or gradient that is no finite number")
     after = float(run.read_history()[-1]["val_psnr"]) if len(indices) else None
     return Outcome(len(indices), before, after, samples.last_picture)

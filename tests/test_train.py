@@ -91,7 +91,9 @@ def test_tensorboard_holds_every_iteration_and_the_samples(finished):
     run, _ = finished
     events = load_events(run)
     tags = events.Tags()["tensors"]
-    every_step = [f"train/{name}" for name in (*LOSSES, "gradient_norm", "learning_rate", "steps_per_second")]
+    every_step = [
+        f"train/{name}" for name in (*LOSSES, "gradient_norm", "skipped", "learning_rate", "steps_per_second")
+    ]
     for name in every_step:
         assert steps_of(events, name) == [1, 2, 3, 4, 5, 6], name
     for name in LOSSES:
@@ -120,13 +122,27 @@ def test_a_folder_with_other_files_is_refused(run, capfd):
     assert [path.name for path in run.iterdir()] == ["thesis.txt"]
 
 
+EXPLODING = ["--training.learning_rate", "1e20", "--training.checkpoint_minutes", "1e-9"]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(run, capfd):
-    flags = [*SMALL_FLAGS, "--training.learning_rate", "1e20", "--training.checkpoint_minutes", "1e-9"]
-    assert main(["--output", str(run), *flags]) == 1
-    assert re.search(r"the loss became (nan|inf) at step [123],", capfd.readouterr().err)
+    assert main(["--output", str(run), *SMALL_FLAGS, *EXPLODING]) == 1
+    error = capfd.readouterr().err
+    found = re.search(r"the (loss|gradient norm) became (nan|inf) at step ([123]), .* images: (.*)\. The same", error)
+    assert found and "--training.on_nan skip" in error and "Traceback" not in error
+    # It names the two pairs that a batch has, of the six there are.
+    assert len(set(found[4].split(", "))) == 2 and set(found[4].split(", ")) <= {f"train/{i:06d}" for i in range(6)}
     # It stopped there and then: no epoch was finished, and no spoilt network is passed off as a result.
+    assert last_step(run) == int(found[3]) - 1
     assert not (run / "history.csv").exists()
     assert not (run / "model.keras").exists() and not (run / "checkpoints" / "best.keras").exists()
+
+
+def test_bad_batches_are_skipped_and_counted_on_request(run, capfd):
+    assert main(["--output", str(run), *SMALL_FLAGS, *EXPLODING, "--training.on_nan", "skip"]) == 0
+    skipped = sum(int(row["skipped"]) for row in read_csv(run / "history.csv"))
+    assert skipped >= 3 and f"left out: {skipped} batches" in capfd.readouterr().out
+    assert all(np.isfinite(weight).all() for weight in load_model(run).get_weights())
 
 
 def test_a_file_that_stops_decoding_is_named_without_a_traceback(run, gopro, capfd):

@@ -141,3 +141,23 @@ def test_fewer_levels_are_trained_and_measured_as_three(random, levels):
     data = tf.data.Dataset.from_tensors((blurry, sharp))
     assert trainer.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-5)
     assert trainer.fit(data, shuffle=False, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])  # 1e30: its loss and its gradients are infinite
+def test_a_batch_that_is_not_finite_changes_no_weight_and_no_mean(random, bad):
+    good, spoilt = batch(random), batch(random)
+    spoilt[0][0][0, 3, 3, 1] = bad
+    trainer = small_trainer("adam")
+    trainer.fit(tf.data.Dataset.from_tensors(good), shuffle=False, verbose=0)
+    weights = [weight.copy() for weight in trainer.network.get_weights()]
+    trainer.fit(tf.data.Dataset.from_tensors(spoilt), shuffle=False, verbose=0)
+    for before, after in zip(weights, trainer.network.get_weights()):
+        np.testing.assert_array_equal(before, after)
+    assert int(trainer.optimizer.iterations) == 2  # it counts as a step, for the next batch is the next step's
+
+    loss = float(tf.add_n(multiscale_loss(good[1], trainer.network(good[0]))))
+    both = tf.data.Dataset.from_generator(
+        lambda: iter([spoilt, good]), output_signature=tf.nest.map_structure(tf.type_spec_from_value, good)
+    )
+    history = trainer.fit(both, steps_per_epoch=2, shuffle=False, verbose=0).history
+    assert history["skipped"] == [0.5] and history["loss"][0] == pytest.approx(loss, rel=1e-5)

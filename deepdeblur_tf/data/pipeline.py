@@ -30,6 +30,27 @@ def _numpy_pyramid(image, levels: int, size: int) -> list:
     return result
 
 
+def _pair_of_sample(number, seed: int, per_epoch: int, pairs: int):
+    """Which pair a sample is of: each epoch has an order of its own."""
+    number = tf.cast(number, tf.int64)
+    order = tf.stack([tf.constant(seed, tf.int64), number // per_epoch])
+    return tf.random.experimental.index_shuffle(number % per_epoch, order, tf.constant(pairs - 1, tf.int64))
+
+
+def batch_names(source, step: int, *, seed: int, batch_size: int) -> list[str]:
+    """The names of the images in a training batch.
+
+    Args:
+        source: The pairs.
+        step: int. The batch's step over the whole training, counted from 1.
+        seed: int. The experiment's seed.
+        batch_size: int.
+    """
+    per_epoch = len(source) // batch_size * batch_size
+    numbers = range((step - 1) * batch_size, step * batch_size)
+    return [source.names[int(_pair_of_sample(number, seed, per_epoch, len(source)))] for number in numbers]
+
+
 def train_patch(source, number, *, seed: int, per_epoch: int, patch_size: int, levels: int):
     """One training sample.
 
@@ -44,9 +65,7 @@ def train_patch(source, number, *, seed: int, per_epoch: int, patch_size: int, l
     Returns:
         (blurry, sharp), each a tuple of `levels` float32 [side, side, 3] in [-0.5, 0.5], finest first.
     """
-    epoch, position = number // per_epoch, number % per_epoch
-    order = tf.stack([tf.constant(seed, tf.int64), epoch])
-    index = tf.random.experimental.index_shuffle(position, order, tf.constant(len(source) - 1, tf.int64))
+    index = _pair_of_sample(number, seed, per_epoch, len(source))
     pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])
     own_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
     crop_seed, left_right_seed, up_down_seed = tf.unstack(tf.random.experimental.stateless_split(own_seed, 3))
