@@ -91,9 +91,8 @@ def test_tensorboard_holds_every_iteration_and_the_samples(finished):
     run, _ = finished
     events = load_events(run)
     tags = events.Tags()["tensors"]
-    every_step = [
-        f"train/{name}" for name in (*LOSSES, "gradient_norm", "skipped", "learning_rate", "steps_per_second")
-    ]
+    others = ("gradient_norm", "skipped", "learning_rate", "steps_per_second")
+    every_step = [f"train/{name}" for name in (*LOSSES, *others)]
     for name in every_step:
         assert steps_of(events, name) == [1, 2, 3, 4, 5, 6], name
     for name in LOSSES:

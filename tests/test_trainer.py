@@ -118,6 +118,7 @@ def test_fit_logs_epoch_means_and_callbacks_see_every_step(random):
     assert set(history) == {
         *(f"{prefix}{name}" for prefix in ("", "val_") for name in ("loss", "loss_1", "loss_2", "loss_3", "psnr")),
         "gradient_norm",
+        "skipped",
     }
 
 
