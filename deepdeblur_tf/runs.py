@@ -12,6 +12,7 @@ import filelock
 
 from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
 from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.provenance import changes, read
 
 
 class Network(NamedTuple):
@@ -57,6 +58,7 @@ class Run:
         checkpoints/    last/ to continue from, best.keras by validation PSNR
         logs/           TensorBoard
         history.csv     a row an epoch
+        provenance.json its data, and every process that worked on it
         samples/        validation images, blurry, restored and sharp
         model.keras     the trained network, when the run is finished
 
@@ -95,21 +97,30 @@ class Run:
         return self.folder / "model.keras"
 
     @property
+    def provenance(self) -> Path:
+        return self.folder / "provenance.json"
+
+    @property
     def is_finished(self) -> bool:
         return self.model.is_file()
 
     @contextlib.contextmanager
-    def claimed(self, experiment: Experiment):
+    def claimed(self, experiment: Experiment, data: dict, force: bool = False):
         """Makes the folder for an experiment, or checks that it holds this very one, and keeps other trainings out.
 
         A folder in which no training has got as far as a checkpoint is taken over. While the context lasts no other
         process can claim the folder; a process that is killed lets go of it.
 
+        Args:
+            experiment: The experiment.
+            data: Its data, as `provenance.describe_data` gives it.
+            force: Whether to continue a run in spite of other settings or data.
+
         Raises:
-            RunError: the folder holds another experiment (with the settings that differ) or other files, is in use
-                by another training, or cannot be written.
+            RunError: the folder holds another experiment, one of other data (with what differs) or other files, is in
+                use by another training, or cannot be written.
         """
-        self.check(experiment)
+        self.check(experiment, data, force)
         lock = filelock.FileLock(self.folder / ".lock", timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +133,7 @@ class Run:
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
         try:
-            self.check(experiment)  # what another training has begun in the meantime
+            self.check(experiment, data, force)  # what another training has begun in the meantime
             self._write_config(experiment)
             yield
         finally:
@@ -134,15 +145,25 @@ class Run:
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
 
-    def check(self, experiment: Experiment) -> None:
-        """Raises RunError where the folder cannot be an experiment's: it holds another one, or other files."""
+    def check(self, experiment: Experiment, data: dict | None = None, force: bool = False) -> None:
+        """Raises RunError where the folder cannot be an experiment's: it holds another one, or other files.
+
+        Args:
+            experiment: The experiment.
+            data: As `claimed` has it; None leaves the data unchecked.
+            force: As `claimed` has it.
+        """
         if self.config.is_file() and (self.is_finished or any(self.last_checkpoints.glob("*.sha256"))):
             differing = differences(load_experiment(self.config), experiment)
-            if differing:
+            held = read(self.provenance).get("data")
+            if data is not None and held is not None:
+                differing += changes(held, data)
+            if differing and not force:
                 raise RunError(
-                    f"{self.folder} holds another experiment. Settings that differ (there / here):\n  "
+                    f"{self.folder} holds another experiment. What differs (there / here):\n  "
                     + "\n  ".join(differing)
-                    + "\nGive another folder with --output, or the settings of that run to continue it."
+                    + "\nGive another folder with --output, what that run had to continue it, or --force to continue "
+                    "with these."
                 )
         elif self.folder.exists() and not self.config.is_file():
             if not self.folder.is_dir() or any(path.name != ".lock" for path in self.folder.iterdir()):

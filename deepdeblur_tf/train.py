@@ -14,6 +14,7 @@ from pathlib import Path
 from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment, steps_per_epoch
 from deepdeblur_tf.data.pairs import PairsError, find_folders
 from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.provenance import describe_data
 from deepdeblur_tf.runs import Run, RunError
 
 
@@ -34,12 +35,15 @@ def main(arguments=None) -> int:
         description="Trains an experiment. Without --config it is experiments/quickstart.yaml: embedded scenes, no "
         "download, a few minutes on two cores. The same command given again continues an interrupted run.",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="Continue a run in spite of changed settings or changed data."
+    )
     parser.add_argument("--output", metavar="RUN", help="The run folder. Defaults to runs/<name>.")
     try:
         if not any(word.split("=")[0] in ("--config", "--help", "-h") for word in arguments):
             arguments = ["--config", _quickstart(), *arguments]
         experiment, flags = parse_experiment(parser, arguments)
-        return _train(experiment, Run(Path(flags.output or Path("runs") / experiment.name)))
+        return _train(experiment, Run(Path(flags.output or Path("runs") / experiment.name)), flags.force)
     except (ConfigError, PairsError, ImageError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -48,7 +52,7 @@ def main(arguments=None) -> int:
         return 130
 
 
-def _train(experiment, run: Run) -> int:
+def _train(experiment, run: Run, force: bool) -> int:
     if experiment.data.root != SCENES:
         # The run's settings name the data wherever the command is given.
         root = str(Path(experiment.data.root).expanduser().resolve())
@@ -62,11 +66,12 @@ def _train(experiment, run: Run) -> int:
         if folder.pairs:
             print(folder.describe())
     steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else experiment.data.scenes)
-    with run.claimed(experiment):
-        return _train_claimed(experiment, run, folders)
+    data = describe_data(folders)
+    with run.claimed(experiment, data, force):
+        return _train_claimed(experiment, run, folders, data)
 
 
-def _train_claimed(experiment, run: Run, folders) -> int:
+def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
     print(f"run: {run.folder}")
 
     from deepdeblur_tf.callbacks import Interrupted, NonFiniteLoss
@@ -74,7 +79,7 @@ def _train_claimed(experiment, run: Run, folders) -> int:
     from deepdeblur_tf.training_run import train_run
 
     try:
-        outcome = train_run(experiment, run, folders)
+        outcome = train_run(experiment, run, folders, data)
     except (Interrupted, KeyboardInterrupt) as stop:
         print(
             f"\n{str(stop) or 'stopped at once'}. The same command continues the run in {run.folder}.", file=sys.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf import callbacks as cb
+from deepdeblur_tf import provenance
 from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
@@ -42,13 +43,14 @@ def _mean_blurry_psnr(source, indices) -> float:
     return float(np.mean([psnr(*np.split(source.read(index), 2, axis=2)) for index in indices]))
 
 
-def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outcome:
+def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None = None, say=print) -> Outcome:
     """Trains an experiment, or continues it from its last checkpoint.
 
     Args:
         experiment: The experiment.
         run: Its folder, claimed for it.
         folders: The pairs on disk as `pairs.find_folders` gave them. Defaults to finding them.
+        data: What `provenance.describe_data` gave for them, to be recorded.
         say: Called with each line for the user.
 
     Returns:
@@ -79,6 +81,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, say=print) -> Outc
         run, trainer, schedule, steps, settings.checkpoint_minutes, settings.keep_checkpoints, validated
     )
     start, damaged = checkpoints.restore()
+    provenance.record(run.provenance, data or {}, start, device_name(), tf.__version__)
     for line in damaged:
         say(f"left out a checkpoint: {line}")
     if start:

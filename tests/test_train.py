@@ -1,6 +1,7 @@
 """The command, run for real: its output, its folder, and every way of stopping it."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -11,7 +12,6 @@ import time
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from deepdeblur_tf.callbacks import Checkpoints, StopOnNonFiniteLoss
 from deepdeblur_tf.compat import tf
@@ -21,6 +21,7 @@ from deepdeblur_tf.train import main
 from deepdeblur_tf.trainer import Trainer
 
 from .conftest import ROOT, SMALL_FLAGS, read_csv
+from .faults import FLAGS, assert_equal_runs, command, kill_again_and_again, last_step, load_events, start
 
 LOSSES = ["loss", "loss_1", "loss_2", "loss_3", "psnr"]
 
@@ -55,7 +56,7 @@ def test_a_run_from_start_to_finish(finished, capfd):
         assert noise not in output.err + output.out
     # What is left behind.
     assert {path.name for path in run.iterdir() if path.name != ".lock"} == {
-        *("config.yaml", "checkpoints", "logs", "history.csv", "model.keras", "samples")
+        *("config.yaml", "checkpoints", "logs", "history.csv", "model.keras", "provenance.json", "samples")
     }
     assert {path.name for path in (run / "samples").iterdir()} == {"epoch_0001.png", "epoch_0002.png"}
     assert iio.imread(run / "samples" / "epoch_0002.png").shape == (256 + 24 + 8, 3 * 256 + 8, 3)
@@ -75,12 +76,6 @@ def test_a_run_from_start_to_finish(finished, capfd):
         assert main(["--output", str(run), *SMALL_FLAGS, *flags]) == 0
         assert "is finished; nothing to do" in capfd.readouterr().out
         assert contents(run) == before
-
-
-def load_events(run):
-    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0}, purge_orphaned_data=False)
-    events.Reload()
-    return events
 
 
 def steps_of(events, name):
@@ -111,6 +106,39 @@ def test_a_folder_with_another_experiment_is_refused(finished, capfd):
     error = capfd.readouterr().err
     assert "training.clip: 0.5 / 0.25" in error and "seed: 0 / 1" in error and "--output" in error
     assert contents(run) == before
+
+
+def stop_in_the_second_epoch(monkeypatch, run, flags):
+    def send(callback, *_, **__):
+        if int(callback.model.optimizer.iterations) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnNonFiniteLoss, "on_train_batch_end", send)
+        assert main(["--output", str(run), *flags]) == 130
+
+
+def test_a_run_says_what_it_is_and_is_not_continued_on_changed_data(run, gopro, monkeypatch, capfd):
+    flags = [*SMALL_FLAGS, "--data.root", str(gopro)]
+    stop_in_the_second_epoch(monkeypatch, run, flags)
+    (gopro / "train/GOPR0374_11_03/blur/000009.png").write_bytes(
+        (gopro / "train/GOPR0374_11_03/blur/000001.png").read_bytes()
+    )
+    (gopro / "train/GOPR0374_11_03/sharp/000009.png").write_bytes(
+        (gopro / "train/GOPR0374_11_03/sharp/000001.png").read_bytes()
+    )
+    before = contents(run)
+    capfd.readouterr()
+    assert main(["--output", str(run), *flags]) == 2
+    error = capfd.readouterr().err
+    assert re.search(r"train data: 4 pairs, \w+ / 5 pairs, \w+", error) and "--force" in error
+    assert contents(run) == before
+    assert main(["--output", str(run), *flags, "--force"]) == 0
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert provenance["data"]["train"]["pairs"] == 5 and provenance["data"]["validation"]["pairs"] == 2
+    first, second = provenance["processes"]
+    assert first["after_step"] == 0 and second["after_step"] == 3 and second["tensorflow"] == tf.__version__
+    assert re.fullmatch(r"[0-9a-f]{40}\+?", first["git_commit"]) and first["device"] and first["command"]
 
 
 def test_a_folder_with_other_files_is_refused(run, capfd):
@@ -181,21 +209,6 @@ def test_pairs_without_a_validation_set_train_too(run, write_pairs, capfd):
 
 # Interruptions: 3 epochs of 10 steps, stopped from outside.
 
-FLAGS = [
-    *SMALL_FLAGS,
-    *("--data.scenes=20", "--training.epochs=3", "--data.cache=memory", "--validation.images=4"),
-    # A checkpoint at every step, so that there is a moment to aim at.
-    "--training.checkpoint_minutes=1e-9",
-]
-
-
-def command(run):
-    return [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(run), *FLAGS]
-
-
-def start(run):
-    return subprocess.Popen(command(run), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
 
 def wait_for(condition, process, seconds=120):
     end = time.monotonic() + seconds
@@ -203,27 +216,6 @@ def wait_for(condition, process, seconds=120):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.01)
-
-
-def last_step(run):
-    hashes = (run / "checkpoints" / "last").glob("step-*.sha256")
-    return max((int(path.stem.split("-")[1]) for path in hashes), default=0)
-
-
-def assert_equal_runs(one, other):
-    for weight, other_weight in zip(load_model(one).get_weights(), load_model(other).get_weights()):
-        np.testing.assert_array_equal(weight, other_weight)
-    rows, other_rows = (
-        [{key: value for key, value in row.items() if key != "seconds"} for row in read_csv(run / "history.csv")]
-        for run in (one, other)
-    )
-    assert rows == other_rows
-    for name in ("train/loss", "validation/psnr"):
-        values, other_values = (
-            [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in load_events(run).Tensors(name)]
-            for run in (one, other)
-        )
-        assert values == other_values
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +250,14 @@ def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(tmp_pat
     assert process.returncode == 0, error
     assert "continuing after step" in output
     assert_equal_runs(stopped, uninterrupted)
+
+
+@pytest.mark.parametrize("aim", [None, "checkpoint"])
+def test_kills_at_random_moments_change_nothing(tmp_path, uninterrupted, aim):
+    # The short form of `python -m tests.faults`.
+    run = tmp_path / "killed"
+    assert kill_again_and_again(run, kills=3, seed=1, aim=aim) == 3
+    assert_equal_runs(run, uninterrupted)
 
 
 def flip_a_bit(path):
@@ -360,11 +360,11 @@ def test_the_best_score_survives_a_restart(tmp_path):
         return checkpoints
 
     best = tmp_path / "checkpoints" / "best.keras"
-    restarted().on_epoch_end(0, {"val_psnr": 30.0})
+    restarted().on_epoch_end(0, {"val_psnr": 30.0, "skipped": 0.0})
     first = best.stat().st_mtime_ns
-    restarted().on_epoch_end(1, {"val_psnr": 29.0})
+    restarted().on_epoch_end(1, {"val_psnr": 29.0, "skipped": 0.0})
     assert best.stat().st_mtime_ns == first
-    restarted().on_epoch_end(2, {"val_psnr": 31.0})
+    restarted().on_epoch_end(2, {"val_psnr": 31.0, "skipped": 0.0})
     assert best.stat().st_mtime_ns > first
 
 

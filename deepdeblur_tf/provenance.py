@@ -1,0 +1,80 @@
+"""What a run is: its data, and every process that worked on it, in provenance.json. Loads no TensorFlow."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import deepdeblur_tf
+from deepdeblur_tf.data.pairs import fingerprint
+from deepdeblur_tf.files import write_whole
+
+
+def describe_data(folders) -> dict:
+    """The number of pairs and their fingerprint of the training and the validation set; {} for embedded scenes."""
+    return {folder.split: {"pairs": len(folder.pairs), "sha256": fingerprint(folder.pairs)} for folder in folders or ()}
+
+
+def changes(one: dict, other: dict) -> list[str]:
+    """What differs between two descriptions of data, a line a set."""
+
+    def words(data, split):
+        return f"{data[split]['pairs']} pairs, {data[split]['sha256']}" if split in data else "none"
+
+    return [
+        f"{split} data: {words(one, split)} / {words(other, split)}"
+        for split in sorted({*one, *other})
+        if one.get(split) != other.get(split)
+    ]
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with "+" for changes in it; None outside of one."""
+    folder = Path(__file__).parent
+    try:
+        commit, status = (
+            subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if status else "")
+
+
+def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> None:
+    """Adds this process to a run's provenance.json.
+
+    Args:
+        path: The file.
+        data: What `describe_data` gave.
+        step: The step that the process begins after.
+        device: In words.
+        tensorflow: Its version.
+    """
+    content = {**read(path), "data": data}
+    content.setdefault("processes", []).append(
+        {
+            "began": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "after_step": step,
+            "command": shlex.join(sys.argv),
+            "git_commit": git_commit(),
+            "deepdeblur_tf": deepdeblur_tf.__version__,
+            "tensorflow": tensorflow,
+            "python": platform.python_version(),
+            "device": device,
+        }
+    )
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    write_whole(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
+
+
+def read(path: Path) -> dict:
+    """The content of a provenance.json; {} where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
