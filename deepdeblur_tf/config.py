@@ -39,6 +39,8 @@ class Data:
             memory-mapped files that later runs reuse (5.5 MB a 1280x720 pair; 11.6 GB for GOPRO's training set).
         cache_folder: The folder of `cache: disk`.
         scenes: How many training pairs of 256x256 pixels `root: scenes` makes.
+        on_error: What a training image does that fails to decode: `stop` ends the training with its name, `skip` takes
+            the next pair in its place, and lists it at the end. Headers are checked at the start in either case.
     """
 
     root: str = SCENES
@@ -48,6 +50,7 @@ class Data:
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: str = "~/.cache/deepdeblur_tf"
     scenes: PositiveInt = 400
+    on_error: Literal["stop", "skip"] = "stop"
 
 
 @dataclass
@@ -98,6 +101,8 @@ class Training:
         keep_checkpoints: How many checkpoints are kept, the newest; each is checked against its hash when it is read.
         on_nan: What a batch with a NaN or infinite loss or gradient does: `stop` ends the training before the weights
             change and names the batch's images, `skip` leaves the batch out and counts it.
+        deterministic: Whether TensorFlow uses only operations that give the same bits each time. On a CPU they do so
+            anyway; on a GPU this makes two equal runs equal, and slower.
     """
 
     epochs: PositiveInt = 1000
@@ -108,6 +113,7 @@ class Training:
     checkpoint_minutes: PositiveFloat = 10
     keep_checkpoints: PositiveInt = 3
     on_nan: Literal["stop", "skip"] = "stop"
+    deterministic: bool = False
 
 
 @dataclass

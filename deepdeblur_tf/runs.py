@@ -59,6 +59,7 @@ class Run:
         logs/           TensorBoard
         history.csv     a row an epoch
         provenance.json its data, and every process that worked on it
+        unreadable.txt  training images that were skipped, with `data.on_error: skip`
         samples/        validation images, blurry, restored and sharp
         model.keras     the trained network, when the run is finished
 
@@ -95,6 +96,10 @@ class Run:
     @property
     def model(self) -> Path:
         return self.folder / "model.keras"
+
+    @property
+    def unreadable(self) -> Path:
+        return self.folder / "unreadable.txt"
 
     @property
     def provenance(self) -> Path:

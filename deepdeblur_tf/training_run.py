@@ -13,7 +13,7 @@ from deepdeblur_tf import provenance
 from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
-from deepdeblur_tf.data.sources import spread
+from deepdeblur_tf.data.sources import ReadableOnly, spread
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
@@ -62,7 +62,11 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     """
     settings = experiment.training
     tf.keras.utils.set_random_seed(experiment.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
     train, validation = open_sources(experiment, folders)
+    if experiment.data.on_error == "skip":
+        train = ReadableOnly(train, run.unreadable)
     indices = spread(len(validation), experiment.validation.images)
     steps = steps_per_epoch(settings, len(train))
     every = experiment.validation.every
@@ -138,5 +142,9 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     skipped = sum(int(row["skipped"]) for row in run.read_history())
     if skipped:
         say(f"left out: {skipped} batches with a loss or gradient that is no finite number")
+    if experiment.data.on_error == "skip" and train.unreadable():
+        say(f"skipped, for they cannot be read: {len(train.unreadable())} training images")
+        for line in train.unreadable():
+            say(f"  {line}")
     after = float(run.read_history()[-1]["val_psnr"]) if len(indices) else None
     return Outcome(len(indices), before, after, samples.last_picture)

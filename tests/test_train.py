@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,48 @@ def test_a_file_that_stops_decoding_is_named_without_a_traceback(run, gopro, cap
     assert main(["--output", str(run), *SMALL_FLAGS, "--data.root", str(gopro)]) == 2
     error = capfd.readouterr().err
     assert f"error: {path}: does not decode" in error and "Traceback" not in error
+
+
+def test_files_that_do_not_decode_are_skipped_and_listed_on_request(run, gopro, capfd):
+    cut = [gopro / "train/GOPR0374_11_03/sharp/000002.png", gopro / "train/GOPR0372_07_00/blur/000001.png"]
+    for path in cut:
+        path.write_bytes(path.read_bytes()[:-500])
+    flags = [*SMALL_FLAGS, "--data.root", str(gopro), "--data.on_error", "skip"]
+    assert main(["--output", str(run), *flags]) == 0
+    output = capfd.readouterr().out
+    assert "skipped, for they cannot be read: 2 training images" in output
+    for path in cut:
+        assert sum(f"{path}: does not decode" in line for line in output.splitlines()) == 1
+    assert len(read_csv(run / "history.csv")) == 2
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_data_set_that_vanishes_is_named(run, gopro, monkeypatch, capfd, on_error):
+    def vanish(*_, **__):
+        shutil.rmtree(gopro / "train", ignore_errors=True)
+
+    flags = [
+        *SMALL_FLAGS,
+        "--training.epochs=50",
+        "--data.cache=none",
+        "--data.root",
+        str(gopro),
+        "--data.on_error",
+        on_error,
+    ]
+    monkeypatch.setattr(StopOnNonFiniteLoss, "on_train_batch_end", vanish)
+    assert main(["--output", str(run), *flags]) == 2
+    error = capfd.readouterr().err
+    assert "no such file" in error and str(gopro / "train") in error and "Traceback" not in error
+    assert ("not one of the 4 training pairs can be read" in error) == (on_error == "skip")
+
+
+def test_a_deterministic_run_is_the_same_again(tmp_path):
+    script = "from deepdeblur_tf.train import main; import sys; sys.exit(main(sys.argv[1:]))"
+    for name in ("one", "other"):
+        flags = ["--output", str(tmp_path / name), *SMALL_FLAGS, "--training.deterministic", "true"]
+        subprocess.run([sys.executable, "-c", script, *flags], cwd=ROOT, check=True, capture_output=True)
+    assert_equal_runs(tmp_path / "one", tmp_path / "other")
 
 
 def test_more_patches_a_step_than_pairs_are_refused_and_leave_nothing(run, capfd):

@@ -13,13 +13,14 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from deepdeblur_tf.data.pairs import Pair, PairsError
-from deepdeblur_tf.images import read_rgb
+from deepdeblur_tf.images import ImageError, read_rgb
 
 
 class Files:
@@ -43,6 +44,41 @@ class Files:
         if blurry.shape != sharp.shape:
             raise PairsError(f"two sizes in one pair: {pair.blurry} and {pair.sharp}")
         return np.concatenate([blurry, sharp], axis=2)
+
+
+class ReadableOnly:
+    """Another source in which a pair that cannot be read is replaced by the next one that can.
+
+    Args:
+        source: The source.
+        log: The file that the unreadable ones are listed in, a line each.
+    """
+
+    def __init__(self, source, log: Path):
+        self.source, self.log = source, log
+        self.names = source.names
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def unreadable(self) -> list[str]:
+        """What was found so far: the messages, each with its file's name."""
+        return self.log.read_text(encoding="utf-8").splitlines() if self.log.is_file() else []
+
+    def read(self, index: int) -> np.ndarray:
+        """One pair: uint8 [H, W, 6]. Raises PairsError where not a single one can be read."""
+        for offset in range(len(self)):
+            try:
+                return self.source.read((index + offset) % len(self))
+            except (ImageError, PairsError) as error:
+                with self._lock:
+                    if str(error) not in self.unreadable():
+                        with open(self.log, "a", encoding="utf-8") as file:
+                            file.write(f"{error}\n")
+        raise PairsError(
+            f"not one of the {len(self)} training pairs can be read; the last said: {self.unreadable()[-1]}"
+        )
 
 
 class InMemory:
