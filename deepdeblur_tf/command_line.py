@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,7 @@ def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--memory",
-        type=float,
+        type=_gibibytes,
         metavar="GIB",
         help="Memory that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).",
     )
@@ -30,5 +31,15 @@ def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:
 
 def restoration_options(flags: argparse.Namespace) -> dict:
     """What those flags mean for `deepdeblur_tf.restore`."""
-    memory = None if flags.memory is None else int(flags.memory * 2**30)
-    return {"tile": flags.tile, "memory": memory, "self_ensemble": flags.self_ensemble}
+    return {"tile": flags.tile, "memory": flags.memory, "self_ensemble": flags.self_ensemble}
+
+
+def _gibibytes(text: str) -> int:
+    """A number of GiB as bytes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a number of GiB above 0, such as 2.5")
+    return max(1, int(value * 2**30))

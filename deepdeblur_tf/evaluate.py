@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
 from deepdeblur_tf.config import SCENES, load_experiment
+from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.test_set import open_test_set
 from deepdeblur_tf.runs import Network, Run, model_file
 
@@ -35,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        help="The folder for the results; with several networks each has its own folder in it. Defaults to "
-        "evaluation/DATA_BLUR/RUN.",
+        help="The folder for the results. Of several networks each has its own folder in it, and the comparison lies "
+        "in its folder `compared`. Defaults to evaluation/DATA_BLUR/RUN.",
     )
     parser.add_argument(
         "--images", type=int, metavar="N", help="Measure N images only, evenly spread. Defaults to all of them."
@@ -45,8 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures",
         nargs="+",
         metavar="IMAGE[@X,Y]",
-        help="The images to show, such as GOPR0384_11_00/000001, with the corner of the detail to enlarge. Defaults to "
-        "three (the report's, where they are), and to the two details where the error is largest.",
+        help="The images to show and measure, such as GOPR0384_11_00/000001, with the corner of a detail to enlarge; "
+        "name an image again for a second detail. Defaults to three images (the report's, where they are) and the two "
+        "details where the error is largest.",
     )
     add_restoration_arguments(parser)
     return parser
@@ -86,7 +88,7 @@ def _evaluate(flags) -> int:
     from deepdeblur_tf.evaluation_run import evaluate_networks
     from deepdeblur_tf.report import terminal_table
 
-    joint = output if flags.output else output / "_".join(labels)
+    joint = networks[0].folder if len(labels) == 1 else output / "compared"
     results = evaluate_networks(networks, test_set, flags.images, pictures, restoration_options(flags), joint)
     print(terminal_table(results))
     print(f"report: {joint / 'report.md'}")
@@ -99,9 +101,9 @@ class _Usage(ValueError):
 
 def _run_of(model: str) -> Run | None:
     """The run folder that a network lies in."""
-    path = Path(model).expanduser()
-    candidates = [path] if path.is_dir() else [path.parent, path.parent.parent]
-    return next((Run(folder) for folder in candidates if Run(folder).config.is_file()), None)
+    path = Path(model).expanduser().resolve()
+    folder = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    return Run(folder) if Run(folder).config.is_file() and Run(folder).logs.is_dir() else None
 
 
 def _labels(models: list[str]) -> list[str]:
@@ -124,6 +126,9 @@ def _data(flags) -> tuple[str, str, str]:
     if None in runs:
         raise _Usage(f"{flags.models[runs.index(None)]} lies in no run folder; name the data set with --data.")
     datas = [load_experiment(run.config).data for run in runs]
+    for data in datas:
+        if data.root != SCENES and not find_pairs(data.root, "validation", data.layout, data.blur).pairs:
+            raise _Usage(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
     found = {(data.root, data.layout, flags.blur or data.blur) for data in datas}
     if len(found) > 1:
         roots = ", ".join(f"{root} ({blur})" for root, _, blur in sorted(found))
@@ -131,21 +136,17 @@ def _data(flags) -> tuple[str, str, str]:
     return found.pop()
 
 
-def _pictures(flags, names: list[str]) -> dict[str, tuple[int, int] | None]:
-    """The images of --pictures, with the corner of their detail where one is given."""
-    pictures = {}
+def _pictures(flags, names: list[str]) -> dict[str, list[tuple[int, int]]]:
+    """The images of --pictures, with the corners of their details where they are given."""
+    pictures: dict[str, list] = {}
     for text in flags.pictures or ():
-        name, _, corner = text.partition("@")
-        found = re.fullmatch(r"(\d+),(\d+)", corner)
-        if corner and not found:
-            raise _Usage(f"--pictures {text}: allowed are IMAGE and IMAGE@X,Y, such as {names[0]}@400,200.")
-        name = re.sub(r"\.(png|jpe?g|bmp)$", "", name, flags=re.IGNORECASE)
+        found = re.fullmatch(r"(.*)@(\d+),(\d+)", text)
+        name = re.sub(r"\.(png|jpe?g|bmp)$", "", found[1] if found else text, flags=re.IGNORECASE)
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
-            raise _Usage(
-                f"--pictures {text}: there is no such image." + (f" Did you mean {close[0]}?" if close else "")
-            )
-        pictures[name] = (int(found[1]), int(found[2])) if found else None
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise _Usage(f"--pictures {text}: there is no such image; allowed are IMAGE and IMAGE@X,Y.{meant}")
+        pictures.setdefault(name, []).extend([(int(found[2]), int(found[3]))] if found else [])
     return pictures
 
 

@@ -23,16 +23,17 @@ from deepdeblur_tf.pyramid import padded_pyramid, to_network, to_uint8
 from deepdeblur_tf.restoration import restore_levels
 
 MEASURES = ("loss", "psnr", "ssim", "ssim_matlab", "ms_ssim")
-COLUMNS = ("image", *MEASURES, "seconds", *(f"blurry_{name}" for name in MEASURES))
+COLUMNS = ("image", *MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
 
 CONVENTION = {
-    "images": "whole, RGB, clipped and rounded to 8 bits; each measured alone, then averaged",
+    "images": "whole image, RGB, clipped and rounded to 8 bits; each measured alone, then averaged",
     "loss": "sum over the levels of the mean squared error in [-0.5, 0.5], before clipping and rounding",
     "psnr": "dB, peak 255, over all pixels and channels",
     "ssim": "per channel: 11x11 Gaussian, sigma 1.5, inside the image, K1 0.01, K2 0.03 (scikit-image, the report)",
     "ssim_matlab": "MATLAB's ssim on RGB arrays: 11x11x11 Gaussian, border repeated (most GOPRO tables)",
     "ms_ssim": "five scales, per channel (Wang et al. 2003)",
     "seconds": "of the restoration, without reading and measuring",
+    "tiles": "into which the image was cut where memory was short; 1 for an image restored whole",
 }
 
 
@@ -79,7 +80,13 @@ class Evaluation:
         return self.folder / "restored" / f"{name}.png"
 
     def read_summary(self) -> dict:
-        return json.loads(self.summary.read_text(encoding="utf-8"))
+        try:
+            summary = json.loads(self.summary.read_text(encoding="utf-8"))
+            if all(key in summary[section] for section, key in _IDENTITY):
+                return summary
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise EvaluationError(f"{self.summary}: is not from an evaluation. Give another folder with --output.")
 
     def read_rows(self) -> dict[str, dict]:
         """The measured images by name. A last line that was cut off by a kill is left out."""
@@ -88,6 +95,11 @@ class Evaluation:
         with open(self.metrics, newline="", encoding="utf-8") as file:
             lines = [line for line in file if line.endswith("\n")]
         rows = csv.DictReader(lines)
+        if lines and rows.fieldnames != list(COLUMNS):
+            raise EvaluationError(
+                f"{self.metrics}: is not from an evaluation, or another program changed it. Its first line should be "
+                f"{','.join(COLUMNS)}. Give another folder with --output."
+            )
         return {row["image"]: {key: _number(value) for key, value in row.items() if key != "image"} for row in rows}
 
     def claim(self, about: dict) -> None:
@@ -215,8 +227,9 @@ def measure(model: tf.keras.Model, pair: np.ndarray, **options) -> tuple[dict, n
          the restored image, uint8 [H, W, 3]).
     """
     blurry, sharp = np.split(pair, 2, axis=2)
+    parts: list[float] = []
     begin = time.perf_counter()
-    levels = restore_levels(model, blurry, **options)
+    levels = restore_levels(model, blurry, **options, progress=parts.append)
     restored = to_uint8(levels[0]).numpy()[: sharp.shape[0], : sharp.shape[1]]
     seconds = time.perf_counter() - begin
 
@@ -230,5 +243,6 @@ def measure(model: tf.keras.Model, pair: np.ndarray, **options) -> tuple[dict, n
         return float(tf.add_n(multiscale_loss(sharp_levels, of_levels)))
 
     row = {"loss": loss([level[None] for level in levels]), **_quality(restored, sharp), "seconds": seconds}
+    row["tiles"] = sum(1 for part in parts[parts.index(min(parts)) :])  # a retry in smaller tiles begins anew
     before = {"loss": loss(blurry_levels), **_quality(blurry, sharp)}
     return {**row, **{f"blurry_{key}": value for key, value in before.items()}}, restored

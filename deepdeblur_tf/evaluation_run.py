@@ -18,7 +18,7 @@ from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.model import load_model
 from deepdeblur_tf.pictures import details, overview, stacked, worst_details
 from deepdeblur_tf.published import REPORT_FRAMES
-from deepdeblur_tf.report import Result, is_gopro, plot_gains, plot_scenes, write_report
+from deepdeblur_tf.report import Result, is_gopro, plot_gains, plot_scenes, scenes_of, write_report
 from deepdeblur_tf.restoration import restore
 from deepdeblur_tf.runs import Network
 
@@ -30,7 +30,7 @@ def evaluate_networks(
     networks: Sequence[Network],
     test_set: TestSet,
     count: int | None,
-    pictures: Mapping[str, tuple[int, int] | None],
+    pictures: Mapping[str, Sequence[tuple[int, int]]],
     options: Mapping,
     folder: Path,
 ) -> list[Result]:
@@ -40,8 +40,8 @@ def evaluate_networks(
         networks: What to measure.
         test_set: On what.
         count: How many of its images, evenly spread; None for all. What is measured already stays in the tables.
-        pictures: Names of the images to show, with (left, top) of the detail to enlarge, or None for where the error
-            is largest. Empty for three images, those that the report names where they are there.
+        pictures: Names of the images to show, with (left, top) of the details to enlarge; none for those where the
+            error is largest. Empty for three images, those that the report names where they are there.
         options: As `deepdeblur_tf.restore` has them.
         folder: Where the report on all networks goes; that of a single one is its own.
 
@@ -125,23 +125,23 @@ def _ordered(evaluation: Evaluation, names: Sequence[str]) -> dict[str, dict]:
     return {name: rows[name] for name in names if name in rows}
 
 
-def _places(pictures, measured: Sequence[str]) -> dict[str, tuple[int, int] | None]:
+def _places(pictures, measured: Sequence[str]) -> dict[str, Sequence[tuple[int, int]]]:
     if pictures:
         return dict(pictures)
     chosen = [name for name in REPORT_FRAMES if name in measured]
     others = [name for name in measured if name not in chosen]
     chosen += [others[i] for i in spread(len(others), 3 - len(chosen))] if others and len(chosen) < 3 else []
-    return dict.fromkeys(chosen)
+    return dict.fromkeys(chosen, ())
 
 
 def _check_corners(places, test_set: TestSet) -> None:
-    for name, corner in places.items():
-        if corner is not None:
+    for name, corners in places.items():
+        for left, top in corners:
             height, width, _ = test_set.source.read(test_set.source.names.index(name)).shape
             side = min(DETAIL_SIDE, height, width)
-            if corner[0] > width - side or corner[1] > height - side:
+            if left > width - side or top > height - side:
                 raise ValueError(
-                    f"--pictures {name}@{corner[0]},{corner[1]}: the detail of {side} pixels lies outside the image of "
+                    f"--pictures {name}@{left},{top}: the detail of {side} pixels lies outside the image of "
                     f"{width}x{height}; allowed are corners up to {width - side},{height - side}."
                 )
 
@@ -150,7 +150,7 @@ def _write(folder: Path, results: Sequence[Result], evaluations: Sequence[Evalua
     """report.md and figures/ of one network or of several compared."""
     shown = {result.label for result in results}
     overviews, close_ups = [], []
-    for name, corner in places.items():
+    for name, chosen in places.items():
         blurry, sharp = np.split(test_set.source.read(test_set.source.names.index(name)), 2, axis=2)
         restored = {
             evaluation.label: iio.imread(evaluation.restored(name))
@@ -164,7 +164,7 @@ def _write(folder: Path, results: Sequence[Result], evaluations: Sequence[Evalua
         panels.append(("sharp", sharp))
         overviews.append(overview([image for _, image in panels], [title for title, _ in panels], name))
         side = min(DETAIL_SIDE, *sharp.shape[:2])
-        corners = [corner] if corner else worst_details(list(restored.values()), sharp, side, DETAILS)
+        corners = list(chosen) or worst_details(list(restored.values()), sharp, side, DETAILS)
         close_ups.append(details(panels, corners, side, name))
     figures = {}
 
@@ -179,7 +179,7 @@ def _write(folder: Path, results: Sequence[Result], evaluations: Sequence[Evalua
         add("overview.png", "blurry, restored, sharp, with the PSNR of the whole image", pixels(overviews))
         add("details.png", "details, where the error is largest unless chosen, in double size", pixels(close_ups))
     add("gain.png", "gain over the blurry image's PSNR, a point an image", lambda path: plot_gains(path, results))
-    if len(results[0].summary["scenes"]) > 1:
+    if len(scenes_of(results[0])) > 1:
         add("scenes.png", "mean gain by scene", lambda path: plot_scenes(path, results))
     frames = REPORT_FRAMES if is_gopro(results[0]) else ()
     write_report(folder / "report.md", results, list(dict.fromkeys([*frames, *places])), figures)

@@ -79,8 +79,9 @@ def pillow_errors(path):
         raise ImageError(f"{path}: no such file") from error
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: not a readable image ({error})") from error
-    # Damaged files raise nearly anything; numbers in their headers are used unchecked.
-    except (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files raise anything: numbers in their headers are used unchecked
         raise ImageError(f"{path}: does not decode ({error})") from error
 
 

@@ -124,13 +124,21 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
     file = model_file(run_folder_or_keras_file)
     try:
         # Keras's safe mode stays on: a .keras file cannot bring code of its own.
-        return tf.keras.models.load_model(file, compile=False)
+        model = tf.keras.models.load_model(file, compile=False)
+        if not _is_deblurring(model):
+            raise ValueError("its inputs and outputs are not 1 to 3 levels of RGB images")
+        return model
     except (ValueError, TypeError, OSError, KeyError) as error:
         saved_by = _keras_version(file)
         if saved_by and saved_by.startswith("3") != KERAS_3:
             pythons = "3.12 or 3.13" if saved_by.startswith("3") else "3.9 to 3.11"
             raise ValueError(f"{file}: was saved by Keras {saved_by}. Load it with Python {pythons}.") from error
         raise ValueError(f"{file}: is not a network that deepdeblur_tf saved ({str(error)[:200]})") from error
+
+
+def _is_deblurring(model) -> bool:
+    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs)]
+    return all(shape == [(None, None, None, 3)] * len(shapes[0]) for shape in shapes) and 1 <= len(shapes[0]) <= 3
 
 
 def _keras_version(file: Path) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin
 
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images import ImageError, check_checksums, pillow_errors, refuse_more_than_8_bits
@@ -81,12 +82,20 @@ def _options(image: Image.Image, upright: Image.Image) -> dict:
     if image.format in ("JPEG", "MPO"):
         kept += ["xmp", "comment"]
         # The source's own tables: its quality, whatever its program called that.
-        options.update(format="JPEG", qtables=image.quantization, progressive="progressive" in info, optimize=True)
-        subsampling = JpegImagePlugin.get_sampling(image)
-        if subsampling >= 0:
-            options["subsampling"] = subsampling
+        options.update(format="JPEG", qtables=image.quantization, progressive="progressive" in info)
+        captions = [data for name, data in image.applist if name == "APP13"]  # IPTC: caption, author, copyright
+        options["extra"] = b"".join(b"\xff\xed" + struct.pack(">H", len(data) + 2) + data for data in captions)
+        # -1 for what Pillow cannot write, such as 4:4:0; then no colour is thrown away.
+        options["subsampling"] = max(0, JpegImagePlugin.get_sampling(image))
     elif image.format == "PNG":
         options["pnginfo"] = texts = PngImagePlugin.PngInfo()
+        # What the values mean: gamma, primaries, sRGB (PNG specification, 11.3.2).
+        if "gamma" in info:
+            texts.add(b"gAMA", struct.pack(">I", round(100000 * info["gamma"])))
+        if "chromaticity" in info:
+            texts.add(b"cHRM", struct.pack(">8I", *(round(100000 * value) for value in info["chromaticity"])))
+        if "srgb" in info:
+            texts.add(b"sRGB", bytes([info["srgb"]]))
         for key, text in image.text.items():
             if key == "XML:com.adobe.xmp":
                 texts.add_itxt(key, info[key])  # without the orientation
@@ -101,7 +110,21 @@ def _options(image: Image.Image, upright: Image.Image) -> dict:
         lossless = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
         options["compression"] = info.get("compression") if info.get("compression") in lossless else "tiff_lzw"
     options.update((key, info[key]) for key in kept if info.get(key))
+    if isinstance(options.get("exif"), bytes):
+        options["exif"] = _exif(options["exif"], upright.size)
     return options
+
+
+def _exif(content: bytes, size: tuple[int, int]) -> bytes:
+    """EXIF data without the thumbnail, which would show the blurry picture, and with the upright picture's size."""
+    exif = Image.Exif()
+    exif.load(content)
+    inner = exif.get_ifd(ExifTags.IFD.Exif)
+    stale = [tag for tag, side in ((0xA002, size[0]), (0xA003, size[1])) if inner.get(tag, side) != side]
+    if not stale and not exif.get_ifd(ExifTags.IFD.IFD1):
+        return content  # as the camera wrote it, byte by byte
+    inner.update({tag: size[tag - 0xA002] for tag in stale})
+    return exif.tobytes()
 
 
 def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
@@ -117,4 +140,6 @@ def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
         image = image.convert("L")
     if photo.alpha is not None:
         image.putalpha(Image.fromarray(photo.alpha))
+    # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess.
+    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * restored.size)
     write_whole(Path(path), lambda beside: image.save(beside, **photo.options))

@@ -6,6 +6,7 @@ What is in the output folder already is skipped, so the same command goes on aft
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from tqdm import tqdm
 from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
 from deepdeblur_tf.images import ImageError
 from deepdeblur_tf.prediction import Job, PredictionError, find_jobs, run_job
+from deepdeblur_tf.runs import model_file
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deepdeblur_tf.predict",
         description="Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, "
-        "formats, metadata and transparency are kept. What is in the output folder already is skipped.",
+        "formats, EXIF data, colour profiles and transparency are kept; a second picture within a file and a video's "
+        "titles are not. What is in the output folder already is skipped.",
     )
     parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
     parser.add_argument(
@@ -40,15 +43,15 @@ def main(arguments=None) -> int:
     """The command; returns the exit status: 0, 1 when files failed, 2 for wrong inputs or model, 130 when stopped."""
     flags = _parser().parse_args(arguments)
     try:
-        jobs = find_jobs(flags.inputs, flags.output)
-        Path(flags.output).mkdir(parents=True, exist_ok=True)
+        model_file(flags.model)
+        jobs = find_jobs(flags.inputs, flags.output, flags.comparison)
+        try:
+            Path(flags.output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PredictionError(f"--output {flags.output}: cannot be a folder ({error.strerror}).") from error
         return _predict(flags, jobs)
-    except (PredictionError, FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}. What is done is in {flags.output}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nstopped. The same command goes on; what is done is in {flags.output}.", file=sys.stderr)
@@ -56,7 +59,7 @@ def main(arguments=None) -> int:
 
 
 def _is_done(job: Job, flags) -> bool:
-    return not flags.overwrite and job.target.exists() and (job.comparison.exists() or not flags.comparison)
+    return job.is_restored(flags.overwrite) and (job.comparison.is_file() or not flags.comparison)
 
 
 def _predict(flags, jobs: list[Job]) -> int:
@@ -72,7 +75,8 @@ def _predict(flags, jobs: list[Job]) -> int:
             failed[job] = str(error)
     if pixels:
         failed.update(_restore_all(flags, pixels))
-    print(f"restored into {flags.output}: {len(todo) - len(failed)} of {len(jobs)} files")
+    there = sum(job.is_restored() for job in jobs)
+    print(f"restored: {there} of {len(jobs)} files are in {flags.output}")
     if failed:
         print(f"failed: {len(failed)}", *failed.values(), sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
@@ -106,11 +110,14 @@ def _restore_all(flags, pixels: dict[Job, int]) -> dict[Job, str]:
                 return restore(model, frame, **options, progress=show)
 
             try:
-                run_job(job, restored, flags.comparison)
+                run_job(job, restored, flags.comparison, flags.overwrite)
             except ImageError as error:
                 failed[job] = str(error)
-            except MemoryError as error:
-                failed[job] = f"{job.source}: {error}"
+            except Exception as error:  # whatever it is, the other files are restored
+                failed[job] = f"{job.source}: {str(error) or type(error).__name__}".splitlines()[0]
+                if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                    failed[job] += ". Nothing more can be written; the same command goes on with the rest."
+                    break
             bar.update(begin + pixels[job] - bar.n)
     return failed
 

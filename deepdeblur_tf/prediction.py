@@ -39,6 +39,12 @@ class Job:
     def is_video(self) -> bool:
         return self.source.suffix.lower() in videos.SUFFIXES
 
+    def is_restored(self, overwrite: bool = False) -> bool:
+        """Whether the result is there, and no older than its source."""
+        if overwrite or not self.target.is_file():
+            return False
+        return not self.source.exists() or self.target.stat().st_mtime >= self.source.stat().st_mtime
+
     @property
     def comparison(self) -> Path:
         """The picture of both side by side."""
@@ -51,13 +57,14 @@ class Job:
         return videos.video_pixels(self.source) if self.is_video else photos.photo_pixels(self.source)
 
 
-def find_jobs(inputs: Sequence[str], output) -> list[Job]:
+def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> list[Job]:
     """Finds the files to restore.
 
     Args:
         inputs: Files, folders (with their sub-folders) and patterns such as "photos/**/*.jpg".
         output: The folder for the results. Files below a folder, or below the part of a pattern that is no pattern,
             keep their sub-folders in it.
+        with_comparison: Whether pictures of both side by side are made, too.
 
     Returns:
         The jobs, in the order of the inputs. Files that cannot be read are among them.
@@ -77,10 +84,13 @@ def find_jobs(inputs: Sequence[str], output) -> list[Job]:
                 )
     sources = {job.source.resolve(): job.source for job in jobs.values()}
     for job in jobs.values():
-        if job.target.resolve() in sources:
-            raise PredictionError(
-                f"{job.target} is an input and would be overwritten. Give another folder with --output."
-            )
+        results = [job.target, job.comparison] if with_comparison else [job.target]
+        for result in results:
+            if result.resolve() in sources or (result is not job.target and result in jobs):
+                raise PredictionError(
+                    f"{result} is an input or another result and would be overwritten. Give another folder with "
+                    "--output."
+                )
     return list(jobs.values())
 
 
@@ -96,44 +106,58 @@ def _expanded(text: str, output: Path):
         parts = Path(path).parts
         root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
         files = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES and Path(name).is_file()]
+        if output.resolve() != root.resolve():  # results of an earlier call are no inputs
+            files = [file for file in files if output.resolve() not in file.resolve().parents]
         if not files:
-            raise PredictionError(f"{text}: matches no picture or video ({', '.join(SUFFIXES)}).")
+            raise PredictionError(
+                f"{text}: is no file or folder, and as a pattern of *, ? and [ ] matches no picture or video "
+                f"({', '.join(SUFFIXES)})."
+            )
         yield from ((file, file.relative_to(root)) for file in files)
     else:
         raise PredictionError(f"{text}: no such file or folder.")
 
 
 def _files_below(folder: Path, output: Path) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(folder):
-        # Results of an earlier call are no inputs, nor are hidden files.
-        folders[:] = [name for name in folders if Path(place, name).resolve() != output.resolve() and name[0] != "."]
+    def refuse(error: OSError) -> None:
+        raise PredictionError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+    found, visited = [], {folder.resolve(), output.resolve()}  # results of an earlier call are no inputs
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] != "." and Path(place, name).resolve() not in visited]
+        visited.update(Path(place, name).resolve() for name in folders)  # links may lead round in circles
         found += [Path(place, name) for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
     if not found:
         raise PredictionError(f"{folder}: holds no picture or video ({', '.join(SUFFIXES)}).")
     return sorted(found)
 
 
-def run_job(job: Job, restore: Callable[[np.ndarray], np.ndarray], with_comparison: bool = False) -> None:
-    """Restores one file.
+def run_job(
+    job: Job, restore: Callable[[np.ndarray], np.ndarray], with_comparison: bool = False, overwrite: bool = False
+) -> None:
+    """Restores one file; one that is restored already only gets its comparison.
 
     Args:
         job: The file.
         restore: From uint8 [H, W, 3] to its restored form.
         with_comparison: Whether both are shown side by side in a picture, too.
+        overwrite: Whether to restore again what is restored already.
 
     Raises:
         ImageError: the file cannot be read.
         OSError: the result cannot be written.
     """
+    is_restored = job.is_restored(overwrite)
     if job.is_video:
-        videos.restore_video(job.source, job.target, restore)
+        if not is_restored:
+            videos.restore_video(job.source, job.target, restore)
         if with_comparison:
             _compare(job, videos.middle_frame(job.source), videos.middle_frame(job.target))
         return
     photo = photos.read_photo(job.source)
-    restored = restore(photo.rgb)
-    photos.write_photo(job.target, photo, restored)
+    restored = photos.read_photo(job.target).rgb if is_restored else restore(photo.rgb)
+    if not is_restored:
+        photos.write_photo(job.target, photo, restored)
     if with_comparison:
         _compare(job, photo.rgb, restored)
 

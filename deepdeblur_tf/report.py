@@ -47,6 +47,11 @@ def _shown(name: str, value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{_DIGITS.get(name, 4)}f}"
 
 
+def _escaped(text: str) -> str:
+    """A name in a table's cell."""
+    return text.replace("|", "\\|")
+
+
 def _figures(values: dict) -> list[str]:
     return [_shown(name, values.get(name)) for name in _TITLES]
 
@@ -69,10 +74,19 @@ def terminal_table(results: Sequence[Result]) -> str:
     )
 
 
+def scenes_of(result: Result) -> list[str]:
+    """The scenes that were measured, in order; none where the data has no scenes."""
+    return list(dict.fromkeys(name.rpartition("/")[0] for name in result.rows if name.rpartition("/")[0]))
+
+
+def _scene_means(result: Result, scene: str) -> dict:
+    return means([row for name, row in result.rows.items() if name.rpartition("/")[0] == scene])
+
+
 def is_gopro(result: Result) -> bool:
     """Whether the data has test scenes of GOPRO_Large, so that it can stand beside the report's figures."""
     return result.summary["data"]["layout"] == "gopro" and any(
-        scene in GOPRO_LARGE["validation"] for scene in result.summary["scenes"]
+        scene in GOPRO_LARGE["validation"] for scene in scenes_of(result)
     )
 
 
@@ -81,24 +95,24 @@ def _frames_table(results: Sequence[Result], frames: Sequence[str]) -> str:
     gopro = is_gopro(results[0])
     lines = []
     for name in [*frames, "average"]:
+        entries = []
         if name == "average":
             overall = [means(list(result.rows.values())) for result in results]
             title = f"**average of {overall[0]['images']} images**"
-            blurry, restored = overall[0]["blurry"], [mean["restored"] for mean in overall]
+            entries.append(("blurry", overall[0]["blurry"]))
+            entries += [(result.label, mean["restored"]) for result, mean in zip(results, overall)]
         elif name in results[0].rows:
             title, row = name, results[0].rows[name]
-            blurry = {key: row[f"blurry_{key}"] for key in _TITLES}
-            restored = [result.rows[name] for result in results]
+            entries.append(("blurry", {key: row[f"blurry_{key}"] for key in _TITLES}))
+            entries += [(result.label, result.rows[name]) for result in results]
         else:
-            title, restored = f"{name} (not in this data)", []
-        if restored:
-            lines.append([title, "blurry", *_figures(blurry)])
-            lines += [["", result.label, *_figures(values)] for result, values in zip(results, restored)]
+            title = f"{name} (not measured here)"
         for label, table in REPORT_TABLES.items() if gopro else ():
             if name in table:
                 where = f"{label} (1111 images)" if name == "average" else label
-                of_report = dict(zip(("loss", "psnr", "ssim", "ms_ssim"), table[name]))
-                lines.append(["" if restored or lines[-1][0] == title else title, where, *_figures(of_report)])
+                entries.append((where, dict(zip(("loss", "psnr", "ssim", "ms_ssim"), table[name]))))
+        titles = [_escaped(title)] + [""] * len(entries)
+        lines += [[title, _escaped(label), *_figures(values)] for title, (label, values) in zip(titles, entries)]
     return _table(["image", "", *_TITLES.values()], lines, 2)
 
 
@@ -106,10 +120,11 @@ def _scenes_table(results: Sequence[Result]) -> str:
     head = ["scene", "images", "blurry (dB)"]
     head += [f"{result.label} {what}" for result in results for what in ("(dB)", "gain (dB)", "SSIM")]
     lines = []
-    for scene, first in results[0].summary["scenes"].items():
-        line = [scene, str(first["images"]), _shown("psnr", first["blurry"]["psnr"])]
+    for scene in scenes_of(results[0]):
+        first = _scene_means(results[0], scene)
+        line = [_escaped(scene), str(first["images"]), _shown("psnr", first["blurry"]["psnr"])]
         for result in results:
-            values = result.summary["scenes"][scene]
+            values = _scene_means(result, scene)
             gain = values["restored"]["psnr"] - values["blurry"]["psnr"]
             line += [_shown("psnr", values["restored"]["psnr"]), f"{gain:+.2f}"]
             line.append(_shown("ssim", values["restored"]["ssim"]))
@@ -118,14 +133,16 @@ def _scenes_table(results: Sequence[Result]) -> str:
 
 
 def _gains(result: Result) -> dict[str, float]:
-    return {name: row["psnr"] - row["blurry_psnr"] for name, row in result.rows.items()}
+    # Where an input equals its sharp partner there is nothing to gain; its PSNR is infinite.
+    rows = ((name, row) for name, row in result.rows.items() if math.isfinite(row["blurry_psnr"]))
+    return {name: row["psnr"] - row["blurry_psnr"] for name, row in rows}
 
 
 def _extremes_table(result: Result, count: int = 3) -> str:
     gains = sorted(_gains(result).items(), key=lambda item: item[1])
     chosen = gains if len(gains) <= 2 * count else [*gains[:count], *gains[-count:]]
     lines = [
-        [name, _shown("psnr", result.rows[name]["blurry_psnr"]), _shown("psnr", result.rows[name]["psnr"])]
+        [_escaped(name), _shown("psnr", result.rows[name]["blurry_psnr"]), _shown("psnr", result.rows[name]["psnr"])]
         + [f"{gain:+.2f}"]
         for name, gain in chosen
     ]
@@ -175,7 +192,8 @@ def _published_table(results: Sequence[Result]) -> str:
 
 def _about(result: Result) -> str:
     model, data, restoration = (result.summary[key] for key in ("model", "data", "restoration"))
-    ways = [f"tiles of {restoration['tile']} pixels" if restoration["tile"] else "whole images"]
+    tiled = sum(row["tiles"] > 1 for row in result.rows.values())
+    ways = [f"{tiled} of {len(result.rows)} images in tiles" if tiled else "whole images"]
     ways += ["x8 self-ensemble"] if restoration["self_ensemble"] else []
     return (
         f"- **{result.label}**: `{model['file']}` (SHA-256 {model['sha256'][:12]}), {model['parameters']:,} parameters"
@@ -207,7 +225,7 @@ def write_report(path: Path, results: Sequence[Result], frames: Sequence[str], f
     ]
     if len(results) > 1:
         parts += ["## Compared image by image", _differences_table(results)]
-    if len(first.summary["scenes"]) > 1:
+    if len(scenes_of(first)) > 1:
         parts += ["## Scenes", _scenes_table(results)]
     parts += ["## Least and most gained"] + [_extremes_table(result) for result in results]
     for name, caption in figures.items():
@@ -249,11 +267,10 @@ def plot_gains(path: Path, results: Sequence[Result]) -> None:
     """Plots what each image gained over how blurry it was: a point an image."""
     with _axes(path, (7, 4.5)) as axes:
         for result in results:
-            rows = list(result.rows.values())
-            blurry = [row["blurry_psnr"] for row in rows]
-            gains = list(_gains(result).values())
-            label = f"{result.label}: mean {np.mean(gains):+.2f} dB"
-            axes.scatter(blurry, gains, s=24 if len(rows) < 200 else 8, alpha=0.7, label=label)
+            gains = _gains(result)
+            blurry = [result.rows[name]["blurry_psnr"] for name in gains]
+            label = f"{result.label}: mean {np.mean(list(gains.values())):+.2f} dB" if gains else result.label
+            axes.scatter(blurry, list(gains.values()), s=24 if len(gains) < 200 else 8, alpha=0.7, label=label)
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set_xlabel("PSNR of the blurry image (dB)")
         axes.set_ylabel("gain in PSNR (dB)")
@@ -263,14 +280,12 @@ def plot_gains(path: Path, results: Sequence[Result]) -> None:
 
 def plot_scenes(path: Path, results: Sequence[Result]) -> None:
     """Plots each scene's mean gain: a bar a network."""
-    scenes = list(results[0].summary["scenes"])
+    scenes = scenes_of(results[0])
     with _axes(path, (7, 1.5 + 0.3 * len(scenes) * (1 + len(results)) / 2)) as axes:
         height = 0.8 / len(results)
         for number, result in enumerate(results):
-            gains = [
-                result.summary["scenes"][scene]["restored"]["psnr"] - result.summary["scenes"][scene]["blurry"]["psnr"]
-                for scene in scenes
-            ]
+            by_scene = [_scene_means(result, scene) for scene in scenes]
+            gains = [values["restored"]["psnr"] - values["blurry"]["psnr"] for values in by_scene]
             axes.barh(np.arange(len(scenes)) + number * height, gains, height * 0.9, label=result.label)
         axes.set_yticks(np.arange(len(scenes)) + 0.4 - height / 2, scenes)
         axes.invert_yaxis()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from deepdeblur_tf.images import ImageError
 # It warns of every video that a phone recorded upright.
 logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
 
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm")
+SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
 
 def check_plugin(path) -> None:
@@ -75,10 +76,20 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
 
         def write(beside: Path) -> None:
             with iio.get_writer(beside, **options) as writer:
+                count = 0
                 for frame in reader:
                     writer.append_data(restore(frame))
+                    count += 1
+            expected = meta["duration"] * meta["fps"]
+            if math.isfinite(expected) and count < 0.8 * expected:
+                raise ImageError(f"{path}: is cut off; {count} of some {expected:.0f} frames can be read")
 
-        write_whole(Path(target), write)
+        try:
+            write_whole(Path(target), write)
+        except (OSError, RuntimeError) as error:
+            # What went wrong is in ffmpeg's last words, after its whole command line.
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            raise ImageError(f"{path}: cannot be written as {Path(target).suffix} ({lines[0]})") from error
 
 
 def middle_frame(path) -> np.ndarray:

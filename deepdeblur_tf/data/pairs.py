@@ -14,7 +14,11 @@ from deepdeblur_tf.config import SCENES, Experiment
 from deepdeblur_tf.images import SUFFIXES, image_size
 
 # A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
-SPLITS = {"train": ("train", "training"), "validation": ("val", "valid", "validation", "test")}
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "test"),
+    "test": ("test", "val", "valid", "validation"),
+}
 
 # Plain paired folders: (blurry, sharp).
 PAIRED_NAMES = (("input", "target"), ("blur", "sharp"))
@@ -88,7 +92,7 @@ class PairedFolder:
 
     Attributes:
         root: The data set's folder.
-        split: "train" or "validation".
+        split: "train", "validation" or "test".
         layout: "gopro", "reds" or "paired".
         blur: The kind of blur: "blur" or "blur_gamma" (GOPRO only).
         pairs: Sorted by name.
@@ -107,7 +111,8 @@ class PairedFolder:
         lines = [
             f"{self.split}: {len(self.pairs)} pairs in {scenes} ({self.layout} layout, {self.blur}) in {self.root}"
         ]
-        whole = GOPRO_LARGE.get(self.split, {}) if self.layout == "gopro" else {}
+        known = GOPRO_LARGE["train" if self.split == "train" else "validation"]
+        whole = known if self.layout == "gopro" else {}
         if set(counts) & set(whole):
             total = sum(whole.values())
             missing = sum(max(0, count - counts[scene]) for scene, count in whole.items())
@@ -127,7 +132,7 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
 
     Args:
         root: The data set's folder.
-        split: "train" or "validation".
+        split: "train", "validation" or "test"; the last two differ in what they take where a data set has both.
         layout: "auto" or one of
             "gopro": {train,test}/<scene>/{blur,blur_gamma,sharp}/*;
             "reds": {train,val}/{train,val}_{blur,sharp}/<sequence>/*;
@@ -185,7 +190,7 @@ def find_test_pairs(root, layout: str = "auto", blur: str = "blur") -> PairedFol
     Raises:
         PairsError: as `find_pairs`, and for a data set that has a training set only.
     """
-    folder = find_pairs(root, "validation", layout, blur)
+    folder = find_pairs(root, "test", layout, blur)
     if folder.pairs:
         return folder
     whole = find_pairs(root, "train", layout, blur)
@@ -194,14 +199,22 @@ def find_test_pairs(root, layout: str = "auto", blur: str = "blur") -> PairedFol
             f"{root}: has no test set. Looked for the folder {' or '.join(SPLITS['validation'])}. To measure the "
             "training set name its own folder."
         )
-    return dataclasses.replace(whole, split="validation")
+    return dataclasses.replace(whole, split="test")
 
 
 def fingerprint(pairs) -> str:
-    """A short text that changes when pairs come, go, or change their names or sizes in bytes."""
+    """A short text that changes when pairs come, go, or change their names, sizes in bytes or last few kilobytes.
+
+    In a compressed file other pixels show there as well; to read GOPRO_Large whole takes minutes.
+    """
     stamp = hashlib.sha256()
     for pair in pairs:
-        stamp.update(f"{pair.name}\0{pair.blurry.stat().st_size}\0{pair.sharp.stat().st_size}\n".encode())
+        stamp.update(f"{pair.name}\n".encode())
+        for path in (pair.blurry, pair.sharp):
+            with open(path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 4096))
+                stamp.update(f"{size}\n".encode() + file.read())
     return stamp.hexdigest()[:16]
 
 
@@ -258,7 +271,8 @@ def _gopro_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
 
 
 def _reds_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
-    blurry, sharp = (split / f"{split.name}_{kind}" for kind in ("blur", "sharp"))
+    name = split.resolve().name
+    blurry, sharp = (split / f"{name}_{kind}" for kind in ("blur", "sharp"))
     if blurry.is_dir() or sharp.is_dir():
         sides = [side for side in (blurry, sharp) if side.is_dir()]
         for scene in sorted({folder.name for side in sides for folder in side.iterdir() if folder.is_dir()}):
