@@ -11,10 +11,12 @@ import imageio.v3 as iio
 import numpy as np
 from tqdm import tqdm
 
+from deepdeblur_tf.data.pairs import PairsError
 from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.data.test_set import TestSet
-from deepdeblur_tf.evaluation import Evaluation, means, measure
+from deepdeblur_tf.evaluation import Evaluation, EvaluationError, means, measure
 from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.images import ImageError
 from deepdeblur_tf.model import load_model
 from deepdeblur_tf.pictures import details, overview, stacked, worst_details
 from deepdeblur_tf.published import REPORT_FRAMES
@@ -101,14 +103,19 @@ def evaluate_networks(
 
 def _measure_missing(model, evaluation, test_set, indices, places, options, bar) -> None:
     """Measures the images that have no row yet, and restores those once more that a picture lacks."""
-    rows = evaluation.read_rows()
+    rows, failed = evaluation.read_rows(), {}
     bar.update(sum(test_set.source.names[index] in rows for index in indices))
     for index in indices:
         name = test_set.source.names[index]
         is_missing = name in places and not evaluation.restored(name).is_file()
         if name in rows and not is_missing:
             continue
-        row, restored = measure(model, test_set.source.read(index), **options)
+        try:
+            pair = test_set.source.read(index)
+        except (ImageError, PairsError) as error:
+            failed[name] = str(error)
+            continue
+        row, restored = measure(model, pair, **options)
         if is_missing:
             write_whole(evaluation.restored(name), lambda path, image=restored: iio.imwrite(path, image))
         if name not in rows:
@@ -118,6 +125,11 @@ def _measure_missing(model, evaluation, test_set, indices, places, options, bar)
         mean = means(list(rows.values()))
         psnr, before = mean["restored"]["psnr"], mean["blurry"]["psnr"]
         bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, blurry {before:.2f} dB")
+    if failed:
+        raise EvaluationError(
+            f"{len(failed)} images cannot be read; the others are measured. Mend or remove:\n  "
+            + "\n  ".join(failed.values())
+        )
 
 
 def _ordered(evaluation: Evaluation, names: Sequence[str]) -> dict[str, dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,12 @@ _BOX_COLOURS = ("#ffd000", "#00d0ff")
 
 
 def _captioned(image: np.ndarray, text: str) -> np.ndarray:
-    strip = Image.new("RGB", (image.shape[1], _CAPTION), "white")
-    ImageDraw.Draw(strip).text((4, 4), text, fill="black", font=ImageFont.load_default(14))
+    """An image under a line of text, filled up with white where the text is longer."""
+    font = ImageFont.load_default(14)
+    width = max(image.shape[1], 4 + math.ceil(font.getlength(text)))
+    strip = Image.new("RGB", (width, _CAPTION), "white")
+    ImageDraw.Draw(strip).text((4, 4), text, fill="black", font=font)
+    image = np.pad(image, ((0, 0), (0, width - image.shape[1]), (0, 0)), constant_values=255)
     return np.vstack([np.asarray(strip), image])
 
 
@@ -57,7 +62,7 @@ def scaled(image: np.ndarray, width: int, resample=Image.Resampling.LANCZOS) -> 
 def overview(images, captions, name: str, most: int = 640) -> np.ndarray:
     """`comparison` of an image's versions under its name, each at most `most` pixels wide (report, Figure 4.1)."""
     small = [scaled(image, min(most, image.shape[1])) for image in images]
-    return comparison(small, [f"{name}: {captions[0]}", *captions[1:]])
+    return _captioned(comparison(small, captions), name)
 
 
 def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, count: int) -> list[tuple[int, int]]:

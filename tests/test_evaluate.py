@@ -15,9 +15,9 @@ from PIL import Image
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.evaluate import main
-from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model, load_model
-from deepdeblur_tf.restoration import restore
+from deepdeblur_tf.resizing import imresize
+from deepdeblur_tf.restoration import restore, restore_levels
 from deepdeblur_tf.train import main as train
 
 from .conftest import ROOT, SMALL_FLAGS, read_csv
@@ -71,7 +71,7 @@ def test_every_figure_is_what_the_metrics_say(tmp_path, data, model, capfd):
     output = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out")
     rows = read_csv(tmp_path / "out" / "metrics.csv")
     assert [row["image"] for row in rows] == NAMES
-    assert list(rows[0]) == ["image", *COLUMNS, "seconds", *(f"blurry_{name}" for name in COLUMNS)]
+    assert list(rows[0]) == ["image", *COLUMNS, "seconds", "tiles", *(f"blurry_{name}" for name in COLUMNS)]
     network = load_model(model)
     for row in rows:
         scene, _, name = row["image"].partition("/")
@@ -109,14 +109,74 @@ def test_the_loss_is_that_of_training(tmp_path, capfd):
 
 
 def test_mirrored_margins_do_not_count(tmp_path, data, model, capfd):
+    # The images have 165x171 pixels. The finest level is measured on just these, the coarser ones, made from the
+    # image continued to 168x172, on all of theirs, as in the validation during training.
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out")
     row = read_csv(tmp_path / "out" / "metrics.csv")[0]
     blurry, sharp = (iio.imread(data / "test" / "GOPR0384_11_00" / k / "000001.png") for k in ("blur", "sharp"))
-    # The finest level of the blurry input by hand: 165x171 pixels, no multiple of 4.
-    finest = np.mean((blurry.astype(float) - sharp) ** 2) / 255**2
-    assert finest < float(row["blurry_loss"]) < 3 * finest + 1e-6
-    levels = [((blurry[None] / 255.0).astype(np.float32),), ((sharp[None] / 255.0).astype(np.float32),)]
-    assert float(multiscale_loss(levels[1], levels[0])[0]) == pytest.approx(finest, rel=1e-5)
+
+    def levels(image):
+        whole = np.pad(image, ((0, 3), (0, 1), (0, 0)), "symmetric")
+        return [image / 255 - 0.5, imresize(whole, 1 / 2) / 255 - 0.5, imresize(whole, 1 / 4) / 255 - 0.5]
+
+    restored = restore_levels(load_model(model), blurry)
+    restored[0] = restored[0][:165, :171]
+    for measured, images in ((row["loss"], restored), (row["blurry_loss"], levels(blurry))):
+        expected = sum(np.mean((one - other) ** 2) for one, other in zip(images, levels(sharp)))
+        assert float(measured) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("blur", ["blur", "blur_gamma"])
+def test_gopro_without_the_reports_frames(tmp_path, shared, model, capfd, blur):
+    root = tmp_path / "GOPRO" / "test" / "GOPR0396_11_00"
+    for kind in (blur, "sharp"):
+        (root / kind).mkdir(parents=True)
+        image = iio.imread(shared / "gopro" / "test" / "GOPR0396_11_00" / kind / "000001.png")
+        iio.imwrite(root / kind / "000001.png", image[:200, :200])
+    evaluate(capfd, model, "--data", tmp_path / "GOPRO", "--blur", blur, "--output", tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "| GOPR0384_11_00/000001 (not measured here) | the report, pixel shuffle |" in text
+    assert "| GOPR0396_11_00/000001 | blurry |" in text
+
+
+def test_one_equal_pair_spoils_no_table(tmp_path, data, model, capfd):
+    pair = [data / "test" / "GOPR0854_11_00" / kind / "000007.png" for kind in ("blur", "sharp")]
+    pair[0].write_bytes(pair[1].read_bytes())
+    evaluate(capfd, model, "--data", data, "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "figures" / "scenes.png").is_file()
+
+
+def test_a_damaged_pair_is_named_and_the_others_are_measured(tmp_path, data, model, capfd):
+    path = data / "test" / "GOPR0384_11_00" / "blur" / "000001.png"
+    path.write_bytes(path.read_bytes()[:-3000])
+    error = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", status=2).err
+    assert "1 images cannot be read" in error and f"{path}: does not decode" in error
+    assert len(read_csv(tmp_path / "out" / "metrics.csv")) == 3
+
+
+def test_tiles_are_told(tmp_path, write_pairs, model, capfd):
+    root = write_pairs([("input", "target")], size=(300, 400))
+    evaluate(capfd, model, "--data", root, "--output", tmp_path / "out", "--memory", "0.0001")
+    assert [int(float(row["tiles"])) for row in read_csv(tmp_path / "out" / "metrics.csv")] == [6, 6]
+    assert "2 of 2 images in tiles" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name, content", [("summary.json", "{}"), ("summary.json", ""), ("metrics.csv", "a;b\n1;2\n")])
+def test_files_of_others_are_refused_by_name(tmp_path, data, model, capfd, name, content):
+    evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", "--images", 1)
+    (tmp_path / "out" / name).write_text(content)
+    error = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", status=2).err
+    assert f"{tmp_path / 'out' / name}: is not from an evaluation" in error
+    assert (tmp_path / "out" / name).read_text() == content
+
+
+def test_a_run_that_has_trained_on_all_its_data_needs_another(tmp_path, write_pairs, model, capfd):
+    root = write_pairs([("input", "target")])
+    run = tmp_path / "run"
+    assert train(["--output", str(run), *SMALL_FLAGS, "--data.root", str(root)]) == 0
+    capfd.readouterr()
+    error = evaluate(capfd, run, "--output", tmp_path / "out", status=2).err
+    assert "was trained on and has no test set" in error
 
 
 def test_the_summary_says_what_was_measured(tmp_path, data, model, capfd):
@@ -139,7 +199,7 @@ def test_the_report_shows_the_reports_table(tmp_path, data, model, capfd):
         assert figures in text
     row = read_csv(tmp_path / "out" / "metrics.csv")[0]
     assert f"|  | first | {float(row['loss']):.5f} | {float(row['psnr']):.2f} |" in text
-    assert "GOPR0384_11_05/004001 (not in this data)" in text
+    assert "GOPR0384_11_05/004001 (not measured here)" in text
     assert "Not comparable yet" in text and "MATLAB on RGB" in text
     figures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert figures == [f"figures/{name}.png" for name in ("overview", "details", "gain", "scenes")]
@@ -189,15 +249,15 @@ def test_two_networks_are_compared(tmp_path, data, model, capfd):
     output = evaluate(capfd, model, second, "--data", data, "--output", tmp_path / "out", "--pictures", NAMES[1])
     out = tmp_path / "out"
     rows = {label: read_csv(out / label / "metrics.csv") for label in ("first", "second")}
-    text = (out / "report.md").read_text()
+    text = (out / "compared" / "report.md").read_text()
     differences = [float(b["psnr"]) - float(a["psnr"]) for a, b in zip(rows["first"], rows["second"])]
     better = sum(difference > 0 for difference in differences)
     assert re.search(rf"second - first \| PSNR \(dB\) \| {np.mean(differences):+.2f} \| .* \| {better} of 4", text)
     assert "first" in output.out and "second" in output.out
-    for folder in (out, out / "first", out / "second"):
+    for folder in (out / "compared", out / "first", out / "second"):
         assert (folder / "report.md").is_file() and (folder / "figures" / "overview.png").is_file()
     # blurry, both networks, sharp
-    assert Image.open(out / "figures" / "overview.png").width == 4 * 171 + 3 * 4
+    assert Image.open(out / "compared" / "figures" / "overview.png").width == 4 * 171 + 3 * 4
 
 
 def test_all_networks_are_measured_on_the_same_images(tmp_path, data, model, capfd):

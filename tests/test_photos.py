@@ -61,6 +61,58 @@ def test_jpeg_keeps_quality_and_metadata(tmp_path, picture):
     assert np.abs(np.asarray(again).astype(int) - np.asarray(source)).mean() < 1
 
 
+def test_a_noisy_jpeg_of_full_quality_can_be_written(tmp_path, random):
+    noise = Image.fromarray(random.integers(0, 256, (400, 500, 3), dtype=np.uint8))
+    noise.save(tmp_path / "a.jpg", quality=100, subsampling=0)
+    through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    noise.save(tmp_path / "c.jpg", quality=100, subsampling=0, progressive=True)
+    through(tmp_path / "c.jpg", tmp_path / "d.jpg")
+
+
+def test_a_thumbnail_of_the_blurry_picture_is_dropped_and_sizes_are_turned(tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a maker"
+    exif.get_ifd(0x8769).update({0xA002: 64, 0xA003: 48, 0x9003: "2024:05:01 10:00:00"})
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    _, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    inner = again.getexif().get_ifd(0x8769)
+    assert (inner[0xA002], inner[0xA003]) == again.size == (48, 64)
+    assert inner[0x9003] == "2024:05:01 10:00:00" and again.getexif()[0x010F] == "a maker"
+
+
+def test_iptc_captions_are_kept(tmp_path, picture):
+    caption = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x0a\x1c\x02x\x00\x05hello"
+    segment = b"\xff\xed" + (len(caption) + 2).to_bytes(2, "big") + caption
+    picture.save(tmp_path / "a.jpg", extra=segment)
+    _, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert dict(again.applist)["APP13"] == caption
+
+
+def test_png_keeps_what_its_values_mean(tmp_path, picture):
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"gAMA", (100000).to_bytes(4, "big"))
+    primaries = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    chunks.add(b"cHRM", b"".join(value.to_bytes(4, "big") for value in primaries))
+    picture.save(tmp_path / "a.png", pnginfo=chunks)
+    _, again = through(tmp_path / "a.png", tmp_path / "b.png")
+    assert again.info["gamma"] == 1.0
+    assert again.info["chromaticity"] == Image.open(tmp_path / "a.png").info["chromaticity"]
+
+
+def test_damaged_tiffs_are_refused_by_name(tmp_path, picture, random):
+    picture.save(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 2):
+            damaged[place if random.random() < 0.3 else max(8, len(content) - 200) + place % 190] = random.integers(256)
+        (tmp_path / "b.tif").write_bytes(damaged)
+        try:
+            assert read_photo(tmp_path / "b.tif").rgb.ndim == 3
+        except ImageError as error:
+            assert str(error).startswith(str(tmp_path / "b.tif"))
+
+
 def test_a_grey_jpeg_stays_one(tmp_path, picture):
     picture.convert("L").save(tmp_path / "a.jpg", quality=60)
     photo, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")

@@ -26,13 +26,13 @@ def test_details_do_not_overlap_and_lie_within(random):
 def test_details_show_the_pixels_enlarged(random):
     images = random.integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
     panels = list(zip(("blurry", "restored", "sharp"), images))
-    picture = details(panels, [(10, 20)], 16, "a/b")
+    picture = details(panels, [(10, 20)], 40, "a/b")
     # The last panel's inside, past its frame, is the sharp image's in double size.
-    crop = np.repeat(np.repeat(images[2][20:36, 10:26], 2, axis=0), 2, axis=1)
-    np.testing.assert_array_equal(picture[24 + 2 : 24 + 30, -30:-2], crop[2:30, 2:30])
+    crop = np.repeat(np.repeat(images[2][20:60, 10:50], 2, axis=0), 2, axis=1)
+    np.testing.assert_array_equal(picture[24 + 2 : 24 + 78, -78:-2], crop[2:78, 2:78])
 
 
 def test_an_overview_is_reduced_not_cropped(random):
     image = random.integers(0, 256, (100, 1000, 3), dtype=np.uint8)
-    assert overview([image, image], ["a", "b"], "name").shape == (24 + 64, 640 * 2 + 4, 3)
-    assert overview([image[:50, :50]], ["a"], "name").shape == (24 + 50, 50, 3)
+    assert overview([image, image], ["a", "b"], "name").shape == (24 + 24 + 64, 640 * 2 + 4, 3)
+    assert overview([image[:50, :50]], ["a"], "name").shape == (24 + 24 + 50, 50, 3)

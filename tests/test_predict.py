@@ -71,7 +71,7 @@ def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree
     assert main([str(model), str(tree), "--output", str(tmp_path / "out")]) == 1
     output = capfd.readouterr()
     assert files(tmp_path / "out") == GOOD and hashes(tree) == before
-    assert "restored into" in output.out and "5 of 8 files" in output.out
+    assert f"restored: 5 of 8 files are in {tmp_path / 'out'}" in output.out
     failed = output.err[output.err.index("failed: 3") :]
     for name, word in (("text.png", "not a readable image"), ("cut.png", "does not decode"), ("deep.png", "16 bits")):
         assert any(str(tree / name) in line and word in line for line in failed.splitlines())
@@ -109,11 +109,50 @@ def test_a_pattern_keeps_the_folders_below_it(tmp_path, tree, model):
     assert files(tmp_path / "out") == {"a.png", "2024/c.png", "2024/may/e.png"}
 
 
-def test_an_output_folder_within_the_input_is_no_input(tree, model):
+@pytest.mark.parametrize("pattern", ["", "**/*"])
+def test_an_output_folder_within_the_input_is_no_input(tree, model, pattern):
     out = tree / "restored"
     for _ in range(2):
-        assert main([str(model), str(tree), "--output", str(out)]) == 1
+        assert main([str(model), str(tree / pattern), "--output", str(out)]) == 1
         assert files(out) == GOOD
+
+
+def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, tree, model, capfd):
+    out = tmp_path / "out"
+    (out / "a.png").mkdir(parents=True)
+    assert main([str(model), str(tree), "--output", str(out)]) == 1
+    error = capfd.readouterr().err
+    assert f"{tree / 'a.png'}: " in error and "failed: 4" in error and "Traceback" not in error
+    assert files(out) == GOOD - {"a.png"}
+
+
+def test_a_source_that_is_newer_than_its_result_is_restored_again(tmp_path, tree, model):
+    arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    Image.new("RGB", (12, 9)).save(tree / "a.png")
+    later = (tmp_path / "out" / "a.png").stat().st_mtime + 10
+    os.utime(tree / "a.png", (later, later))
+    assert main(arguments) == 0
+    assert Image.open(tmp_path / "out" / "a.png").size == (12, 9)
+
+
+def test_linked_folders_are_followed_and_circles_end(tmp_path, tree, model):
+    (tree / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "f.png").write_bytes((tree / "a.png").read_bytes())
+    (tmp_path / "elsewhere" / "round").symlink_to(tree)
+    assert main([str(model), str(tree), "--output", str(tmp_path / "out")]) == 1
+    assert files(tmp_path / "out") == GOOD | {"linked/f.png"}
+
+
+@pytest.mark.parametrize("kind", ["dense", "one channel"])
+def test_another_networks_file_is_refused(tmp_path, tree, capfd, kind):
+    layers = tf.keras.layers
+    inputs = layers.Input((4,)) if kind == "dense" else layers.Input((None, None, 1))
+    outputs = layers.Dense(3)(inputs) if kind == "dense" else layers.Conv2D(1, 3)(inputs)
+    tf.keras.Model(inputs, outputs).save(tmp_path / "other.keras")
+    assert main([str(tmp_path / "other.keras"), str(tree), "--output", str(tmp_path / "out")]) == 2
+    assert "other.keras: is not a network that deepdeblur_tf saved" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("case", ["in place", "two for one", "missing", "no match", "empty", "no model"])
@@ -137,7 +176,14 @@ def test_wrong_inputs_are_refused_before_the_work(tmp_path, tree, model, capfd, 
     assert hashes(tree) == before and not any((tmp_path / "out").glob("*"))
 
 
-@pytest.mark.parametrize("options", [["--tile", "130"], ["--tile", "64"], ["--memory", "-1"]])
+@pytest.mark.parametrize("memory", ["-1", "inf", "nan", "much"])
+def test_a_wrong_memory_is_refused_at_once(tmp_path, tree, model, capfd, memory):
+    with pytest.raises(SystemExit):
+        main([str(model), str(tree), "--output", str(tmp_path / "out"), f"--memory={memory}"])
+    assert f"received '{memory}'; allowed: a number of GiB above 0" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--tile", "130"], ["--tile", "64"]])
 def test_wrong_options_are_refused_before_the_work(tmp_path, tree, model, capfd, options):
     assert main([str(model), str(tree), "--output", str(tmp_path / "out"), *options]) == 2
     assert f"{options[0][2:]}=" in capfd.readouterr().err and not files(tmp_path / "out")
@@ -149,6 +195,21 @@ def test_side_by_side(tmp_path, tree, model, photo):
     both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))
     np.testing.assert_array_equal(both[24:, :101], np.asarray(photo))
     np.testing.assert_array_equal(both[24:, -101:], np.asarray(Image.open(tmp_path / "out" / "a.png")))
+
+
+def test_a_comparison_asked_for_later_leaves_the_result_as_it_is(tmp_path, tree, model, capfd):
+    arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    Image.new("RGB", (101, 62), "red").save(tmp_path / "out" / "a.png")  # the user's own work
+    mine = (tmp_path / "out" / "a.png").read_bytes()
+    assert main([*arguments, "--comparison"]) == 0
+    assert (tmp_path / "out" / "a.png").read_bytes() == mine
+    both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))
+    assert (both[24:, -101:] == (255, 0, 0)).all()
+    (tree / "a.png.comparison.png").write_bytes((tree / "a.png").read_bytes())
+    capfd.readouterr()
+    assert main([str(model), str(tree), "--output", str(tmp_path / "other"), "--comparison"]) == 2
+    assert "would be overwritten" in capfd.readouterr().err
 
 
 def test_nothing_is_half_written_when_killed(tmp_path, shared, model):
@@ -197,9 +258,13 @@ def test_a_video_keeps_its_rate_size_and_length(tmp_path, shared, model, capfd):
     write_video(folder / "odd.mp4", frames, pixelformat="yuv444p")
     write_video(folder / "nine.webm", frames, codec="libvpx-vp9", pixelformat="yuv444p")
     (folder / "cut.mp4").write_bytes((folder / "odd.mp4").read_bytes()[:2000])
+    noise = np.random.default_rng(0).integers(0, 256, (50, 120, 160, 3), dtype=np.uint8)
+    write_video(folder / "half.mkv", noise)
+    (folder / "half.mkv").write_bytes((folder / "half.mkv").read_bytes()[: (folder / "half.mkv").stat().st_size // 2])
     assert main([str(model), str(folder), "--output", str(tmp_path / "out"), "--comparison"]) == 1
     error = capfd.readouterr().err
-    assert f"{folder / 'cut.mp4'}: not a readable video" in error and "failed: 1" in error and "Traceback" not in error
+    assert f"{folder / 'cut.mp4'}: not a readable video" in error and "failed: 2" in error and "Traceback" not in error
+    assert f"{folder / 'half.mkv'}: is cut off" in error
     names = {"even.mp4", "odd.mp4", "nine.webm"}
     assert files(tmp_path / "out") == names | {f"{name}.comparison.png" for name in names}
     network = load_model(model)
