@@ -88,9 +88,16 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
     except NonFiniteLoss as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
-    except tf.errors.ResourceExhaustedError as error:
-        raise RunError("the device's memory is full. Lower training.batch_size or data.patch_size.") from error
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, OSError, MemoryError) as error:
+        # A full disk comes as TensorFlow's error, HDF5's or Python's, depending on who was writing.
+        found = re.search("No space left on device|Disk quota exceeded|Read-only file system", str(error))
+        if found:
+            raise RunError(
+                f"{run.folder} cannot be written any more: {found[0]}. Make room or mend it; the same command "
+                "continues the run."
+            ) from error
+        if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+            raise RunError("the memory is full. Lower training.batch_size or data.patch_size.") from error
         # An error inside of tf.data comes wrapped into TensorFlow's own, with a traceback in its text.
         found = re.search(r"(?:ImageError|PairsError): (.*)", str(error))
         if not found:

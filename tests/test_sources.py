@@ -1,4 +1,7 @@
+import hashlib
 import os
+import subprocess
+import sys
 import threading
 
 import imageio.v3 as iio
@@ -8,6 +11,8 @@ import pytest
 from deepdeblur_tf.data.pairs import PairsError, find_pairs
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
 from deepdeblur_tf.images import ImageError
+
+from .conftest import ROOT
 
 
 @pytest.fixture
@@ -98,6 +103,25 @@ def test_several_threads_may_fill_one_cache(files, cache):
     for thread in threads:
         thread.join()
     assert len(results) == 8 and all(np.array_equal(result, expected) for result in results)
+
+
+def test_several_processes_may_fill_one_cache(files, cache, gopro):
+    code = (
+        "import sys, hashlib\n"
+        "from deepdeblur_tf.data.pairs import find_pairs\n"
+        "from deepdeblur_tf.data.sources import Files, OnDisk\n"
+        "source = OnDisk(Files(find_pairs(sys.argv[1], 'train').pairs), sys.argv[2])\n"
+        "for _ in range(200):\n"
+        "    for index in range(len(source)):\n"
+        "        sys.stdout.write(hashlib.sha256(source.read(index).tobytes()).hexdigest() + '\\n')\n"
+        "        source._place(source.source.pairs[index]).unlink(missing_ok=True)\n"  # so that it is filled again
+    )
+    command = [sys.executable, "-c", code, str(gopro), str(cache)]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    expected = [hashlib.sha256(files.read(index).tobytes()).hexdigest() for index in range(len(files))]
+    for process in processes:
+        output, _ = process.communicate()
+        assert process.returncode == 0 and output.split() == 200 * expected
 
 
 def test_a_file_that_does_not_decode_is_named(files):

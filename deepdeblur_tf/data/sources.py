@@ -9,9 +9,9 @@ A source is what the pipeline draws from:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.data.pairs import Pair, PairsError
-from deepdeblur_tf.images import ImageError, read_rgb
+from deepdeblur_tf.images import ImageError, image_size, read_rgb
 
 
 class Files:
@@ -124,14 +124,31 @@ class OnDisk:
         except OSError as error:
             raise PairsError(f"data.cache_folder: cannot make {self.folder} ({error.strerror})") from error
 
+        needed = sum(self._bytes(pair) for pair in source.pairs if not self._place(pair).is_file())
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise PairsError(
+                f"data.cache_folder: {self.folder} has {free / 1e9:.1f} GB free, and the decoded images need "
+                f"{needed / 1e9:.1f} GB. Make room, name another folder, or use data.cache none or memory."
+            )
+
+    @staticmethod
+    def _bytes(pair: Pair) -> int:
+        height, width = image_size(pair.blurry)
+        return height * width * 6 + 4096  # and what the file system rounds up to
+
     def __len__(self) -> int:
         return len(self.source)
 
     def read(self, index: int) -> np.ndarray:
-        """One pair: uint8 [H, W, 6], read-only, mapped into memory."""
+        """One pair: uint8 [H, W, 6]; mapped into memory once it is in the folder."""
         place = self._place(self.source.pairs[index])
-        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):  # not there yet, or damaged
+        try:
             return np.load(place, mmap_mode="r")
+        except (FileNotFoundError, ValueError, EOFError):  # not there yet, or damaged
+            pass
+        except OSError as error:
+            raise PairsError(f"data.cache_folder: {place} cannot be read ({error.strerror}).") from error
         image = self.source.read(index)
         try:
             self._write(place, image)
@@ -140,7 +157,7 @@ class OnDisk:
                 f"data.cache_folder: cannot write to {self.folder} ({error.strerror or error}). Make room, name "
                 "another folder, or use data.cache none or memory."
             ) from error
-        return np.load(place, mmap_mode="r")
+        return image
 
     def _write(self, place: Path, image: np.ndarray) -> None:
         handle, beside = tempfile.mkstemp(dir=self.folder, prefix=place.stem, suffix=".part")
