@@ -97,7 +97,10 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
                 "continues the run."
             ) from error
         if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
-            raise RunError("the memory is full. Lower training.batch_size or data.patch_size.") from error
+            raise RunError(
+                "the memory is full. Lower training.batch_size, data.patch_size or model.filters, or use "
+                "data.cache none."
+            ) from error
         # An error inside of tf.data comes wrapped into TensorFlow's own, with a traceback in its text.
         found = re.search(r"(?:ImageError|PairsError): (.*)", str(error))
         if not found:

@@ -229,6 +229,18 @@ def test_more_patches_a_step_than_pairs_are_refused_and_leave_nothing(run, capfd
     assert not run.exists()
 
 
+def test_a_full_memory_is_named(run):
+    # A kernel of 1.4 TB, for a process that may have 100 GB of addresses: TensorFlow's allocator fails for real.
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (10**11, 10**11))\n"
+    limit += "from deepdeblur_tf.train import main; sys.exit(main(sys.argv[1:]))"
+    flags = ["--output", str(run), *SMALL_FLAGS, "--model.filters=200000", "--model.levels=1"]
+    result = subprocess.run(
+        [sys.executable, "-c", limit, *flags], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2 and "error: the memory is full. Lower training.batch_size" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_an_epoch_may_have_one_step(run):
     assert main(["--output", str(run), *SMALL_FLAGS, "--training.batch_size", "6"]) == 0
     assert [row["step"] for row in read_csv(run / "history.csv")] == ["1", "2"]
