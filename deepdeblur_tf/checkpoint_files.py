@@ -35,7 +35,8 @@ class CheckpointFiles:
         self.checkpoint.write(str(self.folder / f"step-{step}"))
         lines = "".join(f"{_sha256(path)}  {path.name}\n" for path in self._files(step))
         write_whole(self._hashes(step), lambda path: path.write_text(lines, encoding="utf-8"))
-        for old in self.steps()[self.keep :]:
+        later = [other for other in self.steps() if other > step]  # damaged ones, from before the run fell back
+        for old in later + [other for other in self.steps() if other <= step][self.keep :]:
             # The hashes first: what is left of a checkpoint that is half removed is not taken for a whole one.
             for path in (self._hashes(old), *self._files(old)):
                 path.unlink(missing_ok=True)

@@ -36,12 +36,13 @@ def changes(one: dict, other: dict) -> list[str]:
 def git_commit() -> str | None:
     """The commit of the checkout that this code runs from, with "+" for changes in it; None outside of one."""
     folder = Path(__file__).parent
+    tracked = ("ls-files", "--error-unmatch", Path(__file__).name)  # an installed package may lie in another's checkout
     try:
-        commit, status = (
+        _, commit, status = (
             subprocess.run(
                 ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
             ).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
+            for words in (tracked, ("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "."))
         )
     except (OSError, subprocess.SubprocessError):
         return None

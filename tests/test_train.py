@@ -351,6 +351,21 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(stopped, unint
     assert_equal_runs(stopped, uninterrupted)
 
 
+def test_a_damaged_checkpoint_takes_no_sound_ones_place(stopped, uninterrupted, monkeypatch):
+    flip_a_bit(stopped / "checkpoints" / "last" / f"step-{last_step(stopped)}.data-00000-of-00001")
+    flags = [*FLAGS, "--training.keep_checkpoints=1"]
+
+    def stop_soon(callback, *_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnNonFiniteLoss, "on_train_batch_end", stop_soon)
+        assert main(["--output", str(stopped), *flags]) == 130
+    assert len(list((stopped / "checkpoints" / "last").glob("*.sha256"))) == 1
+    assert main(["--output", str(stopped), *flags]) == 0
+    assert_equal_runs(stopped, uninterrupted)
+
+
 def test_where_all_checkpoints_are_damaged_nothing_is_trained_over(stopped, capfd):
     for path in (stopped / "checkpoints" / "last").glob("*.index"):
         flip_a_bit(path)
