@@ -37,10 +37,14 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         metavar="DIR",
         help="The folder for the results. Of several networks each has its own folder in it, and the comparison lies "
-        "in its folder `compared`. Defaults to evaluation/DATA_BLUR/RUN.",
+        "in compared/ONE_and_OTHER. Defaults to evaluation/DATA_BLUR/RUN.",
     )
     parser.add_argument(
-        "--images", type=int, metavar="N", help="Measure N images only, evenly spread. Defaults to all of them."
+        "--images",
+        type=int,
+        metavar="N",
+        help="Measure N images only, evenly spread; what the results' folder holds already stays in its tables. "
+        "Defaults to all of them.",
     )
     parser.add_argument(
         "--pictures",
@@ -88,7 +92,7 @@ def _evaluate(flags) -> int:
     from deepdeblur_tf.evaluation_run import evaluate_networks
     from deepdeblur_tf.report import terminal_table
 
-    joint = networks[0].folder if len(labels) == 1 else output / "compared"
+    joint = networks[0].folder if len(labels) == 1 else output / "compared" / "_and_".join(labels)
     results = evaluate_networks(networks, test_set, flags.images, pictures, restoration_options(flags), joint)
     print(terminal_table(results))
     print(f"report: {joint / 'report.md'}")

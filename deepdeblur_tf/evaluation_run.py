@@ -35,6 +35,7 @@ def evaluate_networks(
     pictures: Mapping[str, Sequence[tuple[int, int]]],
     options: Mapping,
     folder: Path,
+    say=print,
 ) -> list[Result]:
     """Measures networks on the same images and writes a report for each and one for all.
 
@@ -46,6 +47,7 @@ def evaluate_networks(
             error is largest. Empty for three images, those that the report names where they are there.
         options: As `deepdeblur_tf.restore` has them.
         folder: Where the report on all networks goes; that of a single one is its own.
+        say: Called with each line for the user.
 
     Returns:
         The figures of each network.
@@ -82,6 +84,12 @@ def evaluate_networks(
     places = _places(pictures, [name for name in names if name in wanted])
     _check_corners(places, test_set)
     indices = [index for index, name in enumerate(names) if name in wanted or name in places]
+    say(f"measuring {len(indices)} of {len(names)} images")
+    if count and len(wanted) > count:
+        say(
+            f"  not {count} alone: what was measured before stays in the tables. For tables of {count} give another "
+            "folder with --output."
+        )
 
     seconds = 0.2 if sys.stderr.isatty() else 30  # into a file or a pipe, a line every 30 seconds is enough
     with tqdm(total=len(indices) * len(networks), unit="image", dynamic_ncols=True, mininterval=seconds) as bar:

@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
     parser.add_argument("--overwrite", action="store_true", help="Restore again what is in the output folder already.")
     parser.add_argument(
-        "--comparison", action="store_true", help="Also write NAME.comparison.png: blurry and restored side by side."
+        "--comparison",
+        action="store_true",
+        help="Also write a picture of both side by side, such as photo.jpg.comparison.png.",
     )
     add_restoration_arguments(parser)
     return parser
@@ -44,11 +46,15 @@ def main(arguments=None) -> int:
     flags = _parser().parse_args(arguments)
     try:
         model_file(flags.model)
-        jobs = find_jobs(flags.inputs, flags.output, flags.comparison)
+        jobs, others = find_jobs(flags.inputs, flags.output, flags.comparison)
         try:
             Path(flags.output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PredictionError(f"--output {flags.output}: cannot be a folder ({error.strerror}).") from error
+        if others:
+            endings = sorted({file.suffix.lower() or file.name for file in others})
+            shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
+            print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
         return _predict(flags, jobs)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

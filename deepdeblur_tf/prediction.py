@@ -57,7 +57,7 @@ class Job:
         return videos.video_pixels(self.source) if self.is_video else photos.photo_pixels(self.source)
 
 
-def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> list[Job]:
+def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> tuple[list[Job], list[Path]]:
     """Finds the files to restore.
 
     Args:
@@ -67,15 +67,17 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> l
         with_comparison: Whether pictures of both side by side are made, too.
 
     Returns:
-        The jobs, in the order of the inputs. Files that cannot be read are among them.
+        (the jobs, in the order of the inputs, files that cannot be read among them,
+         the files of folders and patterns that are left alone, being no picture or video by their names).
 
     Raises:
         PredictionError: an input that is not there, two files for one result, a result in its input's place.
     """
     output = Path(output)
     jobs: dict[Path, Job] = {}
+    others: list[Path] = []
     for text in inputs:
-        for source, below in _expanded(text, output):
+        for source, below in _expanded(text, output, others):
             job = Job(source, output / below)
             known = jobs.setdefault(job.target, job)
             if known.source.resolve() != source.resolve():
@@ -91,23 +93,24 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> l
                     f"{result} is an input or another result and would be overwritten. Give another folder with "
                     "--output."
                 )
-    return list(jobs.values())
+    return list(jobs.values()), others
 
 
-def _expanded(text: str, output: Path):
-    """(file, its place below the output folder) for one input."""
+def _expanded(text: str, output: Path, others: list[Path]):
+    """(file, its place below the output folder) for one input; what is left alone is added to `others`."""
     path = Path(text).expanduser()
     if path.is_file():
         yield path, Path(path.name)
     elif path.is_dir():
-        yield from ((file, file.relative_to(path)) for file in _files_below(path, output))
+        yield from ((file, file.relative_to(path)) for file in _files_below(path, output, others))
     elif glob.has_magic(text):
         found = sorted(glob.glob(str(path), recursive=True))
         parts = Path(path).parts
         root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
-        files = [Path(name) for name in found if Path(name).suffix.lower() in SUFFIXES and Path(name).is_file()]
+        files = [Path(name) for name in found if Path(name).is_file()]
         if output.resolve() != root.resolve():  # results of an earlier call are no inputs
             files = [file for file in files if output.resolve() not in file.resolve().parents]
+        files = _pictures_and_videos(files, others)
         if not files:
             raise PredictionError(
                 f"{text}: is no file or folder, and as a pattern of *, ? and [ ] matches no picture or video "
@@ -118,7 +121,12 @@ def _expanded(text: str, output: Path):
         raise PredictionError(f"{text}: no such file or folder.")
 
 
-def _files_below(folder: Path, output: Path) -> list[Path]:
+def _pictures_and_videos(files: Sequence[Path], others: list[Path]) -> list[Path]:
+    others += [file for file in files if file.suffix.lower() not in SUFFIXES]
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
+
+
+def _files_below(folder: Path, output: Path, others: list[Path]) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise PredictionError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
@@ -126,7 +134,8 @@ def _files_below(folder: Path, output: Path) -> list[Path]:
     for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         folders[:] = [name for name in folders if name[0] != "." and Path(place, name).resolve() not in visited]
         visited.update(Path(place, name).resolve() for name in folders)  # links may lead round in circles
-        found += [Path(place, name) for name in names if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
+        found += [Path(place, name) for name in names if name[0] != "."]
+    found = _pictures_and_videos(found, others)
     if not found:
         raise PredictionError(f"{folder}: holds no picture or video ({', '.join(SUFFIXES)}).")
     return sorted(found)

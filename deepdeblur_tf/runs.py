@@ -46,7 +46,8 @@ def model_file(run_folder_or_keras_file) -> Path:
     if not file.is_file():
         best = Run(path).best
         hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
-        raise FileNotFoundError(f"{file}: no such file. Give a run's folder or a .keras file.{hint}")
+        missing = "no such file" if path.is_dir() or path.suffix else "no such run"
+        raise FileNotFoundError(f"{file}: {missing}. Give the folder of a finished run or a .keras file.{hint}")
     return file
 
 
@@ -167,8 +168,8 @@ class Run:
                 raise RunError(
                     f"{self.folder} holds another experiment. What differs (there / here):\n  "
                     + "\n  ".join(differing)
-                    + "\nGive another folder with --output, what that run had to continue it, or --force to continue "
-                    "with these."
+                    + "\nFor a new run give another --name or --output. To continue that one give its own settings, or "
+                    "--force, which goes on with these."
                 )
         elif self.folder.exists() and not self.config.is_file():
             if not self.folder.is_dir() or any(path.name != ".lock" for path in self.folder.iterdir()):

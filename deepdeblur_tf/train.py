@@ -34,7 +34,8 @@ def main(arguments=None) -> int:
     parser = experiment_parser(
         prog="python -m deepdeblur_tf.train",
         description="Trains an experiment. Without --config it is experiments/quickstart.yaml: embedded scenes, no "
-        "download, a few minutes on two cores. The same command given again continues an interrupted run.",
+        "download, a few minutes on two cores. The same command given again continues an interrupted run. The defaults "
+        "below are for what the experiment's file leaves out.",
     )
     parser.add_argument(
         "--force", action="store_true", help="Continue a run in spite of changed settings or changed data."
@@ -107,7 +108,7 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
             raise
         raise ImageError(found[1]) from error
     print(f"network: {run.model}")
-    print(f"curves:  tensorboard --logdir {run.logs}")
+    print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
     if outcome.images:
         gain = outcome.psnr_after - outcome.psnr_before
         if outcome.picture:

@@ -76,7 +76,8 @@ def network() -> None:
         box(4.3, y, 2.6, f"{blocks} residual blocks\n{kernel(block)}, ReLU, {kernel(block)}, add", "blocks")
         box(7.4, y, 1.5, f"convolution\n{kernel(layers[f'level{level}_tail'])}", "convolution")
         box(9.4, y, 1.2, f"restored L{level}", "image")
-        axis.text(5.6, y - 0.45, f"{parameters:,} parameters", ha="center", va="top", fontsize=7.5, color="#555555")
+        with_up = ", with the up-convolution" if level < 3 else ""
+        axis.text(5.6, y - 0.45, f"{parameters:,} parameters{with_up}", ha="center", va="top", fontsize=7.5, color="#555555")
         for start, end in ((1.22, 2.28), (3.82, 4.28), (6.92, 7.38), (8.92, 9.38)):
             arrow((start, y), (end, y))
         if level > 1:
@@ -84,7 +85,7 @@ def network() -> None:
             box(1.1, y + 0.85, 2.0, f"{kernel(up)}, pixel shuffle", "up")
             arrow((10.0, y + 0.32), (10.0, y + 0.85), (3.12, y + 0.85))
             arrow((1.75, y + 1.17), (1.75, y + 1.68))
-    axis.text(1.68, 2.36, "concatenate", fontsize=7.5, color="#555555", ha="right")
+            axis.text(1.81, y + 1.4, "join", fontsize=7.5, color="#555555", va="center")
     axis.set(xlim=(-0.1, 10.8), ylim=(-1.3, 3.2))
     axis.axis("off")
     figure.savefig(FOLDER / "network.png", dpi=110, bbox_inches="tight")
@@ -141,3 +142,4 @@ if __name__ == "__main__":
     network()
     data()
     before_and_after(flags.run)
+    print(*sorted(FOLDER.glob("*.png")), sep="\n")

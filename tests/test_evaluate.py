@@ -249,21 +249,23 @@ def test_two_networks_are_compared(tmp_path, data, model, capfd):
     output = evaluate(capfd, model, second, "--data", data, "--output", tmp_path / "out", "--pictures", NAMES[1])
     out = tmp_path / "out"
     rows = {label: read_csv(out / label / "metrics.csv") for label in ("first", "second")}
-    text = (out / "compared" / "report.md").read_text()
+    compared = out / "compared" / "first_and_second"
+    text = (compared / "report.md").read_text()
     differences = [float(b["psnr"]) - float(a["psnr"]) for a, b in zip(rows["first"], rows["second"])]
     better = sum(difference > 0 for difference in differences)
     assert re.search(rf"second - first \| PSNR \(dB\) \| {np.mean(differences):+.2f} \| .* \| {better} of 4", text)
     assert "first" in output.out and "second" in output.out
-    for folder in (out / "compared", out / "first", out / "second"):
+    for folder in (compared, out / "first", out / "second"):
         assert (folder / "report.md").is_file() and (folder / "figures" / "overview.png").is_file()
     # blurry, both networks, sharp
-    assert Image.open(out / "compared" / "figures" / "overview.png").width == 4 * 171 + 3 * 4
+    assert Image.open(compared / "figures" / "overview.png").width == 4 * 171 + 3 * 4
 
 
 def test_all_networks_are_measured_on_the_same_images(tmp_path, data, model, capfd):
     second = save_network(tmp_path / "models" / "second.keras", seed=6)
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out" / "first", "--images", 2)
-    evaluate(capfd, model, second, "--data", data, "--output", tmp_path / "out", "--images", 1)
+    output = evaluate(capfd, model, second, "--data", data, "--output", tmp_path / "out", "--images", 1)
+    assert "measuring 2 of 4 images\n  not 1 alone" in output.out
     assert len(read_csv(tmp_path / "out" / "second" / "metrics.csv")) == 2
 
 

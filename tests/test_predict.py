@@ -72,6 +72,7 @@ def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree
     output = capfd.readouterr()
     assert files(tmp_path / "out") == GOOD and hashes(tree) == before
     assert f"restored: 5 of 8 files are in {tmp_path / 'out'}" in output.out
+    assert "left alone, no picture or video by their names: 1 files (.txt)" in output.out
     failed = output.err[output.err.index("failed: 3") :]
     for name, word in (("text.png", "not a readable image"), ("cut.png", "does not decode"), ("deep.png", "16 bits")):
         assert any(str(tree / name) in line and word in line for line in failed.splitlines())
@@ -165,7 +166,7 @@ def test_wrong_inputs_are_refused_before_the_work(tmp_path, tree, model, capfd, 
         "missing": ([str(tree / "none.png"), "--output", out], "no such file or folder"),
         "no match": ([str(tree / "*.tif"), "--output", out], "matches no picture"),
         "empty": ([str(tmp_path / "empty"), "--output", out], "holds no picture"),
-        "no model": ([str(tree), "--output", out], "no such file. Give a run's folder"),
+        "no model": ([str(tree), "--output", out], "Give the folder of a finished run"),
     }[case]
     (tree / "2024" / "may" / "a.png").write_bytes((tree / "a.png").read_bytes())
     before = hashes(tree)

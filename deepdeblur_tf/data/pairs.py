@@ -149,7 +149,7 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise PairsError(f"{root}: no such folder. Set data.root to the data set's folder.")
+        raise PairsError(f"{root}: no such folder. Give the one that the data set was unpacked into.")
     folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
     layouts = {"gopro": _gopro_folders, "reds": _reds_folders, "paired": _paired_folders}
     tried = layouts if layout == "auto" else {layout: layouts[layout]}
