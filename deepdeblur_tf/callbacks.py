@@ -9,12 +9,12 @@ import signal
 import time
 from collections.abc import Callable
 
-import imageio.v3 as iio
 import numpy as np
 
 from deepdeblur_tf.checkpoint_files import CheckpointFiles
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.images import write_image
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.pictures import centre, comparison, stacked
 from deepdeblur_tf.restoration import restore
@@ -187,7 +187,7 @@ class Samples(tf.keras.callbacks.Callback):
             with self.writer.as_default(_step(self.model)):
                 tf.summary.image(f"samples/{self.source.names[index]}", rows[-1][None])
         self.last_picture = self.folder / f"epoch_{epoch + 1:04d}.png"
-        write_whole(self.last_picture, lambda path: iio.imwrite(path, stacked(rows)))
+        write_image(self.last_picture, stacked(rows))
 
 
 class Checkpoints(tf.keras.callbacks.Callback):

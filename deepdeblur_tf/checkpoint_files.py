@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.files import sha256_of, write_whole
 from deepdeblur_tf.runs import RunError
 
 
@@ -33,7 +32,7 @@ class CheckpointFiles:
             shutil.rmtree(left_over)
         self._hashes(step).unlink(missing_ok=True)
         self.checkpoint.write(str(self.folder / f"step-{step}"))
-        lines = "".join(f"{_sha256(path)}  {path.name}\n" for path in self._files(step))
+        lines = "".join(f"{sha256_of(path)}  {path.name}\n" for path in self._files(step))
         write_whole(self._hashes(step), lambda path: path.write_text(lines, encoding="utf-8"))
         later = [other for other in self.steps() if other > step]  # damaged ones, from before the run fell back
         for old in later + [other for other in self.steps() if other <= step][self.keep :]:
@@ -81,7 +80,7 @@ class CheckpointFiles:
         try:
             lines = self._hashes(step).read_text(encoding="utf-8").splitlines()
             for digest, name in (line.split("  ", 1) for line in lines):
-                if _sha256(self.folder / name) != digest:
+                if sha256_of(self.folder / name) != digest:
                     return f"{name} is damaged, its content does not match its SHA-256"
         except (OSError, ValueError) as error:
             return f"cannot be read ({error})"
@@ -96,7 +95,3 @@ class CheckpointFiles:
                 f"{path} does not fit TensorFlow {tf.__version__}. A run is continued on the stack that began it: "
                 "Python 3.9 to 3.11 or Python 3.12 and 3.13."
             ) from error
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+MAX_PIXELS = 4096 * 4096  # of one image, where strangers may send them
+
 
 def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --tile, --memory, --self_ensemble and --runtime."""

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from deepdeblur_tf.compat import tf
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF")
-
 _ORIENTATION = 0x0112  # EXIF's tag
 
 # Chunks, segments and blocks that are walked through in one file: a file of nothing else would keep a server busy.
@@ -53,7 +51,7 @@ def decode(data, max_pixels: int, subject) -> Decoded:
         subject: string scalar tensor. What error messages call the image.
 
     Returns:
-        The image, turned upright by EXIF's orientation.
+        The image, turned upright by EXIF's orientation (not by one that only XMP knows).
 
     Errors (`tf.errors.InvalidArgumentError` when the graph runs): bytes that are none of these formats, are damaged or
     cut off, or hold what would become a wrong picture: 16 bits a channel, CMYK, a BMP's rarer kinds.
@@ -64,7 +62,7 @@ def decode(data, max_pixels: int, subject) -> Decoded:
     is_bmp = header.are(0, b"BM")
     is_gif = tf.logical_or(header.are(0, b"GIF87a"), header.are(0, b"GIF89a"))
     kinds = tf.stack([is_png, is_jpeg, is_bmp, is_gif])
-    known = require(tf.reduce_any(kinds), subject, f" is none of {', '.join(FORMATS)}")
+    known = require(tf.reduce_any(kinds), subject, " is none of PNG, JPEG, BMP, GIF")
     with tf.control_dependencies([known]):
         kind = tf.argmax(tf.cast(kinds, tf.int32), output_type=tf.int32)
 
@@ -108,6 +106,8 @@ def _bounded(width, height, max_pixels: int, subject) -> tf.Operation:
 def _png(data, header: _Bytes, max_pixels: int, subject):
     depth, colour = header.at(24), header.at(25)
     checks = [
+        # What is read here is the header only where it comes first; decoders pass over other chunks before it.
+        require(header.are(12, b"IHDR"), subject, " is a damaged PNG"),
         _bounded(header.number(16, 4, True), header.number(20, 4, True), max_pixels, subject),
         require(depth <= 8, subject, " has 16 bits a channel; convert it to 8"),
     ]
@@ -146,9 +146,11 @@ def _jpeg(data, header: _Bytes, max_pixels: int, subject):
         return tf.logical_and(tf.equal(header.at(place), 0xFF), tf.not_equal(header.at(place + 1), 0xDA))
 
     def next_segment(place, exif):
+        is_fill = tf.equal(header.at(place + 1), 0xFF)  # a segment may begin with any number of them
         found = tf.logical_and(tf.equal(header.at(place + 1), 0xE1), header.are(place + 4, b"Exif\0\0"))
         exif = tf.where(tf.logical_and(found, tf.equal(exif, 0)), place + 10, exif)
-        return place + 2 + tf.cast(header.number(place + 2, 2, True), tf.int32), exif
+        length = tf.where(is_fill, 1, 2 + tf.cast(header.number(place + 2, 2, True), tf.int32))
+        return place + length, exif
 
     _, exif = tf.while_loop(is_segment, next_segment, [tf.constant(2), tf.constant(0)], maximum_iterations=_MOST_PARTS)
     with tf.control_dependencies(checks):

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -17,10 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
+from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, restoration_options
 from deepdeblur_tf.runs import model_file
-
-MAX_PIXELS = 4096 * 4096
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +64,9 @@ def _serve(flags) -> None:
     for name in ("max_pixels", "max_upload"):
         if getattr(flags, name) < 1:
             raise ValueError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
+    if flags.port is not None and not 1 <= flags.port <= 65535:
+        raise ValueError(f"--port: received {flags.port}; allowed: 1 to 65535.")
+    _check_host(flags.host)
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
 
@@ -75,7 +77,7 @@ def _serve(flags) -> None:
     restore(model, np.zeros((1, 1, 3), np.uint8), **options)  # refuses wrong options before the page is open
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import
-        from deepdeblur_tf.demo_page import THEME, build_page
+        from deepdeblur_tf.demo_page import PURGE_SECONDS, THEME, build_page, remove_old
 
         results = Path(folder, "results")
         results.mkdir()
@@ -87,7 +89,7 @@ def _serve(flags) -> None:
             max_file_size=f"{flags.max_upload}mb",
             share=False,
             quiet=True,
-            show_error=True,
+            show_error=False,  # an error that nobody thought of goes to the terminal, and not to visitors
             prevent_thread_lock=True,
             theme=THEME,
             footer_links=[],
@@ -95,9 +97,18 @@ def _serve(flags) -> None:
         print(f"open {url} (Ctrl+C stops it)", flush=True)
         try:
             while True:
-                time.sleep(3600)
+                time.sleep(PURGE_SECONDS)
+                remove_old(results)
         finally:
             page.close(verbose=False)
+
+
+def _check_host(host: str) -> None:
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 import time
@@ -9,15 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gradio
-import imageio.v3 as iio
 import numpy as np
+from gradio_client.utils import is_http_url_like
 
 from deepdeblur_tf.data.scenes import Scenes
-from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.images import ImageError, write_image
 from deepdeblur_tf.photos import SUFFIXES, photo_pixels, read_photo, write_photo
 
 SAMPLES = 4
-KEPT_SECONDS = 3600  # results and uploads; a page that is open for days must not fill the disk
+# Results and uploads are removed within an hour: a page that is open for days must not fill the disk.
+KEPT_SECONDS = 3000
+PURGE_SECONDS = 600
 
 # No fonts from elsewhere: the page works without a network, and tells nobody who uses it.
 THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -59,24 +62,32 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
             # The uploaded file lies in a folder that means nothing to the reader.
             return None, gradio.DownloadButton(interactive=False), f"⚠️ {str(error).replace(path, Path(path).name)}"
         begin = time.perf_counter()
-        restored = restore(photo.rgb, progress=lambda part: progress(part, desc="restoring"))
-        target = Path(_fresh_folder(results), f"{Path(path).stem}_restored{Path(path).suffix}")
+        try:
+            restored = restore(photo.rgb, progress=lambda part: progress(part, desc="restoring"))
+        except MemoryError as error:
+            return None, gradio.DownloadButton(interactive=False), f"⚠️ {error}"
+        target = Path(tempfile.mkdtemp(dir=results), f"{Path(path).stem}_restored{Path(path).suffix}")
         write_photo(target, photo, restored)
         height, width = restored.shape[:2]
         words = f"{width}x{height} pixels in {time.perf_counter() - begin:.1f} s"
         return (photo.rgb, restored), gradio.DownloadButton(value=str(target), interactive=True), words
 
     def of_sample(chosen: gradio.SelectData):
-        path = Path(_fresh_folder(results), f"sample_{chosen.index + 1}.png")
-        iio.imwrite(path, samples[chosen.index])
+        path = Path(tempfile.mkdtemp(dir=results), f"sample_{chosen.index + 1}.png")
+        write_image(path, samples[chosen.index])
         return str(path)
 
-    with gradio.Blocks(title="deepdeblur_tf", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
+    with gradio.Blocks(
+        title="deepdeblur_tf", analytics_enabled=False, delete_cache=(PURGE_SECONDS, KEPT_SECONDS)
+    ) as page:
         gradio.Markdown(f"# Motion deblurring\n{title}")
         with gradio.Row():
             with gradio.Column(scale=1):
                 file = gradio.File(
                     label="A blurry picture (PNG, JPEG, BMP, TIFF)", file_types=list(SUFFIXES), height=180
+                )
+                file.async_move_resource_to_block_cache = functools.partial(
+                    _uploaded, file.async_move_resource_to_block_cache
                 )
                 gallery = gradio.Gallery(
                     samples,
@@ -97,9 +108,15 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
     return page.queue(max_size=32)
 
 
-def _fresh_folder(results: Path) -> str:
-    """A new folder below the results; those that are older than an hour are removed."""
+def remove_old(results: Path) -> None:
+    """Removes results that are older than KEPT_SECONDS."""
     for old in results.iterdir():
         if time.time() - old.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
-    return tempfile.mkdtemp(dir=results)
+
+
+async def _uploaded(keep, path):
+    """What Gradio keeps of a file that a visitor names, unless it is an address, which it would fetch at any size."""
+    if is_http_url_like(str(path)):
+        raise gradio.Error("Upload the picture itself, not its address.", print_exception=False)
+    return await keep(path)

@@ -83,11 +83,15 @@ class Evaluation:
     def read_summary(self) -> dict:
         try:
             summary = json.loads(self.summary.read_text(encoding="utf-8"))
-            if all(key in summary[section] for section, key in _IDENTITY):
+            complete = all(key in summary[section] for section, key in (*_IDENTITY, ("data", "root")))
+            if complete and all(set(MEASURES) <= set(summary["overall"][side]) for side in ("restored", "blurry")):
                 return summary
         except (ValueError, KeyError, TypeError):
             pass
-        raise EvaluationError(f"{self.summary}: is not from an evaluation. Give another folder with --output.")
+        raise EvaluationError(
+            f"{self.summary}: is not from an evaluation, or from one of another version. Give another folder with "
+            "--output."
+        )
 
     def read_rows(self) -> dict[str, dict]:
         """The measured images by name. A last line that was cut off by a kill is left out."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 from tqdm import tqdm
 
@@ -15,8 +13,8 @@ from deepdeblur_tf.data.pairs import PairsError
 from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.data.test_set import TestSet
 from deepdeblur_tf.evaluation import Evaluation, EvaluationError, means, measure
-from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.files import sha256_of
+from deepdeblur_tf.images import ImageError, read_rgb, write_image
 from deepdeblur_tf.model import load_model
 from deepdeblur_tf.pictures import details, overview, stacked, worst_details
 from deepdeblur_tf.published import REPORT_FRAMES
@@ -66,7 +64,7 @@ def evaluate_networks(
         about = {
             "model": {
                 "file": str(network.file),
-                "sha256": hashlib.sha256(network.file.read_bytes()).hexdigest(),
+                "sha256": sha256_of(network.file),
                 "parameters": model.count_params(),
                 "experiment": network.experiment,
             },
@@ -125,7 +123,7 @@ def _measure_missing(model, evaluation, test_set, indices, places, options, bar)
             continue
         row, restored = measure(model, pair, **options)
         if is_missing:
-            write_whole(evaluation.restored(name), lambda path, image=restored: iio.imwrite(path, image))
+            write_image(evaluation.restored(name), restored)
         if name not in rows:
             evaluation.add(name, row)
             rows[name] = row
@@ -173,7 +171,7 @@ def _write(folder: Path, results: Sequence[Result], evaluations: Sequence[Evalua
     for name, chosen in places.items():
         blurry, sharp = np.split(test_set.source.read(test_set.source.names.index(name)), 2, axis=2)
         restored = {
-            evaluation.label: iio.imread(evaluation.restored(name))
+            evaluation.label: read_rgb(evaluation.restored(name))
             for evaluation in evaluations
             if evaluation.label in shown
         }
@@ -193,7 +191,7 @@ def _write(folder: Path, results: Sequence[Result], evaluations: Sequence[Evalua
         figures[f"figures/{file}"] = caption
 
     def pixels(pictures):
-        return lambda path: write_whole(path, lambda beside: iio.imwrite(beside, stacked(pictures)))
+        return lambda path: write_image(path, stacked(pictures))
 
     if overviews:
         add("overview.png", "blurry, restored, sharp, with the PSNR of the whole image", pixels(overviews))

@@ -7,17 +7,15 @@ stays.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 
 import matplotlib
 
-from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.command_line import MAX_PIXELS
+from deepdeblur_tf.files import disk_fault, sha256_of
 from deepdeblur_tf.photos import read_photo
 from deepdeblur_tf.runs import Run, model_file
-
-MAX_PIXELS = 4096 * 4096
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,11 +57,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments=None) -> int:
-    """The command; returns the exit status: 0, 1 when a check failed, 2 for wrong inputs, 130 when stopped."""
+    """The command; returns the exit status: 0, 1 for an export that failed, 2 for wrong inputs, 130 when stopped."""
     flags = _parser().parse_args(arguments)
     try:
         return _export(flags)
-    except (FileNotFoundError, ValueError, MemoryError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -93,7 +91,10 @@ def _export(flags) -> int:
     from deepdeblur_tf.export_run import ExportError, export_network
     from deepdeblur_tf.formats import FORMATS
 
-    evaluations = [_summary(Evaluation(Path(name), label=""), file) for name in flags.evaluation]
+    # A GPU's faster, coarser sums would set the network apart from what its exported files compute on a CPU.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    sha256 = sha256_of(file)
+    evaluations = [_summary(Evaluation(Path(name), label=""), file, sha256) for name in flags.evaluation]
     formats = list(dict.fromkeys(flags.format))
     for name in formats:
         missing = FORMATS[name].missing()
@@ -102,7 +103,7 @@ def _export(flags) -> int:
                 f"--format {name} needs {' and '.join(missing)}. Install it: pip install -e '.[{FORMATS[name].extra}]'"
             )
     try:
-        version = export_network(file, folder, formats, flags.max_pixels, photo, evaluations, say=print)
+        version = export_network(file, sha256, folder, formats, flags.max_pixels, photo, evaluations, say=print)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -122,12 +123,12 @@ def _sample_photo() -> Path:
     return Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
 
 
-def _summary(evaluation, file: Path) -> dict:
+def _summary(evaluation, file: Path, sha256: str) -> dict:
     """An evaluation's summary, if it is one of this very network."""
     if not evaluation.summary.is_file():
         raise _Usage(f"--evaluation {evaluation.folder}: holds no summary.json. Give a folder that `evaluate` wrote.")
     summary = evaluation.read_summary()
-    if summary["model"]["sha256"] != hashlib.sha256(file.read_bytes()).hexdigest():
+    if summary["model"]["sha256"] != sha256:
         raise _Usage(
             f"--evaluation {evaluation.folder}: measured another network, {summary['model']['file']}, not {file}."
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import io
 import json
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.files import sha256_of, write_whole
 from deepdeblur_tf.formats import FORMATS, write_quietly
 from deepdeblur_tf.model import load_model
 from deepdeblur_tf.model_card import write_card
@@ -45,14 +45,15 @@ model_config_list {{
 }}
 """
 BATCHING_PARAMETERS = """\
-# For tensorflow_model_server --enable_batching --batching_parameters_file. Images are restored one by one: different
-# requests are never merged, so that a bad image fails its own request alone, and the memory is that of one image. Each
-# further thread restores another image at the same time, in as much memory again.
+# For tensorflow_model_server --enable_batching --batching_parameters_file. Images are restored one by one, up to
+# 1024 of a request: different requests are never merged, so that a bad image (always "image 1 of 1") fails its own
+# request alone, and the memory is that of one image. Each further thread restores another image at the same time, in as
+# much memory again. Up to 16384 images wait.
 num_batch_threads { value: 1 }
-max_batch_size { value: 64 }
+max_batch_size { value: 1024 }
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 1 }
-max_enqueued_batches { value: 256 }
+max_enqueued_batches { value: 16384 }
 batch_timeout_micros { value: 0 }
 """
 
@@ -63,6 +64,7 @@ class ExportError(ValueError):
 
 def export_network(
     file: Path,
+    sha256: str,
     folder: Path,
     formats: Sequence[str],
     max_pixels: int,
@@ -74,6 +76,7 @@ def export_network(
 
     Args:
         file: The network's `.keras` file.
+        sha256: Its hash, by which its evaluations were found to be of this network.
         folder: The folder of its versions.
         formats: Names of `formats.FORMATS` beside "saved_model".
         max_pixels: As `serving.Service` has it.
@@ -85,7 +88,9 @@ def export_network(
         The version's folder.
 
     Raises:
-        ExportError: the folder is in use, or a check failed; then nothing is left of the version.
+        ExportError: the folder is in use, the network's file was replaced, a format could not be written, or a check
+            failed; then nothing is left of the version.
+        ValueError: the file holds no network.
         OSError, tf.errors.OpError: it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,16 +99,16 @@ def export_network(
         lock.acquire()
     except filelock.Timeout as error:
         raise ExportError(f"another export is writing to {folder}. Wait for it, or give another folder.") from error
-    part = folder / ".part"  # servers look at numbers only
+    part = folder / f".{NAME}.part"  # servers look at numbers only
     try:
         shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
         part.mkdir()
-        _write_version(file, formats, max_pixels, photo, evaluations, part, say)
-        version = folder / str(_next_version(folder))
-        os.rename(part, version)
+        _write_version(file, sha256, formats, max_pixels, photo, evaluations, part, say)
         for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
             if not (folder / name).exists():  # it may have been adapted
                 write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        version = folder / str(_next_version(folder))
+        os.rename(part, version)  # the last step: from now on a server takes it
         return version
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -114,15 +119,23 @@ def _next_version(folder: Path) -> int:
     return 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
 
 
-def _write_version(file, formats, max_pixels, photo, evaluations, part: Path, say) -> None:
+def _write_version(file, sha256, formats, max_pixels, photo, evaluations, part: Path, say) -> None:
     model = load_model(file)
+    if sha256_of(file) != sha256:
+        raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
     service = Service(model, max_pixels)
-    expected = restore(model, photo)
+    expected = restore(model, photo, memory=sys.maxsize)  # whole, as the exported files do it
     checks = {}
     for name in ("saved_model", *formats):
         begin = time.perf_counter()
         path = part / FORMATS[name].file
-        write_quietly(name, service, path)
+        try:
+            write_quietly(name, service, path)
+        except (OSError, MemoryError, tf.errors.OpError):
+            raise
+        except Exception as error:  # converters raise classes of their own, or a bare RuntimeError for a full disk
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ExportError(f"{name}: could not be written ({reason}). Nothing was exported.") from error
         checks[name] = difference = _difference(FORMATS[name].load(path)(photo[None])[0], expected)
         if name == "saved_model":
             difference = checks["serving_default"] = max(difference, _difference(_served(part, photo), expected))
@@ -132,8 +145,8 @@ def _write_version(file, formats, max_pixels, photo, evaluations, part: Path, sa
                 f"is {MOST_DIFFERENCE}. Nothing was exported."
             )
         say(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
-    say(_write_warm_up(part, photo))
-    _describe(file, model, max_pixels, evaluations, checks, part)
+    say(_write_warm_up(part))
+    _describe(file, sha256, model, max_pixels, evaluations, checks, part)
 
 
 def _difference(image: np.ndarray, expected: np.ndarray) -> int:
@@ -152,13 +165,13 @@ def _png(image: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _write_warm_up(folder: Path, photo: np.ndarray) -> str:
+def _write_warm_up(folder: Path) -> str:
     """Requests that a server answers before it takes others, so that nobody waits for the first one's set-up."""
     try:
         from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
     except ImportError:
         return "no warm-up requests: they need tensorflow-serving-api (pip install -e '.[serving]')"
-    small = photo[:64, :64]
+    small = np.full((64, 64, 3), 128, np.uint8)
     inputs = {
         "serving_default": {"image_bytes": tf.constant([_png(small)])},
         "restore_uint8": {"image": tf.constant(small[None])},
@@ -176,18 +189,18 @@ def _write_warm_up(folder: Path, photo: np.ndarray) -> str:
     return f"warm-up requests: {len(inputs)}"
 
 
-def _describe(file: Path, model, max_pixels, evaluations, checks, part: Path) -> None:
+def _describe(file: Path, sha256: str, model, max_pixels, evaluations, checks, part: Path) -> None:
     """The model card and the manifest."""
     files = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
     memory = max_pixels * bytes_per_pixel(model) / 2**30
     run = run_of(file)
-    card = write_card(run, model.count_params(), max_pixels, memory, evaluations, [*files, "manifest.json"])
+    card = write_card(file, model.count_params(), max_pixels, memory, evaluations, [*files, "manifest.json"])
     (part / "model_card.md").write_text(card, encoding="utf-8")
     manifest = {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "model": {
             "file": file.name,
-            "sha256": _sha256(file),
+            "sha256": sha256,
             "experiment": load_experiment(run.config).name if run else None,
             "parameters": model.count_params(),
         },
@@ -199,11 +212,7 @@ def _describe(file: Path, model, max_pixels, evaluations, checks, part: Path) ->
             "tensorflow": tf.__version__,
             "python": platform.python_version(),
         },
-        "sha256": {name: _sha256(part / name) for name in [*files, "model_card.md"]},
+        "sha256": {name: sha256_of(part / name) for name in [*files, "model_card.md"]},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (part / "manifest.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

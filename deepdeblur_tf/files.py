@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and known by their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -31,3 +32,8 @@ def disk_fault(error: BaseException) -> str | None:
     """
     found = re.search("No space left on device|Disk quota exceeded|Read-only file system", str(error))
     return found and found[0]
+
+
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

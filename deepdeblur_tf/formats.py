@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.compat import quiet_libraries, tf
+from deepdeblur_tf.openvino_runtime import to_openvino
 from deepdeblur_tf.serving import IMAGES, Service
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -87,11 +87,7 @@ def _load_tflite(path: Path) -> Runner:
 def _write_openvino(service: Service, path: Path) -> None:
     import openvino
 
-    # It reads nothing but a SavedModel's default signature, and has no decoders of image files.
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(service, folder, signatures=service.restore_unbounded.get_concrete_function())
-        model = openvino.Core().read_model(folder)
-    openvino.save_model(model, str(path), compress_to_fp16=False)
+    openvino.save_model(to_openvino(service, service.restore_unbounded), str(path), compress_to_fp16=False)
 
 
 def _load_openvino(path: Path) -> Runner:

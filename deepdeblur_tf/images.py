@@ -9,6 +9,8 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from deepdeblur_tf.files import write_whole
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 # Pillow's modes that become 8-bit RGB without loss or doubt.
@@ -109,3 +111,9 @@ def read_rgb(path) -> np.ndarray:
     with pillow_errors(path):
         check_checksums(path)
         return iio.imread(path, plugin="pillow", mode="RGB", rotate=True)
+
+
+def write_image(path, image: np.ndarray) -> None:
+    """Writes uint8 [H, W, 3] in the format that the path's suffix names. Whole or not."""
+    # Not by imageio: Ctrl+C while it sets its plugin up ends in a traceback from the plugin's destructor.
+    write_whole(Path(path), Image.fromarray(image).save)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepdeblur_tf.config import SCENES, load_experiment, to_yaml
 from deepdeblur_tf.evaluation import CONVENTION
-from deepdeblur_tf.runs import Run
+from deepdeblur_tf.runs import Run, run_of
 
 _LIMITS = """\
 - It removes the blur of motion: of the camera, and of things that move. It does not bring back what is out of focus,
@@ -19,18 +19,20 @@ _LIMITS = """\
 
 
 def write_card(
-    run: Run | None, parameters: int, max_pixels: int, memory: float, evaluations: Sequence[dict], files: Sequence[str]
+    file: Path, parameters: int, max_pixels: int, memory: float, evaluations: Sequence[dict], files: Sequence[str]
 ) -> str:
     """The card in Markdown.
 
     Args:
-        run: The run that trained the network; None where it is not known.
+        file: The network's `.keras` file; what is known of its training lies in the run's folder around it.
         parameters: Of the network.
         max_pixels: Pixels that are restored at once.
         memory: GiB that so many take.
         evaluations: Summaries of the network's evaluations.
         files: The export's files, relative to its folder.
     """
+    run = run_of(file)
+    is_best = run is not None and file.resolve() == run.best.resolve()
     parts = [
         "# Motion deblurring with deepdeblur_tf",
         "The multi-scale network of S. Nah, T. H. Kim, K. M. Lee: Deep Multi-scale Convolutional Neural Network for "
@@ -41,9 +43,9 @@ def write_card(
         "## Files",
         _files(files),
         "## Training",
-        _training(run),
+        _training(run, is_best),
         "## Figures",
-        _figures(run, evaluations),
+        _figures(run, is_best, evaluations),
         "## Limits",
         _LIMITS,
     ]
@@ -59,8 +61,8 @@ def write_card(
 def _signatures(max_pixels: int, memory: float) -> str:
     return (
         "| signature | in | out |\n|---|---|---|\n"
-        "| `serving_default` | `image_bytes`, string [N]: PNG, JPEG, BMP or GIF (first frame), sizes mixed | "
-        "`restored_bytes`, string [N]: PNG, upright, grey and transparency kept |\n"
+        "| `serving_default` | `image_bytes`, string [N]: PNG, JPEG, BMP (8, 24, 32 bits) or GIF (first frame), "
+        "sizes mixed | `restored_bytes`, string [N]: PNG, upright, grey and transparency kept |\n"
         "| `restore_uint8` | `image`, uint8 [N, H, W, 3], RGB | `restored`, the same |\n\n"
         f"Up to {max_pixels:,} pixels an image (of `restore_uint8`, a request), which take about {memory:.1f} GiB. "
         "Larger ones, and bytes that are no image, fail with INVALID_ARGUMENT."
@@ -80,23 +82,25 @@ def _files(files: Sequence[str]) -> str:
     return "\n".join(f"- `{name}`: {text}" for name, text in words.items() if name in files)
 
 
-def _training(run: Run | None) -> str:
+def _training(run: Run | None, is_best: bool) -> str:
     if run is None:
         return "Not known: the network was exported from a file outside of its run's folder."
     experiment = load_experiment(run.config)
     data, training = experiment.data, experiment.training
+    history = run.read_history()
+    epochs = _best(history)["epoch"] if is_best else history[-1]["epoch"] if history else 0
     what = (
         f"{data.scenes} embedded synthetic scenes (`{data.blur}`)"
         if data.root == SCENES
         else f"`{Path(data.root).name}` (layout {data.layout}, `{data.blur}`)"
     )
     return (
-        f"Experiment `{experiment.name}`: {what}, crops of {data.patch_size}x{data.patch_size}, {training.epochs} "
-        f"epochs in batches of {training.batch_size}."
+        f"Experiment `{experiment.name}`: {what}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
+        f"{training.epochs} epochs in batches of {training.batch_size}."
     )
 
 
-def _figures(run: Run | None, evaluations: Sequence[dict]) -> str:
+def _figures(run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str:
     rows = [
         f"| {summary['data']['root'].rstrip('/').rpartition('/')[2]} (`{summary['data']['blur']}`) | "
         f"{summary['overall']['images']} | "
@@ -114,13 +118,19 @@ def _figures(run: Run | None, evaluations: Sequence[dict]) -> str:
         )
         head = "| data | images | PSNR | SSIM | SSIM (MATLAB) | MS-SSIM |\n|---|---|---|---|---|---|\n"
         return head + "\n".join(rows) + f"\n\nBlurry → restored.\n{notes}"
-    values = [row["val_psnr"] for row in run.read_history() if row.get("val_psnr")] if run else []
-    if values:
+    history = run.read_history() if run else []
+    row = _best(history) if is_best else history[-1] if history else {}
+    if row.get("val_psnr"):
         return (
-            f"PSNR on the validation images at the end of training: {float(values[-1]):.2f} dB (RGB, whole images, 8 "
-            "bits, each image measured alone, then averaged)."
+            f"PSNR on the validation images after epoch {row['epoch']}: {float(row['val_psnr']):.2f} dB (RGB, whole "
+            "images, 8 bits, each image measured alone, then averaged)."
         )
     return "None measured."
+
+
+def _best(history: Sequence[dict[str, str]]) -> dict[str, str]:
+    """The row of checkpoints/best.keras."""
+    return max(history, key=lambda row: float(row["val_psnr"] or "-inf"))
 
 
 def _number(value, digits: int) -> str:

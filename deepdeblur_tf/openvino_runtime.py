@@ -32,6 +32,16 @@ class _Levels(tf.Module):
         self.restored = restored
 
 
+def to_openvino(module: tf.Module, function):
+    """Converts a function of a module, with its variables, to an `openvino.Model`."""
+    import openvino
+
+    # It reads nothing but a SavedModel's default signature, and has no decoders of image files.
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=function.get_concrete_function())
+        return openvino.Core().read_model(folder)
+
+
 @functools.lru_cache(maxsize=4)
 def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """Compiles a network for OpenVINO.
@@ -51,9 +61,8 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[Sequenc
     import openvino
 
     levels = _Levels(model)
-    with tempfile.TemporaryDirectory() as folder, quiet_libraries():
-        tf.saved_model.save(levels, folder, signatures=levels.restored.get_concrete_function())
-        network = openvino.Core().read_model(folder)
+    with quiet_libraries():
+        network = to_openvino(levels, levels.restored)
     # Left alone it takes bfloat16 wherever the CPU can.
     compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
 

@@ -56,7 +56,7 @@ def main(arguments=None) -> int:
             shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
             print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
         return _predict(flags, jobs)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 
 from deepdeblur_tf import photos, videos
-from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.images import ImageError, write_image
 from deepdeblur_tf.pictures import comparison
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
@@ -173,4 +171,4 @@ def run_job(
 
 def _compare(job: Job, blurry: np.ndarray, restored: np.ndarray) -> None:
     picture = comparison([blurry, restored], [f"blurry: {job.source.name}", "restored"])
-    write_whole(job.comparison, lambda beside: iio.imwrite(beside, picture))
+    write_image(job.comparison, picture)

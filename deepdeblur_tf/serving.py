@@ -27,7 +27,7 @@ class Service(tf.Module):
 
     @tf.function(input_signature=[IMAGES])
     def restore_unbounded(self, image):
-        """As `restore_uint8`, for runtimes that are not asked by strangers."""
+        """As `restore_uint8`, of any number of pixels, for runtimes that are not asked by strangers."""
         height, width = tf.shape(image)[1], tf.shape(image)[2]
         return {"restored": to_uint8(self._graph(image)[0][:, :height, :width])}
 
@@ -36,10 +36,12 @@ class Service(tf.Module):
         """Restores images of one size.
 
         Args:
-            image: uint8 [N, H, W, 3], RGB.
+            image: uint8 [N, H, W, 3], RGB; 1 to `max_pixels` pixels in all.
 
         Returns:
             {"restored": uint8 [N, H, W, 3]}
+
+        Errors: INVALID_ARGUMENT for any other number of pixels.
         """
         count, height, width = (tf.cast(size, tf.int64) for size in tf.unstack(tf.shape(image)[:3]))
         pixels = count * height * width
@@ -53,10 +55,12 @@ class Service(tf.Module):
         """Restores encoded images.
 
         Args:
-            image_bytes: string [N]. PNG, JPEG, BMP or GIF (its first frame), of any sizes.
+            image_bytes: string [N]. PNG, JPEG, BMP (8, 24 or 32 bits) or GIF (its first frame), of any sizes.
 
         Returns:
             {"restored_bytes": string [N]}, PNG; upright, grey where the image was, with its alpha channel.
+
+        Errors: INVALID_ARGUMENT, naming the image by its place, as `decoding.decode` has them.
         """
         count = tf.shape(image_bytes)[0]
 

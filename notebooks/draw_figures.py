@@ -77,7 +77,9 @@ def network() -> None:
         box(7.4, y, 1.5, f"convolution\n{kernel(layers[f'level{level}_tail'])}", "convolution")
         box(9.4, y, 1.2, f"restored L{level}", "image")
         with_up = ", with the up-convolution" if level < 3 else ""
-        axis.text(5.6, y - 0.45, f"{parameters:,} parameters{with_up}", ha="center", va="top", fontsize=7.5, color="#555555")
+        axis.text(
+            5.6, y - 0.45, f"{parameters:,} parameters{with_up}", ha="center", va="top", fontsize=7.5, color="#555555"
+        )
         for start, end in ((1.22, 2.28), (3.82, 4.28), (6.92, 7.38), (8.92, 9.38)):
             arrow((start, y), (end, y))
         if level > 1:

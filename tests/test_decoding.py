@@ -170,7 +170,7 @@ def test_the_bound_is_exact(decoded):
     [
         (b"", "is none of PNG, JPEG, BMP, GIF"),
         (b"no picture at all", "is none of PNG, JPEG, BMP, GIF"),
-        (b"\x89PNG\r\n\x1a\n", "has 0x0 pixels"),
+        (b"\x89PNG\r\n\x1a\n", "is a damaged PNG"),
         (b"\xff\xd8\xff", "Invalid JPEG data"),
         (b"BM", "has 0x0 pixels"),
         (b"GIF89a", "is a GIF without an image"),
@@ -189,6 +189,22 @@ def test_what_would_become_a_wrong_picture_is_refused(decoded, picture):
     ]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=words):
             decoded(data)
+
+
+def test_a_chunk_before_a_pngs_header_hides_nothing(decoded):
+    # libpng passes over it, so that a size and depth read in its place are not those of the picture.
+    large = png(np.zeros((400, 300)), 8, 0)
+    hidden = large[:8] + chunk(b"teSt", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)) + large[8:]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 1 of 1 is a damaged PNG"):
+        decoded(hidden)
+
+
+def test_exif_behind_fill_bytes(decoded, picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(picture, "JPEG", exif=exif)
+    place = data.index(b"\xff\xe1")
+    assert_as_photo(decoded, data[:place] + b"\xff\xff" + data[place:], ".jpg", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF"])

@@ -1,5 +1,6 @@
 """The page, driven in a real browser."""
 
+import http.server
 import os
 import shutil
 import signal
@@ -8,6 +9,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import zlib
 
 import imageio.v3 as iio
@@ -20,7 +23,7 @@ from deepdeblur_tf.model import build_model
 from deepdeblur_tf.restoration import restore
 from tests.conftest import ROOT
 
-pytest.importorskip("gradio", reason="no gradio, which needs Python 3.10")
+gradio_client = pytest.importorskip("gradio_client", reason="no gradio, which needs Python 3.10")
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
@@ -141,6 +144,48 @@ def test_an_upload_is_bounded(page, random):
     page.wait_for_selector("text=/exceeds|too large|maximum/i")
 
 
+def test_an_address_is_not_fetched(address):
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://localhost:{server.server_port}/picture.png"
+        client = gradio_client.Client(address, verbose=False)
+        with pytest.raises(gradio_client.exceptions.AppError, match="Upload the picture itself"):
+            client.predict({"path": url, "meta": {"_type": "gradio.FileData"}}, api_name="/of_file")
+        server.shutdown()
+    assert not asked
+
+
+def test_old_results_are_removed(tmp_path):
+    from deepdeblur_tf.demo_page import KEPT_SECONDS, remove_old
+
+    for name, age in (("old", KEPT_SECONDS + 60), ("new", 60)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a_restored.png").write_bytes(b"")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    remove_old(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--port", "99999"], "--port: received 99999; allowed: 1 to 65535"),
+        (["--port", "0"], "--port: received 0"),
+        (["--host", "1.2.3.4"], "--host: received '1.2.3.4', where this machine cannot listen"),
+        (["--host", "no such host"], "--host: received 'no such host'"),
+    ],
+)
+def test_where_nobody_can_listen_is_named_at_once(model, capsys, arguments, words):
+    assert demo.main([str(model), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_wrong_model_is_named_at_once(tmp_path, capsys):
     assert demo.main([str(tmp_path / "none")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    assert "no such run" in capsys.readouterr().err

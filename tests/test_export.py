@@ -1,6 +1,8 @@
+import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +12,10 @@ from dataclasses import replace
 import filelock
 import pytest
 
-from deepdeblur_tf import evaluate, export, formats
+from deepdeblur_tf import evaluate, export, export_run, formats
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model
+from deepdeblur_tf.model import build_model, load_model
+from deepdeblur_tf.runs import Run
 from deepdeblur_tf.train import main as train
 from tests.conftest import ROOT, SMALL_FLAGS
 
@@ -67,7 +70,24 @@ def test_the_manifest_and_the_model_card(run, tmp_path):
 def test_a_card_without_an_evaluation_shows_the_validation_of_training(run, tmp_path):
     exported(run / "checkpoints" / "best.keras", tmp_path / "exported")
     card = (tmp_path / "exported" / "1" / "model_card.md").read_text()
-    assert "PSNR on the validation images at the end of training:" in card and "Experiment `quickstart`" in card
+    rows = [row for row in Run(run).read_history() if row["val_psnr"]]
+    best = max(rows, key=lambda row: float(row["val_psnr"]))
+    words = f"PSNR on the validation images after epoch {best['epoch']}: {float(best['val_psnr']):.2f} dB"
+    assert words in card and "Experiment `quickstart`" in card
+
+
+def test_a_card_tells_the_best_network_from_the_last_one(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    row = {**Run(run).read_history()[-1], "val_psnr": "1.0", "epoch": "77"}
+    with open(copy / "history.csv", "a", newline="") as file:
+        csv.DictWriter(file, row).writerow(row)
+    cards = {}
+    for name in ("model.keras", "checkpoints/best.keras"):
+        exported(copy / name, tmp_path / name)
+        cards[name] = (tmp_path / name / "1" / "model_card.md").read_text()
+    assert "after epoch 77: 1.00 dB" in cards["model.keras"] and "77 of " in cards["model.keras"]
+    assert "epoch 77" not in cards["checkpoints/best.keras"] and "77 of " not in cards["checkpoints/best.keras"]
 
 
 def test_a_card_of_an_unknown_network_says_so(model, tmp_path):
@@ -94,6 +114,48 @@ def test_a_format_that_differs_from_the_network_is_an_error(model, tmp_path, mon
     assert [path.name for path in (tmp_path / "exported").iterdir()] == [".lock"]
 
 
+def failing(error):
+    def write(*_):
+        raise error
+
+    return write
+
+
+def test_a_converter_that_fails_is_named(model, tmp_path, monkeypatch, capsys):
+    error = RuntimeError("no such layer\nand a hundred lines")
+    monkeypatch.setitem(formats.FORMATS, "tflite", replace(formats.FORMATS["tflite"], write=failing(error)))
+    exported(model, tmp_path / "exported", "--format", "tflite", status=1)
+    assert "error: tflite: could not be written (no such layer). Nothing was exported." in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "exported").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("error, status", [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
+def test_what_fails_at_the_end_leaves_no_version(model, tmp_path, monkeypatch, capsys, error, status):
+    monkeypatch.setattr(export_run, "write_whole", failing(error))
+    exported(model, tmp_path / "exported", status=status)
+    assert "Nothing was exported" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "exported").iterdir()] == [".lock"]
+
+
+def test_a_network_that_is_replaced_meanwhile_is_not_exported(model, tmp_path, monkeypatch, capsys):
+    def load(file):
+        network = load_model(file)
+        build_model(blocks=1, filters=5, kernel_size=3).save(file)  # as a training replaces best.keras
+        return network
+
+    monkeypatch.setattr(export_run, "load_model", load)
+    exported(model, tmp_path / "exported", status=1)
+    assert "was replaced while it was read" in capsys.readouterr().err
+
+
+def test_nothing_of_the_checked_photo_is_exported(model, shared, tmp_path):
+    exported(model, tmp_path)
+    exported(model, tmp_path, "--check_image", sorted((shared / "sharp").iterdir())[0])
+    name = "assets.extra/tf_serving_warmup_requests"
+    for path in (tmp_path / "1" / name, tmp_path / "1" / "variables" / "variables.data-00000-of-00001"):
+        assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
+
+
 def test_what_is_missing_is_named_before_the_work(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(formats.FORMATS, "onnx", replace(formats.FORMATS["onnx"], packages=("no_such_package",)))
     exported(model, tmp_path / "exported", "--format", "onnx", status=2)
@@ -107,6 +169,7 @@ def test_what_is_missing_is_named_before_the_work(model, tmp_path, monkeypatch, 
         (["--max_pixels", "0"], "--max_pixels: received 0"),
         (["--max_pixels", "1000"], "--check_image: has 512x600 pixels, more than the 1000"),
         (["--check_image", "none.png"], "none.png: no such file"),
+        (["--check_image", "a" * 300 + ".png"], "File name too long"),
     ],
 )
 def test_wrong_settings_are_refused_before_the_work(model, tmp_path, capsys, arguments, words):
@@ -134,13 +197,13 @@ def test_a_killed_export_leaves_no_version(model, tmp_path):
     folder = tmp_path / "exported"
     command = [sys.executable, "-m", "deepdeblur_tf.export", str(model), str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
-    while not (folder / ".part" / "saved_model.pb").exists() and process.poll() is None:
+    while not (folder / ".deepdeblur.part" / "saved_model.pb").exists() and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not any(path.name.isdecimal() for path in folder.iterdir())
     exported(model, folder)
-    assert (folder / "1" / "manifest.json").is_file() and not (folder / ".part").exists()
+    assert (folder / "1" / "manifest.json").is_file() and not (folder / ".deepdeblur.part").exists()
 
 
 def test_the_servers_files_are_what_its_protos_read(model, tmp_path):

@@ -161,6 +161,35 @@ def test_a_file_that_brings_code_is_refused_and_not_run(tmp_path, suffix):
     assert not Path(trace).exists()
 
 
+def test_code_before_a_good_file_is_refused_and_not_run(tmp_path):
+    # Keras 2 knows a zip file by its name; under another one it reads the HDF5 at the beginning.
+    trace = tmp_path / "it_ran"
+    inputs = tf.keras.Input((None, None, 3))
+    outputs = tf.keras.layers.Lambda(lambda x, path=str(trace): (open(path, "w").close(), x)[1])(inputs)
+    tf.keras.Model(inputs, outputs).save(tmp_path / "evil.h5")
+    trace.unlink()
+    build_model(blocks=1, filters=4).save(tmp_path / "good.keras")
+    with open(tmp_path / "evil.h5", "ab") as file:
+        file.write((tmp_path / "good.keras").read_bytes())
+    with pytest.raises(ValueError, match="its name does not end in .keras"):
+        load_model(tmp_path / "evil.h5")
+    assert not trace.exists()
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path, random):
+    build_model(blocks=1, filters=4).save(tmp_path / "good.keras")
+    good, path = (tmp_path / "good.keras").read_bytes(), tmp_path / "damaged.keras"
+    for _ in range(60):
+        content = bytearray(good)
+        for place in random.integers(0, len(good), 20):
+            content[place] ^= 1 << random.integers(0, 8)
+        path.write_bytes(content)
+        try:
+            load_model(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+
+
 @pytest.mark.parametrize("module, name", [("os", "system"), ("keras.layers", "Lambda"), ("subprocess", "Conv2D")])
 def test_a_file_that_names_a_foreign_part_is_refused(tmp_path, module, name):
     build_model(blocks=1, filters=4).save(tmp_path / "good.keras")
