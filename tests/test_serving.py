@@ -1,9 +1,11 @@
 """The exported SavedModel, in processes that know nothing of this package, as a server runs it."""
 
+import base64
 import io
 import json
 import random as python_random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -221,10 +223,10 @@ def test_2000_damaged_images_are_answered_or_refused(serve, model, shared, capfd
     assert len(serve(files[0][1])) == 1
 
 
-def readmes(words):
-    """The README's Python block with these words."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    (block,) = [block for block in blocks if words in block]
+def readmes(language, words):
+    """The README's block of a language with these words."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S) if words in block]
     return block
 
 
@@ -241,9 +243,9 @@ def assert_restored(folder, model):
     np.testing.assert_array_equal(iio.imread(folder / "restored.png"), expected)
 
 
-def test_the_readmes_rest_request(serve, model, request_folder):
-    """Against the JSON that TensorFlow Serving's documentation promises (RESTful API, "Encoding binary values")."""
-    import base64
+@pytest.fixture
+def rest_address(serve):
+    """A server of the JSON that TensorFlow Serving documents (RESTful API, "Encoding binary values")."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -260,8 +262,23 @@ def test_the_readmes_rest_request(serve, model, request_folder):
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        exec(readmes("b64encode").replace("localhost:8501", f"127.0.0.1:{server.server_port}"), {})
+        yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_the_readmes_rest_request(rest_address, model, request_folder):
+    exec(readmes("python", "b64encode").replace("localhost:8501", rest_address), {})
+    assert_restored(request_folder, model)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_the_readmes_curl_request(rest_address, model, request_folder):
+    command = readmes("sh", "curl")
+    (request_folder / "restored.png").write_bytes(b"of an earlier request")
+    process = subprocess.run(["bash", "-c", command.replace("localhost:8501", "127.0.0.1:1")], capture_output=True)
+    assert process.returncode != 0 and b"curl: " in process.stderr and b"Traceback" not in process.stderr
+    assert (request_folder / "restored.png").read_bytes() == b"of an earlier request"
+    subprocess.run(["bash", "-c", command.replace("localhost:8501", rest_address)], check=True)
     assert_restored(request_folder, model)
 
 
@@ -286,7 +303,7 @@ def test_the_readmes_grpc_request(exported, model, request_folder):
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        exec(readmes("prediction_service_pb2_grpc").replace("localhost:8500", f"127.0.0.1:{port}"), {})
+        exec(readmes("python", "prediction_service_pb2_grpc").replace("localhost:8500", f"127.0.0.1:{port}"), {})
     finally:
         server.stop(None)
     assert_restored(request_folder, model)

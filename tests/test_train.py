@@ -321,15 +321,21 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
-@pytest.fixture
-def stopped(tmp_path, uninterrupted):
-    """A run killed in its second epoch."""
-    run = tmp_path / "stopped"
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    run = tmp_path_factory.mktemp("killed") / "run"
     process = start(run)
     wait_for(lambda: last_step(run) >= 13, process)
     process.kill()
     process.communicate()
     return run
+
+
+@pytest.fixture
+def stopped(tmp_path, killed):
+    """A run killed in its second epoch."""
+    shutil.copytree(killed, tmp_path / "stopped")
+    return tmp_path / "stopped"
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "truncated", "missing", "no hashes", "empty hashes"])
