@@ -27,14 +27,14 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Trainer": "trainer",
+    "Trainer": "training.trainer",
     "build_model": "model",
     "imresize": "resizing",
     "load_experiment": "config",
-    "load_model": "model",
+    "load_model": "runs.networks",
     "make_datasets": "data.pipeline",
-    "make_optimizer": "schedules",
-    "restore": "restoration",
+    "make_optimizer": "training.optimizer",
+    "restore": "restoration.restorer",
 }
 
 __all__ = sorted([*_HOMES, "metrics"])

@@ -18,11 +18,13 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
+from deepdeblur_tf.errors import UserError
+
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting that cannot be used; the message names the key, what was received and what is allowed."""
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, restoration_options
-from deepdeblur_tf.runs import model_file
+from deepdeblur_tf.runs.networks import model_file
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,14 +70,14 @@ def _serve(flags) -> None:
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
 
-    from deepdeblur_tf.model import load_model
-    from deepdeblur_tf.restoration import restore
+    from deepdeblur_tf.restoration.restorer import restore
+    from deepdeblur_tf.runs.networks import load_model
 
     model, options = load_model(file), restoration_options(flags)
     restore(model, np.zeros((1, 1, 3), np.uint8), **options)  # refuses wrong options before the page is open
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import
-        from deepdeblur_tf.demo_page import PURGE_SECONDS, THEME, build_page, remove_old
+        from deepdeblur_tf.restoration.page import PURGE_SECONDS, THEME, build_page, remove_old
 
         results = Path(folder, "results")
         results.mkdir()

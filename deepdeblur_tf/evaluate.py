@@ -15,7 +15,9 @@ from deepdeblur_tf.command_line import add_restoration_arguments, restoration_op
 from deepdeblur_tf.config import SCENES, load_experiment
 from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.test_set import open_test_set
-from deepdeblur_tf.runs import Network, model_file, run_of
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.evaluation.network import Network
+from deepdeblur_tf.runs.networks import model_file, run_of
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,8 +91,8 @@ def _evaluate(flags) -> int:
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
 
-    from deepdeblur_tf.evaluation_run import evaluate_networks
-    from deepdeblur_tf.report import terminal_table
+    from deepdeblur_tf.evaluation.comparison import evaluate_networks
+    from deepdeblur_tf.evaluation.tables import terminal_table
 
     joint = networks[0].folder if len(labels) == 1 else output / "compared" / "_and_".join(labels)
     results = evaluate_networks(networks, test_set, flags.images, pictures, restoration_options(flags), joint)
@@ -99,7 +101,7 @@ def _evaluate(flags) -> int:
     return 0
 
 
-class _Usage(ValueError):
+class _Usage(UserError):
     """A command line that asks for what cannot be."""
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 import matplotlib
 
 from deepdeblur_tf.command_line import MAX_PIXELS
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of
-from deepdeblur_tf.photos import read_photo
-from deepdeblur_tf.runs import Run, model_file
+from deepdeblur_tf.images.photos import read_photo
+from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import model_file
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +71,7 @@ def main(arguments=None) -> int:
         return 130
 
 
-class _Usage(ValueError):
+class _Usage(UserError):
     """A command line that asks for what cannot be."""
 
 
@@ -87,9 +89,9 @@ def _export(flags) -> int:
         )
 
     from deepdeblur_tf.compat import tf
-    from deepdeblur_tf.evaluation import Evaluation
-    from deepdeblur_tf.export_run import ExportError, export_network
-    from deepdeblur_tf.formats import FORMATS
+    from deepdeblur_tf.evaluation.measurement import Evaluation
+    from deepdeblur_tf.serving.formats import FORMATS
+    from deepdeblur_tf.serving.version import ExportError, export_network
 
     # A GPU's faster, coarser sums would set the network apart from what its exported files compute on a CPU.
     tf.config.experimental.enable_tensor_float_32_execution(False)

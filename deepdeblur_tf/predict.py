@@ -14,9 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
-from deepdeblur_tf.images import ImageError
-from deepdeblur_tf.prediction import Job, PredictionError, find_jobs, run_job
-from deepdeblur_tf.runs import model_file
+from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.restoration.jobs import Job, PredictionError, find_jobs, run_job
+from deepdeblur_tf.runs.networks import model_file
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,8 +90,8 @@ def _predict(flags, jobs: list[Job]) -> int:
 
 def _restore_all(flags, pixels: dict[Job, int]) -> dict[Job, str]:
     """Restores the files; returns the messages of those that failed."""
-    from deepdeblur_tf.model import load_model
-    from deepdeblur_tf.restoration import restore
+    from deepdeblur_tf.restoration.restorer import restore
+    from deepdeblur_tf.runs.networks import load_model
 
     model, options = load_model(flags.model), restoration_options(flags)
     restore(model, np.zeros((1, 1, 3), np.uint8), **options)  # refuses wrong options before the long work

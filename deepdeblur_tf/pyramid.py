@@ -84,13 +84,3 @@ def padded_pyramid(image, levels: int) -> tuple:
         multiple = 2 ** (levels - 1)
         image = mirror_pad(image, 0, (multiple - size[axis] % multiple) % multiple, axis)
     return pyramid(image, levels)
-
-
-def to_network(image):
-    """uint8 [0, 255] to the network's float32 [-0.5, 0.5]."""
-    return tf.image.convert_image_dtype(image, tf.float32) - 0.5
-
-
-def to_uint8(values):
-    """The network's float [-0.5, 0.5] to uint8 [0, 255], clipped and rounded."""
-    return tf.cast(tf.round(tf.clip_by_value(tf.cast(values, tf.float32) + 0.5, 0.0, 1.0) * 255.0), tf.uint8)

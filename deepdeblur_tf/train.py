@@ -14,9 +14,9 @@ from pathlib import Path
 from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment, steps_per_epoch
 from deepdeblur_tf.data.pairs import PairsError, find_folders
 from deepdeblur_tf.files import disk_fault
-from deepdeblur_tf.images import ImageError
-from deepdeblur_tf.provenance import describe_data
-from deepdeblur_tf.runs import Run, RunError
+from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.runs.folder import Run, RunError
+from deepdeblur_tf.runs.provenance import describe_data
 
 
 def _quickstart() -> str:
@@ -76,9 +76,9 @@ def _train(experiment, run: Run, force: bool) -> int:
 def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
     print(f"run: {run.folder}")
 
-    from deepdeblur_tf.callbacks import Interrupted, NonFiniteLoss
     from deepdeblur_tf.compat import tf
-    from deepdeblur_tf.training_run import train_run
+    from deepdeblur_tf.training.callbacks import Interrupted, NonFiniteLoss
+    from deepdeblur_tf.training.loop import train_run
 
     try:
         outcome = train_run(experiment, run, folders, data)

@@ -20,7 +20,7 @@ import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.data.pipeline import open_sources
 from deepdeblur_tf.data.test_set import open_test_set
-from deepdeblur_tf.pictures import comparison, stacked
+from deepdeblur_tf.images.panels import comparison, stacked
 
 FOLDER = Path(__file__).parent / "figures"
 SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail

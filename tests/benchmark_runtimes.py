@@ -24,7 +24,7 @@ images = iio.imread(image)[None]
 begin = time.perf_counter()
 if name in ("saved_model", "onnx", "tflite", "openvino"):
     from pathlib import Path
-    from deepdeblur_tf.formats import FORMATS
+    from deepdeblur_tf.serving.formats import FORMATS
     run = FORMATS[name].load(Path(file) / FORMATS[name].file)
 else:
     from deepdeblur_tf import load_model, restore

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.config import load_experiment
+from deepdeblur_tf.data.scenes import Scenes
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -22,6 +23,19 @@ def shared():
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """Two embedded scenes, (blurry, sharp) uint8 [256, 256, 3] each: pictures where any pictures will do."""
+    source = Scenes(2, 0, "blur", "validation")
+    return [tuple(np.split(source.read(index), 2, axis=2)) for index in range(2)]
+
+
+@pytest.fixture(scope="session")
+def frame(scenes):
+    """A larger picture: the first scene's blurry image, mirrored on until it has the size of a frame's quarter."""
+    return np.pad(scenes[0][0], ((0, 104), (0, 384), (0, 0)), "symmetric")  # 360x640
 
 
 @pytest.fixture

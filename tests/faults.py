@@ -59,7 +59,7 @@ def curve(run, name):
 
 def assert_equal_runs(one, other):
     """Compares final and best weights, history.csv but its seconds, and TensorBoard's curves."""
-    from deepdeblur_tf.model import load_model
+    from deepdeblur_tf.runs.networks import load_model
 
     for name in ("model.keras", "checkpoints/best.keras"):
         for weight, other_weight in zip(load_model(one / name).get_weights(), load_model(other / name).get_weights()):

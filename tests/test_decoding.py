@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from deepdeblur_tf import photos
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.decoding import decode
+from deepdeblur_tf.images import photos
+from deepdeblur_tf.serving.decoding import decode
 
 MAX_PIXELS = 100_000
 

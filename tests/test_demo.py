@@ -20,7 +20,7 @@ import pytest
 from deepdeblur_tf import demo
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.restoration import restore
+from deepdeblur_tf.restoration.restorer import restore
 from tests.conftest import ROOT
 
 gradio_client = pytest.importorskip("gradio_client", reason="no gradio, which needs Python 3.10")
@@ -162,7 +162,7 @@ def test_an_address_is_not_fetched(address):
 
 
 def test_old_results_are_removed(tmp_path):
-    from deepdeblur_tf.demo_page import KEPT_SECONDS, remove_old
+    from deepdeblur_tf.restoration.page import KEPT_SECONDS, remove_old
 
     for name, age in (("old", KEPT_SECONDS + 60), ("new", 60)):
         (tmp_path / name).mkdir()

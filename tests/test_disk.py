@@ -9,7 +9,8 @@ import pytest
 from deepdeblur_tf import export
 from deepdeblur_tf.data.pairs import PairsError, find_pairs
 from deepdeblur_tf.data.sources import Files, OnDisk
-from deepdeblur_tf.model import build_model, load_model
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main
 
 from .conftest import SMALL_FLAGS, read_csv

@@ -15,9 +15,10 @@ from PIL import Image
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.evaluate import main
-from deepdeblur_tf.model import build_model, load_model
+from deepdeblur_tf.model import build_model
 from deepdeblur_tf.resizing import imresize
-from deepdeblur_tf.restoration import restore, restore_levels
+from deepdeblur_tf.restoration.restorer import restore, restore_levels
+from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main as train
 
 from .conftest import ROOT, SMALL_FLAGS, read_csv

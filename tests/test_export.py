@@ -14,11 +14,14 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deepdeblur_tf import evaluate, export, export_run, formats
+from deepdeblur_tf import evaluate, export
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model, load_model
-from deepdeblur_tf.model_card import write_card
-from deepdeblur_tf.runs import Run
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.serving import formats
+from deepdeblur_tf.serving import version as export_run
+from deepdeblur_tf.serving.model_card import write_card
 from deepdeblur_tf.train import main as train
 from tests.conftest import ROOT, SMALL_FLAGS
 

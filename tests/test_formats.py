@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.formats import FORMATS, write_quietly
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.restoration import restore
-from deepdeblur_tf.serving import Service
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.serving.formats import FORMATS, write_quietly
+from deepdeblur_tf.serving.signatures import Service
 
 
 @pytest.fixture(

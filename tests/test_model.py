@@ -7,8 +7,9 @@ import pytest
 from scipy.signal import correlate
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model, load_model
-from deepdeblur_tf.restoration import restore
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
 
 
 @pytest.mark.parametrize("upsampling, parameters", [("pixel_shuffle", 5_573_481), ("transposed_conv", 5_571_825)])

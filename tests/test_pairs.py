@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.data.pairs import GOPRO_LARGE, PairsError, check_sizes, find_folders, find_pairs
-from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.images.rgb import ImageError
 
 
 def names(folder):

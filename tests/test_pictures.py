@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deepdeblur_tf.pictures import details, overview, worst_details
+from deepdeblur_tf.images.panels import details, overview, worst_details
 
 
 @pytest.mark.parametrize("side", [7, 8])

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model, load_model
+from deepdeblur_tf.model import build_model
 from deepdeblur_tf.predict import main
-from deepdeblur_tf.restoration import restore
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
 
 from .conftest import ROOT
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.pyramid import mirror_pad, pyramid, to_network, to_uint8
+from deepdeblur_tf.model import to_network, to_uint8
+from deepdeblur_tf.pyramid import mirror_pad, pyramid
 from deepdeblur_tf.resizing import imresize
 
 

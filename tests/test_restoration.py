@@ -2,13 +2,12 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deepdeblur_tf import restoration
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.metrics import psnr
-from deepdeblur_tf.model import build_model
-from deepdeblur_tf.pyramid import to_network, to_uint8
+from deepdeblur_tf.model import build_model, to_network, to_uint8
 from deepdeblur_tf.resizing import imresize
-from deepdeblur_tf.restoration import restore, restore_levels
+from deepdeblur_tf.restoration import restorer as restoration
+from deepdeblur_tf.restoration.restorer import restore, restore_levels
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from PIL import ExifTags, Image
 
 from deepdeblur_tf import export, predict
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model, load_model
-from deepdeblur_tf.photos import read_photo
-from deepdeblur_tf.restoration import restore
+from deepdeblur_tf.images.photos import read_photo
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
 from tests.conftest import ROOT
 
 

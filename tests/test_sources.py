@@ -10,7 +10,7 @@ import pytest
 
 from deepdeblur_tf.data.pairs import PairsError, find_pairs
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
-from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.images.rgb import ImageError
 
 from .conftest import ROOT
 

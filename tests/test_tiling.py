@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deepdeblur_tf.tiling import spans, tile_shape
+from deepdeblur_tf.restoration.tiling import spans, tile_shape
 
 
 @pytest.mark.parametrize("length", [1, 64, 65, 100, 256, 257, 259, 1000, 1281])

@@ -14,12 +14,13 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deepdeblur_tf.callbacks import Checkpoints, StopOnNonFiniteLoss
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model, load_model
-from deepdeblur_tf.runs import Run
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main
-from deepdeblur_tf.trainer import Trainer
+from deepdeblur_tf.training.callbacks import Checkpoints, StopOnNonFiniteLoss
+from deepdeblur_tf.training.trainer import Trainer
 
 from .conftest import ROOT, SMALL_FLAGS, read_csv
 from .faults import FLAGS, assert_equal_runs, command, kill_again_and_again, last_step, load_events, start

@@ -5,8 +5,8 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Decay, Training
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.schedules import learning_rate_schedule, make_optimizer
-from deepdeblur_tf.trainer import Trainer
+from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
+from deepdeblur_tf.training.trainer import Trainer
 
 
 def batch(random, size=16, number=2):

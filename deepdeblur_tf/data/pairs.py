@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepdeblur_tf.config import SCENES, Experiment
-from deepdeblur_tf.images import SUFFIXES, image_size
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.rgb import SUFFIXES, image_size
 
 # A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
 SPLITS = {
@@ -65,7 +66,7 @@ GOPRO_LARGE = {
 }
 
 
-class PairsError(ValueError):
+class PairsError(UserError):
     """A folder whose images do not make pairs; the message names the folder or file and what was looked for."""
 
 

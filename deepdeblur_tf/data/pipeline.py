@@ -17,7 +17,8 @@ from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
-from deepdeblur_tf.pyramid import padded_pyramid, to_network
+from deepdeblur_tf.model import to_network
+from deepdeblur_tf.pyramid import padded_pyramid
 from deepdeblur_tf.resizing import imresize
 
 

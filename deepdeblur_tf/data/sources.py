@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.data.pairs import Pair, PairsError
-from deepdeblur_tf.images import ImageError, image_size, read_rgb
+from deepdeblur_tf.images.rgb import ImageError, image_size, read_rgb
 
 
 class Files:

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf import photos, videos
-from deepdeblur_tf.images import ImageError, write_image
-from deepdeblur_tf.pictures import comparison
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images import photos, videos
+from deepdeblur_tf.images.panels import comparison
+from deepdeblur_tf.images.rgb import ImageError, write_image
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
 
 
-class PredictionError(ValueError):
+class PredictionError(UserError):
     """Inputs or an output folder that cannot be used; the message says why and what to do."""
 
 

@@ -35,8 +35,8 @@ def changes(one: dict, other: dict) -> list[str]:
 
 def git_commit() -> str | None:
     """The commit of the checkout that this code runs from, with "+" for changes in it; None outside of one."""
-    folder = Path(__file__).parent
-    tracked = ("ls-files", "--error-unmatch", Path(__file__).name)  # an installed package may lie in another's checkout
+    folder = Path(deepdeblur_tf.__file__).parent
+    tracked = ("ls-files", "--error-unmatch", "__init__.py")  # an installed package may lie in another's checkout
     try:
         _, commit, status = (
             subprocess.run(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from deepdeblur_tf.compat import tf, tf_variables
-from deepdeblur_tf.decoding import decode, require
-from deepdeblur_tf.pyramid import to_uint8
-from deepdeblur_tf.restoration import restoring_graph
+from deepdeblur_tf.model import to_uint8
+from deepdeblur_tf.restoration.restorer import restoring_graph
+from deepdeblur_tf.serving.decoding import decode, require
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
 

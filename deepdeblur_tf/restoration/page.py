@@ -14,8 +14,9 @@ import numpy as np
 from gradio_client.utils import is_http_url_like
 
 from deepdeblur_tf.data.scenes import Scenes
-from deepdeblur_tf.images import ImageError, write_image
-from deepdeblur_tf.photos import SUFFIXES, photo_pixels, read_photo, write_photo
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.photos import SUFFIXES, photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.rgb import ImageError, write_image
 
 SAMPLES = 4
 # Results and uploads are removed within an hour: a page that is open for days must not fill the disk.
@@ -26,7 +27,7 @@ PURGE_SECONDS = 600
 THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
-class TooLarge(ValueError):
+class TooLarge(UserError):
     """A picture with more pixels than the page takes."""
 
 

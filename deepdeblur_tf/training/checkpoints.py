@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.files import sha256_of, write_whole
-from deepdeblur_tf.runs import RunError
+from deepdeblur_tf.runs.folder import RunError
 
 
 class CheckpointFiles:

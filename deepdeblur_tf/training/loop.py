@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf import callbacks as cb
-from deepdeblur_tf import provenance
 from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
@@ -17,9 +15,11 @@ from deepdeblur_tf.data.sources import ReadableOnly, spread
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.runs import Run
-from deepdeblur_tf.schedules import learning_rate_schedule, make_optimizer
-from deepdeblur_tf.trainer import Trainer
+from deepdeblur_tf.runs import provenance
+from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.training import callbacks as cb
+from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
+from deepdeblur_tf.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

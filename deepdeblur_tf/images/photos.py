@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin
 
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images import ImageError, check_checksums, pillow_errors, refuse_more_than_8_bits
+from deepdeblur_tf.images.rgb import ImageError, check_checksums, pillow_errors, refuse_more_than_8_bits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.memory import memory_budget
-from deepdeblur_tf.model import run_network
-from deepdeblur_tf.pyramid import padded_pyramid, to_network, to_uint8
-from deepdeblur_tf.tiling import GRID, spans, tile_shape
+from deepdeblur_tf.model import run_network, to_network, to_uint8
+from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.restoration.memory import memory_budget
+from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
 # largest difference from the untiled image, in steps of 255, at overlaps of 0, 16, 32, 48 and 64 pixels: 64, 16, 2, 1
@@ -62,7 +62,7 @@ def _runner(model: tf.keras.Model, runtime: str) -> Callable[[np.ndarray], list[
     if runtime == "tensorflow":
         graph = restoring_graph(model)
         return lambda image: [level.numpy() for level in graph(image)]
-    from deepdeblur_tf.openvino_runtime import openvino_network
+    from deepdeblur_tf.restoration.openvino import openvino_network
 
     network = openvino_network(model, "bfloat16" if runtime == "openvino_bfloat16" else "float32")
     pyramid = _pyramid_graph(len(model.inputs))

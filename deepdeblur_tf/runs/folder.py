@@ -6,49 +6,17 @@ import contextlib
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import filelock
 
 from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.provenance import changes, read
+from deepdeblur_tf.runs.provenance import changes, read
 
 
-class Network(NamedTuple):
-    """A trained network to be measured.
-
-    Attributes:
-        label: What it is called in tables and pictures.
-        file: Its `.keras` file.
-        experiment: The name of the experiment that trained it; None where that is not known.
-        folder: Where its figures go.
-    """
-
-    label: str
-    file: Path
-    experiment: str | None
-    folder: Path
-
-
-class RunError(ValueError):
+class RunError(UserError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
-
-
-def model_file(run_folder_or_keras_file) -> Path:
-    """The `.keras` file of a finished run, or the file itself.
-
-    Raises:
-        FileNotFoundError: names what is missing, and for an unfinished run what there is instead.
-    """
-    path = Path(run_folder_or_keras_file).expanduser()
-    file = Run(path).model if path.is_dir() else path
-    if not file.is_file():
-        best = Run(path).best
-        hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
-        missing = "no such file" if path.is_dir() or path.suffix else "no such run"
-        raise FileNotFoundError(f"{file}: {missing}. Give the folder of a finished run or a .keras file.{hint}")
-    return file
 
 
 @dataclass(frozen=True)
@@ -181,10 +149,3 @@ class Run:
             return []
         with open(self.history, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
-
-
-def run_of(run_folder_or_keras_file) -> Run | None:
-    """The run folder that a network lies in; None for a file outside of one."""
-    path = Path(run_folder_or_keras_file).expanduser().resolve()
-    folder = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    return Run(folder) if Run(folder).config.is_file() and Run(folder).logs.is_dir() else None

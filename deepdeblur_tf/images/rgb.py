@@ -9,6 +9,7 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -17,7 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _PLAIN_MODES = ("RGB", "L", "P", "1")
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """An image that cannot be used; the message starts with its file."""
 
 

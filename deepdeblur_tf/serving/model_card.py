@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepdeblur_tf.config import SCENES, load_experiment, to_yaml
-from deepdeblur_tf.evaluation import CONVENTION
-from deepdeblur_tf.runs import Run, run_of
+from deepdeblur_tf.evaluation.measurement import CONVENTION
+from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import run_of
 
 _LIMITS = """\
 - It removes the blur of motion: of the camera, and of things that move. It does not bring back what is out of focus,

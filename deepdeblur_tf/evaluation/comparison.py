@@ -12,15 +12,15 @@ from tqdm import tqdm
 from deepdeblur_tf.data.pairs import PairsError
 from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.data.test_set import TestSet
-from deepdeblur_tf.evaluation import Evaluation, EvaluationError, means, measure
+from deepdeblur_tf.evaluation.measurement import Evaluation, EvaluationError, means, measure
+from deepdeblur_tf.evaluation.network import Network
+from deepdeblur_tf.evaluation.published import REPORT_FRAMES
+from deepdeblur_tf.evaluation.tables import Result, is_gopro, plot_gains, plot_scenes, scenes_of, write_report
 from deepdeblur_tf.files import sha256_of
-from deepdeblur_tf.images import ImageError, read_rgb, write_image
-from deepdeblur_tf.model import load_model
-from deepdeblur_tf.pictures import details, overview, stacked, worst_details
-from deepdeblur_tf.published import REPORT_FRAMES
-from deepdeblur_tf.report import Result, is_gopro, plot_gains, plot_scenes, scenes_of, write_report
-from deepdeblur_tf.restoration import restore
-from deepdeblur_tf.runs import Network
+from deepdeblur_tf.images.panels import details, overview, stacked, worst_details
+from deepdeblur_tf.images.rgb import ImageError, read_rgb, write_image
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
 
 DETAIL_SIDE = 128  # pixels
 DETAILS = 2  # an image

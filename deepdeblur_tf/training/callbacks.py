@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deepdeblur_tf.checkpoint_files import CheckpointFiles
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images import write_image
+from deepdeblur_tf.images.panels import centre, comparison, stacked
+from deepdeblur_tf.images.rgb import write_image
 from deepdeblur_tf.metrics import psnr
-from deepdeblur_tf.pictures import centre, comparison, stacked
-from deepdeblur_tf.restoration import restore
-from deepdeblur_tf.runs import Run
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.training.checkpoints import CheckpointFiles
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
 

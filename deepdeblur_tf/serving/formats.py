@@ -1,6 +1,6 @@
 """A network as files that other runtimes read, each from uint8 [N, H, W, 3] to the same, and how each of them runs.
 
-All of them hold `restore_unbounded` of `deepdeblur_tf.serving.Service`; only the SavedModel decodes files too.
+All of them hold `signatures.Service.restore_unbounded`; only the SavedModel decodes files too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.compat import quiet_libraries, tf
-from deepdeblur_tf.openvino_runtime import to_openvino
-from deepdeblur_tf.serving import IMAGES, Service
+from deepdeblur_tf.restoration.openvino import to_openvino
+from deepdeblur_tf.serving.signatures import IMAGES, Service
 
 Runner = Callable[[np.ndarray], np.ndarray]
 

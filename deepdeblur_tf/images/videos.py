@@ -12,7 +12,7 @@ import imageio.v2 as iio
 import numpy as np
 
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images import ImageError
+from deepdeblur_tf.images.rgb import ImageError
 
 # It warns of every video that a phone recorded upright.
 logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)

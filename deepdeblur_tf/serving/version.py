@@ -20,14 +20,14 @@ import numpy as np
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of, write_whole
-from deepdeblur_tf.formats import FORMATS, write_quietly
-from deepdeblur_tf.model import load_model
-from deepdeblur_tf.model_card import write_card
-from deepdeblur_tf.provenance import git_commit
-from deepdeblur_tf.restoration import bytes_per_pixel, restore
-from deepdeblur_tf.runs import run_of
-from deepdeblur_tf.serving import Service
+from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
+from deepdeblur_tf.runs.networks import load_model, run_of
+from deepdeblur_tf.runs.provenance import git_commit
+from deepdeblur_tf.serving.formats import FORMATS, write_quietly
+from deepdeblur_tf.serving.model_card import write_card
+from deepdeblur_tf.serving.signatures import Service
 
 NAME = "deepdeblur"  # what a server calls the model
 
@@ -58,7 +58,7 @@ batch_timeout_micros { value: 0 }
 """
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """An export that cannot be made, or whose check failed; the message says why and what to do."""
 
 

@@ -17,10 +17,12 @@ import deepdeblur_tf
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import device_name, tf
 from deepdeblur_tf.data.test_set import TestSet
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.losses import multiscale_loss
-from deepdeblur_tf.pyramid import padded_pyramid, to_network, to_uint8
-from deepdeblur_tf.restoration import restore_levels
+from deepdeblur_tf.model import to_network, to_uint8
+from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.restoration.restorer import restore_levels
 
 MEASURES = ("loss", "psnr", "ssim", "ssim_matlab", "ms_ssim")
 COLUMNS = ("image", *MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
@@ -49,7 +51,7 @@ _IDENTITY = (
 )
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError):
     """An evaluation folder that cannot be used; the message says why and what to do."""
 
 

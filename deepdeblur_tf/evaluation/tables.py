@@ -12,9 +12,9 @@ import numpy as np
 from scipy import stats
 
 from deepdeblur_tf.data.pairs import GOPRO_LARGE
-from deepdeblur_tf.evaluation import means
+from deepdeblur_tf.evaluation.measurement import means
+from deepdeblur_tf.evaluation.published import MATLAB, PER_CHANNEL, PUBLISHED, REPORT_TABLES
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.published import MATLAB, PER_CHANNEL, PUBLISHED, REPORT_TABLES
 
 _TITLES = {
     "loss": "Loss",
