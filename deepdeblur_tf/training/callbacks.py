@@ -13,7 +13,7 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images.panels import centre, comparison, stacked
+from deepdeblur_tf.images.panels import centre, side_by_side, stacked
 from deepdeblur_tf.images.rgb import write_image
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.restoration.restorer import restore
@@ -183,7 +183,7 @@ class Samples(tf.keras.callbacks.Callback):
                 f"{title} {psnr(image, sharp):.2f} dB" for title, image in (("blurry", blurry), ("restored", restored))
             ]
             shown = [centre(image, SAMPLE_SIDE) for image in (blurry, restored, sharp)]
-            rows.append(comparison(shown, [*captions, f"sharp: {self.source.names[index]}"]))
+            rows.append(side_by_side(shown, [*captions, f"sharp: {self.source.names[index]}"]))
             with self.writer.as_default(_step(self.model)):
                 tf.summary.image(f"samples/{self.source.names[index]}", rows[-1][None])
         self.last_picture = self.folder / f"epoch_{epoch + 1:04d}.png"
