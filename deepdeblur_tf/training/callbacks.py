@@ -18,6 +18,7 @@ from deepdeblur_tf.images.rgb import write_image
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import save_network
 from deepdeblur_tf.training.checkpoints import CheckpointFiles
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
@@ -266,7 +267,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs.get("val_psnr", -math.inf) > float(self._best):
             self._best.assign(logs["val_psnr"])
-            write_whole(self.run.best, self.trainer.network.save)
+            save_network(self.trainer.network, self.run.best)
         self._append_history(epoch, logs)
         self.save()
 

@@ -12,11 +12,11 @@ from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import ReadableOnly, spread
-from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import save_network
 from deepdeblur_tf.training import callbacks as cb
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
@@ -138,7 +138,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
                     ],
                 )
             start = last_epoch * steps
-    write_whole(run.model, network.save)
+    save_network(network, run.model)
     skipped = sum(int(row["skipped"]) for row in run.read_history())
     if skipped:
         say(f"left out: {skipped} batches with a loss or gradient that is no finite number")
