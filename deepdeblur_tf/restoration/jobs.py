@@ -75,7 +75,7 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
         for source, below in _expanded(text, output, others):
             job = Job(source, output / below)
             known = jobs.setdefault(job.target, job)
-            if known.source.resolve() != source.resolve():
+            if known is not job and known.source.resolve() != source.resolve():
                 raise PredictionError(
                     f"{known.source} and {source} would both become {job.target}. Restore them into two folders."
                 )
