@@ -31,7 +31,7 @@ class Run:
         unreadable.txt  training images that were skipped, with `data.on_error: skip`
         samples/        validation images, blurry, restored and sharp
         model.keras     the trained network, when the run is finished
-        .extending      there while a finished run is trained further: model.keras is that of before
+        .extending      there while a finished run is trained further: model.keras is still the earlier one
         .lock           held by the training that writes here
 
     Args:
