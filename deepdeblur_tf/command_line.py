@@ -53,9 +53,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     }
     for key, hint in SETTINGS.items():
         prefix, name = key[: key.rfind(".") + 1], key[key.rfind(".") + 1 :]
-        explanation = "".join(
-            re.findall(rf"^    {name}: (.*(?:\n {{8}}.*)*)", inspect.getdoc(SECTIONS[prefix]), re.MULTILINE)
-        )
+        explanation = re.search(rf"^    {name}: (.*(?:\n {{8}}.*)*)", inspect.getdoc(SECTIONS[prefix]), re.MULTILINE)[1]
         default = attrgetter(key)(defaults)
         default = str(default).lower() if isinstance(default, bool) else default
         groups[prefix].add_argument(
