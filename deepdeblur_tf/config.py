@@ -171,7 +171,7 @@ class Experiment:
     validation: Validation = field(default_factory=Validation)
 
 
-def _sections(section: type, prefix: str = "") -> dict[str, type]:
+def _sections(section: Any, prefix: str = "") -> dict[str, Any]:
     """Every section by what stands before its settings' names: {"": Experiment, "data.": Data, ...}."""
     sections = {prefix: section}
     for name, hint in get_type_hints(section).items():
@@ -192,7 +192,13 @@ SETTINGS = {  # every setting's type by its dotted key
 _WITHOUT_EFFECT = ("data.cache", "data.cache_folder", "training.checkpoint_minutes", "training.keep_checkpoints")
 
 # What is converted to each type: flags are texts, YAML 1.1 takes 1e-3 for a text and 2024 for a number.
-_TAKEN = {bool: bool, int: (int, str), float: (int, float, str), str: (int, str, os.PathLike), list: (list, tuple)}
+_TAKEN: dict[Any, tuple] = {
+    bool: (bool,),
+    int: (int, str),
+    float: (int, float, str),
+    str: (int, str, os.PathLike),
+    list: (list, tuple),
+}
 
 
 def allowed(hint: Any) -> str:
@@ -212,7 +218,7 @@ def _converted(hint: Any, value: Any) -> Any:
         value = yaml.safe_load(value)
     if not isinstance(value, _TAKEN[origin]) or (isinstance(value, bool) and kind is not bool):  # a bool is an int
         raise ValueError
-    value = [_converted(*get_args(kind), entry) for entry in value] if origin is list else kind(value)
+    value = [_converted(get_args(kind)[0], entry) for entry in value] if origin is list else kind(value)
     if not rule(value):
         raise ValueError
     return value
