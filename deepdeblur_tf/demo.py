@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, restoration_options
+from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.runs.networks import model_file
 
 
@@ -46,29 +47,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments=None) -> int:
-    """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
+    """The command; returns the exit status: 0, 2 for wrong settings or models, 130 when stopped before it is open."""
     flags = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop also removes the pictures
-    try:
-        _serve(flags)
-    except (FileNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped")
-    return 0
+    return answered(lambda: _serve(flags), "stopped")
 
 
-def _serve(flags) -> None:
+def _serve(flags) -> int:
     file = model_file(flags.model)
     for name in ("max_pixels", "max_upload"):
         if getattr(flags, name) < 1:
-            raise ValueError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
+            raise UserError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
     if flags.port is not None and not 1 <= flags.port <= 65535:
-        raise ValueError(f"--port: received {flags.port}; allowed: 1 to 65535.")
+        raise UserError(f"--port: received {flags.port}; allowed: 1 to 65535.")
     _check_host(flags.host)
     if importlib.util.find_spec("gradio") is None:
-        raise ValueError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
+        raise UserError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
 
     from deepdeblur_tf.restoration.restorer import restore
     from deepdeblur_tf.runs.networks import load_model
@@ -99,6 +93,9 @@ def _serve(flags) -> None:
             while True:
                 time.sleep(PURGE_SECONDS)
                 remove_old(results)
+        except KeyboardInterrupt:
+            print("\nstopped")
+            return 0
         finally:
             page.close(verbose=False)
 
@@ -108,7 +105,7 @@ def _check_host(host: str) -> None:
         with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
+        raise UserError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
 
 
 if __name__ == "__main__":

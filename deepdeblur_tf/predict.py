@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
+from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
 from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.restoration.jobs import Job, PredictionError, find_jobs, run_job
 from deepdeblur_tf.runs.networks import model_file
@@ -44,24 +44,21 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments=None) -> int:
     """The command; returns the exit status: 0, 1 when files failed, 2 for wrong inputs or model, 130 when stopped."""
     flags = _parser().parse_args(arguments)
+    return answered(lambda: _begin(flags), f"stopped. The same command goes on; what is done is in {flags.output}.")
+
+
+def _begin(flags) -> int:
+    model_file(flags.model)
+    jobs, others = find_jobs(flags.inputs, flags.output, flags.comparison)
     try:
-        model_file(flags.model)
-        jobs, others = find_jobs(flags.inputs, flags.output, flags.comparison)
-        try:
-            Path(flags.output).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PredictionError(f"--output {flags.output}: cannot be a folder ({error.strerror}).") from error
-        if others:
-            endings = sorted({file.suffix.lower() or file.name for file in others})
-            shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
-            print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
-        return _predict(flags, jobs)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstopped. The same command goes on; what is done is in {flags.output}.", file=sys.stderr)
-        return 130
+        Path(flags.output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PredictionError(f"--output {flags.output}: cannot be a folder ({error.strerror}).") from error
+    if others:
+        endings = sorted({file.suffix.lower() or file.name for file in others})
+        shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
+        print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
+    return _predict(flags, jobs)
 
 
 def _is_done(job: Job, flags) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from deepdeblur_tf.compat import GPUS
+from deepdeblur_tf.compat import gpus
 
 
 def memory_budget() -> int:
@@ -14,7 +14,7 @@ def memory_budget() -> int:
 
     Half of what the machine (or its container) has available. On a GPU, whose memory TensorFlow does not tell: 4 GiB.
     """
-    if GPUS:
+    if gpus():
         return 4 * 2**30
     available = psutil.virtual_memory().available
     # A container's limit, which the machine's own figures do not show: control groups, version 2 and version 1.
