@@ -1,11 +1,6 @@
 """TensorBoard's files and the progress of a training."""
 
-import fcntl
-import os
-import pty
-import struct
 import sys
-import termios
 
 import numpy as np
 import pytest
@@ -13,6 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from deepdeblur_tf.compat import progress_bar, tf
 from deepdeblur_tf.training.tensorboard import cut_events_after
+
+from .helpers import terminal
 
 
 def write_events(folder, steps):
@@ -66,16 +63,12 @@ def test_nothing_is_cut_off_where_nothing_is_trained_again(tmp_path):
 
 
 def test_the_bars_of_a_continued_training_count_all_its_epochs(monkeypatch):
-    screen, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     network = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)])
     network.compile(loss="mse")
     data = tf.data.Dataset.from_tensors((np.zeros((1, 1)), np.zeros((1, 1)))).repeat()
-    with open(terminal, "w") as stderr:
+    with terminal() as (writer, shown), open(writer, "w", closefd=False) as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
         with progress_bar(1, 4) as bar:  # the second epoch of four, which was interrupted
             network.fit(data, initial_epoch=1, epochs=2, steps_per_epoch=3, verbose=0, shuffle=False, callbacks=[bar])
-        stderr.flush()
-        shown = os.read(screen, 1 << 16).decode()
-    os.close(screen)
-    assert "2/4" in shown and "2/2" not in shown and "loss" in shown
+    bars = b"".join(shown).decode()
+    assert "2/4" in bars and "2/2" not in bars and "loss" in bars

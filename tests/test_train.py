@@ -3,12 +3,10 @@
 import hashlib
 import json
 import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
-import threading
 
 import imageio.v3 as iio
 import numpy as np
@@ -22,6 +20,7 @@ from deepdeblur_tf.training.callbacks import StopOnNonFiniteLoss
 
 from .conftest import ROOT, SMALL_FLAGS, read_csv
 from .faults import assert_equal_runs, last_step, load_events, send_signal
+from .helpers import terminal
 
 # One level trains in a third of the time of three.
 FLAGS = [*SMALL_FLAGS, "--model.levels=1"]
@@ -64,29 +63,12 @@ def test_what_a_run_prints_where_there_is_no_terminal(run, capfd):
 
 @pytest.mark.slow
 def test_a_terminal_shows_bars_and_nothing_of_the_libraries(run):
-    screen, terminal = pty.openpty()
-    shown = []
-
-    def watch():
-        try:
-            while text := os.read(screen, 1 << 16):
-                shown.append(text)
-        except OSError:  # Linux's end of a terminal that nobody writes to any more
-            pass
-
-    command = ["sh", "-c", 'stty cols 100 <&2; exec "$@"', "sh", sys.executable, "-m", "deepdeblur_tf.train"]
-    process = subprocess.Popen(
-        [*command, "--output", str(run), *SMALL_FLAGS], cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal, text=True
-    )
-    os.close(terminal)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    watcher.join()
-    assert process.returncode == 0
+    command = [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(run), *SMALL_FLAGS]
+    with terminal() as (writer, shown):
+        result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True, check=True)
     bars = b"".join(shown).decode()
     assert "\r" in bars and "1/3" in bars and "2/2" in bars and "loss" in bars and "psnr" in bars
-    assert not re.search("Warning|oneDNN|CUDA|TFA|absl", bars + output)
+    assert not re.search("Warning|oneDNN|CUDA|TFA|absl", bars + result.stdout)
     rows = read_csv(run / "history.csv")
     assert float(rows[0]["loss"]) == pytest.approx(
         sum(float(rows[0][f"loss_{level}"]) for level in (1, 2, 3)), rel=1e-5
