@@ -1,6 +1,6 @@
 """Every way of stopping a training: the same command continues it, and it ends like one that was never stopped.
 
-3 epochs of 10 steps, with a checkpoint after every step.
+3 epochs of 10 steps, with a checkpoint after every step. `test_train` stops and continues a shorter run.
 """
 
 import signal
@@ -10,6 +10,8 @@ import pytest
 from deepdeblur_tf.train import main
 
 from .faults import FLAGS, assert_equal_runs, flip_a_bit, kill_again_and_again, load_events, send_signal
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,9 @@ def run(tmp_path):
     "number, step",
     [
         (signal.SIGINT, 9),
-        pytest.param(signal.SIGTERM, 10, marks=pytest.mark.slow),  # the epoch's last
-        pytest.param(signal.SIGINT, 11, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, None, marks=pytest.mark.slow, id="validation"),
+        (signal.SIGTERM, 10),  # the epoch's last
+        (signal.SIGINT, 11),
+        (signal.SIGTERM, None),  # in the validation
     ],
 )
 def test_a_signal_at_any_moment_loses_no_step_and_no_row(run, uninterrupted, monkeypatch, capfd, number, step):
@@ -44,7 +46,6 @@ def test_a_signal_at_any_moment_loses_no_step_and_no_row(run, uninterrupted, mon
     assert_equal_runs(run, uninterrupted)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("aim", [None, "checkpoint"])
 def test_kills_at_random_moments_change_nothing(run, uninterrupted, aim):
     # The short form of `python -m tests.faults`.
@@ -52,7 +53,6 @@ def test_kills_at_random_moments_change_nothing(run, uninterrupted, aim):
     assert_equal_runs(run, uninterrupted)
 
 
-@pytest.mark.slow
 def test_after_a_fall_back_to_an_older_checkpoint_every_step_is_there_once(run, uninterrupted, monkeypatch, capfd):
     for step in (13, 14):  # two processes, so that step 13 lies in another event file than the newest
         with send_signal(monkeypatch, step):

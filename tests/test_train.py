@@ -110,6 +110,16 @@ def test_a_finished_run_has_nothing_to_do(finished, capfd):
         assert contents(finished) == before
 
 
+def test_a_run_that_was_stopped_continues_and_ends_like_one_that_was_not(run, finished, monkeypatch, capfd):
+    with send_signal(monkeypatch, after_step=4):
+        assert main(["--output", str(run), *FLAGS]) == 130
+    assert "stopped after step 4. The same command continues the run" in capfd.readouterr().err
+    assert not (run / "model.keras").exists()
+    assert main(["--output", str(run), *FLAGS]) == 0
+    assert "continuing after step 4 of 6" in capfd.readouterr().out
+    assert_equal_runs(run, finished)
+
+
 def test_a_folder_with_another_experiment_is_refused(finished, capfd):
     before = contents(finished)
     assert main(["--output", str(finished), *FLAGS, "--training.clip", "0.25", "--seed", "1"]) == 2
