@@ -11,6 +11,8 @@ import sys
 import tempfile
 import warnings
 
+from deepdeblur_tf.errors import UserError
+
 
 @contextlib.contextmanager
 def quiet_libraries():
@@ -31,22 +33,35 @@ def quiet_libraries():
             os.close(terminal)
 
 
+if sys.version_info >= (3, 12):
+    # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.
+    backend = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND: received {backend!r}; allowed: tensorflow, for this package is written in TensorFlow. "
+            "Unset the variable."
+        )
+
 with quiet_libraries():
     import tensorflow as tf
 
-    # The drivers are looked for at the first question after devices, and their absence is worth many lines to them.
-    GPUS = tuple(tf.config.list_physical_devices("GPU"))
+    tf.config.list_physical_devices("GPU")  # the first call prints many lines where there is no driver
 
 tf.get_logger().setLevel("ERROR")
 
 KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
 
 
+def gpus() -> list:
+    """The GPUs that TensorFlow uses, without those hidden by `tf.config.set_visible_devices`."""
+    return tf.config.get_visible_devices("GPU")
+
+
 def device_name() -> str:
     """The device that TensorFlow computes on, in words."""
-    if not GPUS:
+    if not gpus():
         return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus()]
     return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
 
 
@@ -86,11 +101,12 @@ def _shown(logs) -> dict:
 
 
 @contextlib.contextmanager
-def progress_bar(first_epoch: int):
+def progress_bar(first_epoch: int, epochs: int):
     """A callback with tqdm bars on a terminal for `fit`: epoch, step, loss, PSNR and the time left.
 
     Args:
         first_epoch: Epochs done before this `fit`, so that the time left is that of the rest.
+        epochs: Of the whole training; a `fit` may be for some of them.
     """
     seconds = 0.2  # between two pictures
     if KERAS_3:
@@ -102,6 +118,9 @@ def progress_bar(first_epoch: int):
                 self._epoch_done, self._batch_done = self.on_epoch_end, self.on_batch_end
                 self.on_epoch_end = lambda epoch, logs=None: self._epoch_done(epoch, _shown(logs))
                 self.on_train_batch_end = lambda batch, logs=None: self._batch_done(batch, _shown(logs))
+
+            def set_params(self, params):
+                super().set_params({**params, "epochs": epochs})
 
             def on_epoch_begin(self, epoch, logs=None):
                 super().on_epoch_begin(epoch, logs)
@@ -120,6 +139,9 @@ def progress_bar(first_epoch: int):
         from tensorflow_addons.callbacks import TQDMProgressBar
 
     class AddonsBar(TQDMProgressBar):
+        def set_params(self, params):
+            super().set_params({**params, "epochs": epochs})
+
         def on_train_begin(self, logs=None):
             super().on_train_begin(logs)
             self.overall_progress_tqdm.initial = self.overall_progress_tqdm.n = first_epoch
