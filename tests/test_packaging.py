@@ -29,7 +29,6 @@ def test_a_wheel_holds_every_module_and_experiment(tmp_path):
 
 def test_citation_and_changelog_name_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert citation["version"] == deepdeblur_tf.__version__
-    assert f"\n## {citation['version']} - {citation['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text(
-        encoding="utf-8"
-    )
+    assert f"\n## {citation['version']} - {citation['date-released']}\n" in changelog
