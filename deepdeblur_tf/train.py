@@ -6,15 +6,14 @@ same command given again continues an interrupted run.
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment, steps_per_epoch
-from deepdeblur_tf.data.pairs import PairsError, find_folders
+from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault
-from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.runs.provenance import describe_data
 
@@ -46,7 +45,7 @@ def main(arguments=None) -> int:
             arguments = ["--config", _quickstart(), *arguments]
         experiment, flags = parse_experiment(parser, arguments)
         return _train(experiment, Run(Path(flags.output or Path("runs") / experiment.name)), flags.force)
-    except (ConfigError, PairsError, ImageError, RunError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -102,11 +101,7 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
                 "the memory is full. Lower training.batch_size, data.patch_size or model.filters, or use "
                 "data.cache none."
             ) from error
-        # An error inside of tf.data comes wrapped into TensorFlow's own, with a traceback in its text.
-        found = re.search(r"(?:ImageError|PairsError): (.*)", str(error))
-        if not found:
-            raise
-        raise ImageError(found[1]) from error
+        raise
     print(f"network: {run.model}")
     print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
     if outcome.images:
