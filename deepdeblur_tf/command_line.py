@@ -1,11 +1,74 @@
-"""What the commands that restore images have in common on the command line. Loads no TensorFlow."""
+"""What commands have in common: how they answer errors, and flags. Loads no TensorFlow."""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
+import re
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+
+from deepdeblur_tf.config import SECTIONS, SETTINGS, Experiment, allowed
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import disk_fault
 
 MAX_PIXELS = 4096 * 4096  # of one image, where strangers may send them
+
+
+def answered(command: Callable[[], int], stopped: str) -> int:
+    """Calls a command's body, and says in a sentence what a user, a disk or the memory kept from being done.
+
+    Args:
+        command: Returns the exit status.
+        stopped: What to say after Ctrl+C.
+
+    Returns:
+        The exit status: the command's, 2 for such an error, 130 for Ctrl+C. Other errors are defects, and raised.
+    """
+    try:
+        return command()
+    except UserError as error:
+        message = str(error)
+    except MemoryError as error:
+        message = str(error) or "the memory is full"
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else disk_fault(error)
+        if not message:
+            raise
+    except KeyboardInterrupt:
+        print(f"\n{stopped}", file=sys.stderr)
+        return 130
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds every setting of an experiment as a flag, which its section's docstring explains."""
+    defaults = Experiment(name="none, the file gives it")
+    groups = {
+        prefix: parser.add_argument_group(inspect.getdoc(section).partition(".\n")[0])
+        for prefix, section in SECTIONS.items()
+    }
+    for key, hint in SETTINGS.items():
+        prefix, name = key[: key.rfind(".") + 1], key[key.rfind(".") + 1 :]
+        explanation = "".join(
+            re.findall(rf"^    {name}: (.*(?:\n {{8}}.*)*)", inspect.getdoc(SECTIONS[prefix]), re.MULTILINE)
+        )
+        default = attrgetter(key)(defaults)
+        default = str(default).lower() if isinstance(default, bool) else default
+        groups[prefix].add_argument(
+            f"--{key}",
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=" ".join(f"{explanation} ({allowed(hint)}; default: {default})".split()).replace("%", "%%"),
+        )
+
+
+def settings_of(flags: argparse.Namespace) -> dict[str, str]:
+    """The settings among the flags that were given, for `load_experiment`."""
+    return {key: value for key, value in vars(flags).items() if key in SETTINGS}
 
 
 def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,27 +1,46 @@
-"""Experiments: YAML files read into typed, checked settings. Loads no TensorFlow, so a wrong key answers at once."""
+"""Experiments: YAML files read into typed, checked settings. Loads no TensorFlow, so a wrong key answers at once.
+
+A new setting is a line in its section's class, which gives its type and default, and one in the docstring, which
+explains it: the flag, its help and the checks follow from these.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import itertools
-import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
 from deepdeblur_tf.errors import UserError
 
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
+
+# Types with what they allow, in words and as a rule.
+Name = Annotated[
+    str, "letters, digits, '.', '_' and '-', for it names a folder", re.compile(r"(?!\.+$)[\w.-]+").fullmatch
+]
+Seed = Annotated[int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32]
+Count = Annotated[int, "a whole number, 0 or above", lambda value: value >= 0]
+PositiveInt = Annotated[int, "a whole number above 0", lambda value: value > 0]
+OddInt = Annotated[int, "an odd number above 0", lambda value: value > 0 and value % 2]
+MultipleOf4 = Annotated[int, "a whole number above 0, a multiple of 4", lambda value: value > 0 and value % 4 == 0]
+RisingInts = Annotated[
+    list[int],
+    "a list of rising whole numbers above 0, such as [400, 500]",
+    lambda value: value == sorted(set(value)) and min(value, default=1) > 0,
+]
+PositiveFloat = Annotated[float, "a finite number above 0", lambda value: value > 0]
+Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 
 
 class ConfigError(UserError):
@@ -36,7 +55,7 @@ class Data:
         root: The data set's folder, or `scenes` for the embedded scenes, which need no download.
         layout: How the folder is laid out; `auto` finds out.
         blur: GOPRO's kind of blur: `blur` averages 8-bit values, `blur_gamma` linear light (gamma 2.2).
-        patch_size: Side of the square training patches, in pixels; a multiple of 4.
+        patch_size: Side of the square training patches, in pixels.
         cache: Where decoded images are kept: `none` decodes at every use, `memory` keeps them in RAM, `disk` in
             memory-mapped files that later runs reuse (5.5 MB a 1280x720 pair; 11.6 GB for GOPRO's training set).
         cache_folder: The folder of `cache: disk`.
@@ -48,7 +67,7 @@ class Data:
     root: str = SCENES
     layout: Literal["auto", "gopro", "reds", "paired"] = "auto"
     blur: Literal["blur", "blur_gamma"] = "blur"
-    patch_size: PositiveInt = 256
+    patch_size: MultipleOf4 = 256
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: str = "~/.cache/deepdeblur_tf"
     scenes: PositiveInt = 400
@@ -64,7 +83,7 @@ class Model:
         levels: Levels of the pyramid, 1 to 3; 3 in the paper and the report.
         blocks: Residual blocks a level; 9 in the report.
         filters: Feature maps of each convolution; 64 in the report.
-        kernel_size: Side of the convolutions' kernels, an odd number; 5 in the report.
+        kernel_size: Side of the convolutions' kernels; 5 in the report.
         global_skip: Whether each level's blurry input is added to its output; not in the report.
     """
 
@@ -72,7 +91,7 @@ class Model:
     levels: Literal[1, 2, 3] = 3
     blocks: PositiveInt = 9
     filters: PositiveInt = 64
-    kernel_size: PositiveInt = 5
+    kernel_size: OddInt = 5
     global_skip: bool = False
 
 
@@ -81,12 +100,12 @@ class Decay:
     """The piecewise-constant learning rate.
 
     Args:
-        epochs: After each of these numbers of epochs the learning rate is multiplied by `factor`; rising.
+        epochs: After each of these numbers of epochs the learning rate is multiplied by `factor`.
         factor: The multiplier.
     """
 
-    epochs: list[int] = field(default_factory=lambda: [400, 500, 600, 700, 800, 900])
-    factor: OpenUnitInterval = 0.5
+    epochs: RisingInts = field(default_factory=lambda: [400, 500, 600, 700, 800, 900])
+    factor: Fraction = 0.5
 
 
 @dataclass
@@ -130,7 +149,7 @@ class Validation:
 
     every: PositiveInt = 10
     images: PositiveInt = 20
-    samples: NonNegativeInt = 4
+    samples: Count = 4
 
 
 @dataclass
@@ -142,195 +161,135 @@ class Experiment:
         seed: Fixes the initial weights, the order of the pairs, the crops, the flips and the embedded scenes.
     """
 
-    name: str
-    seed: NonNegativeInt = 0
+    name: Name
+    seed: Seed = 0
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     validation: Validation = field(default_factory=Validation)
 
 
-def _leaves(kind: type, prefix: str = "") -> dict[str, Any]:
-    """Every setting's dotted key with its type."""
-    leaves = {}
-    for key, hint in get_type_hints(kind).items():
+def _sections(section: type, prefix: str = "") -> dict[str, type]:
+    """Every section by what stands before its settings' names: {"": Experiment, "data.": Data, ...}."""
+    sections = {prefix: section}
+    for name, hint in get_type_hints(section).items():
         if dataclasses.is_dataclass(hint):
-            leaves.update(_leaves(hint, f"{prefix}{key}."))
-        else:
-            leaves[prefix + key] = hint
-    return leaves
+            sections.update(_sections(hint, f"{prefix}{name}."))
+    return sections
 
 
-SETTINGS = _leaves(Experiment)
+SECTIONS = _sections(Experiment)
+SETTINGS = {  # every setting's type by its dotted key
+    prefix + name: hint
+    for prefix, section in SECTIONS.items()
+    for name, hint in get_type_hints(section, include_extras=True).items()
+    if not dataclasses.is_dataclass(hint)
+}
 
 # What changes how fast or how safely a training goes, and nothing of its result.
 _WITHOUT_EFFECT = ("data.cache", "data.cache_folder", "training.checkpoint_minutes", "training.keep_checkpoints")
 
-_ALLOWED = {
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    OpenUnitInterval: "a number between 0 and 1",
-    PositiveFloat: "a number above 0",
-    PositiveInt: "a whole number above 0",
-    NonNegativeInt: "a whole number, 0 or above",
-}
+_RECEIVED = {bool: bool, int: (int, str), float: (int, float, str), str: (int, str, os.PathLike)}
+_ALLOWED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 
 
-def _allowed(hint: Any) -> str:
+def allowed(hint: Any) -> str:
+    """What a setting of this type may be, in words."""
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[1]
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
     if get_origin(hint) is list:
-        return f"a list such as [400, 500], each entry {_allowed(get_args(hint)[0])}"
+        return f"a list, each entry {allowed(get_args(hint)[0])}"
     return _ALLOWED[hint]
 
 
-def _nearest(key: str) -> str:
-    close = difflib.get_close_matches(key, SETTINGS, 1, cutoff=0.8)
-    if not close:
-        # By the last part, so that `batchsize` finds `training.batch_size` whatever stands before it.
-        last_parts: dict[str, str] = {}
-        for known in SETTINGS:
-            last_parts.setdefault(known.rpartition(".")[2], known)
-        close = [last_parts[part] for part in difflib.get_close_matches(key.rpartition(".")[2], last_parts, 1)]
-    return f" Did you mean {close[0]}?" if close else ""
+def _converted(hint: Any, value: Any) -> Any:
+    """A value from YAML, Python or the command line as a setting's type."""
+    if get_origin(hint) is Annotated:
+        hint, _, rule = get_args(hint)
+        value = _converted(hint, value)
+        if not rule(value):
+            raise ValueError
+        return value
+    if get_origin(hint) is Literal:
+        return {str(choice): choice for choice in get_args(hint)}[str(value)]
+    if isinstance(value, str) and (hint is bool or get_origin(hint) is list):
+        value = yaml.safe_load(value)
+    if get_origin(hint) is list:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError
+        return [_converted(get_args(hint)[0], entry) for entry in value]
+    # To Python, True is a whole number.
+    if not isinstance(value, _RECEIVED[hint]) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError
+    value = hint(value)  # flags are texts, and YAML 1.1 reads 1e-3 as one
+    if hint is float and not math.isfinite(value):
+        raise ValueError
+    return value
 
 
-def _unknown(key: str, where: str) -> ConfigError:
-    return ConfigError(f"{where}: there is no setting {key}.{_nearest(key)} The settings are: {', '.join(SETTINGS)}.")
+def _checked(key: str, value: Any) -> Any:
+    """A setting's value as its type. Raises ConfigError for one that it does not allow."""
+    hint = SETTINGS[key]
+    try:
+        return _converted(hint, value)
+    except (KeyError, OverflowError, ValueError, yaml.YAMLError):
+        choices = {str(choice): choice for choice in get_args(hint)} if get_origin(hint) is Literal else {}
+        raise _refused(key, value, allowed(hint), _meant(str(value), choices)) from None
 
 
-def _check_keys(mapping: Any, where: str, prefix: str = "") -> None:
-    """Raises ConfigError for the first key of a nested mapping that is no setting."""
-    sections = {key.rpartition(".")[0] for key in SETTINGS}
-    for key, value in mapping.items():
-        full = f"{prefix}{key}"
-        if full in sections:
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {full} is a section of settings. Received: {value!r}")
-            _check_keys(value, where, f"{full}.")
-        elif full not in SETTINGS:
-            raise _unknown(full, where)
+def _refused(key: str, value: Any, allowed: str, meant: str = "") -> ConfigError:
+    return ConfigError(f"{key}: received {value!r}; allowed: {allowed}.{meant}")
 
 
-def _check_file(path: str) -> None:
-    """Raises ConfigError for an experiment file that cannot be read or has a key that is no setting."""
+def _meant(word: str, known: Mapping[str, Any], cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(word, known, 1, cutoff)
+    return f" Did you mean {known[close[0]]}?" if close else ""
+
+
+def unknown_setting(key: str, where: str, others: Iterable[str] = ()) -> ConfigError:
+    """The error for a key that is no setting.
+
+    Args:
+        key: The key as it was given.
+        where: What gave it: the file, or "command line".
+        others: What else it could have been.
+    """
+    keys = {known: known for known in (*SETTINGS, *others)}
+    # Also by the name alone, so that `batchsize` finds `training.batch_size` whatever stands before it.
+    names = {known.rpartition(".")[2]: known for known in reversed(keys)}
+    meant = _meant(key, keys, 0.8) or _meant(key.rpartition(".")[2], names)
+    return ConfigError(f"{where}: there is no setting {key}.{meant} The settings are: {', '.join(keys)}.")
+
+
+def _by_key(mapping: Mapping, where: str, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping's values by dotted key. Raises ConfigError for the first key that is no setting."""
+    values = {}
+    for name, value in mapping.items():
+        key = f"{prefix}{name}"
+        if key in SETTINGS:
+            values[key] = value
+        elif f"{key}." not in SECTIONS:
+            raise unknown_setting(key, where)
+        elif isinstance(value, Mapping):
+            values.update(_by_key(value, where, f"{key}."))
+        else:
+            raise ConfigError(f"{where}: {key} is a section of settings. Received: {value!r}")
+    return values
+
+
+def _read(path) -> dict[str, Any]:
+    """An experiment file's values by dotted key."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the experiment file {path}: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} holds no settings. Received: {content!r}; allowed: 'key: value' lines.")
-    _check_keys(content, path)
-
-
-def _check_values(experiment: Experiment) -> None:
-    """The rules that join several settings, or that a type cannot say."""
-
-    def refuse(key, value, allowed):
-        raise ConfigError(f"{key}: received {value!r}; allowed: {allowed}.")
-
-    model, data, decay = experiment.model, experiment.data, experiment.training.decay
-    if not re.fullmatch(r"[\w.-]+", experiment.name):
-        refuse("name", experiment.name, "letters, digits, '.', '_' and '-', for it names a folder")
-    if experiment.seed >= 2**32:
-        refuse("seed", experiment.seed, "a whole number below 2**32")
-    if model.kernel_size % 2 == 0:
-        refuse("model.kernel_size", model.kernel_size, "an odd number, so that the kernel has a centre")
-    if data.root == SCENES and data.cache == "disk":
-        refuse("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
-    if data.patch_size % 4:
-        refuse("data.patch_size", data.patch_size, "a multiple of 4")
-    if data.root == SCENES and data.patch_size > SCENE_SIZE:
-        refuse("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
-    for key in ("learning_rate", "clip", "checkpoint_minutes"):
-        if not math.isfinite(getattr(experiment.training, key)):
-            refuse(f"training.{key}", getattr(experiment.training, key), "a finite number above 0")
-    if decay.epochs != sorted(set(decay.epochs)) or min(decay.epochs, default=1) < 1:
-        refuse("training.decay.epochs", decay.epochs, "rising whole numbers above 0")
-
-
-def experiment_parser(**options: Any) -> ArgumentParser:
-    """A command-line parser that knows every setting as a dotted flag, and --config.
-
-    Args:
-        **options: What `argparse.ArgumentParser` takes: prog, description.
-    """
-    parser = ArgumentParser(exit_on_error=False, **options)
-    parser.add_argument("--config", action="config", metavar="FILE", help="An experiment file. Flags win over it.")
-    parser.add_class_arguments(Experiment)
-    return parser
-
-
-def parse_experiment(parser: ArgumentParser, arguments: Sequence[str]) -> tuple[Experiment, Any]:
-    """Reads a command line with the parser of `experiment_parser`.
-
-    Args:
-        parser: The parser; a command may have added flags of its own.
-        arguments: The command line's words, without the program.
-
-    Returns:
-        The experiment, and the namespace with the command's own flags.
-
-    Raises:
-        ConfigError: names the key, what was received, what is allowed and the nearest right key.
-    """
-    arguments = _config_first(arguments)
-    words = [word for argument in arguments for word in argument.split("=", 1)] + [""]
-    flags = {flag for action in parser._actions for flag in action.option_strings}
-    for word, value in zip(words, words[1:]):
-        if word == "--config":
-            _check_file(value)
-        elif word.startswith("--") and word not in flags:
-            raise _unknown(word[2:], "command line")
-    try:
-        namespace = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise _explained(str(error)) from error
-    values = parser.instantiate(namespace)
-    experiment = _plain(Experiment(**{f.name: values[f.name] for f in dataclasses.fields(Experiment)}))
-    _check_values(experiment)
-    return experiment, namespace
-
-
-def _config_first(arguments: Sequence[str]) -> list[str]:
-    """The words with --config in front: a flag wins over the file wherever it stands."""
-    config, rest, words = [], [], iter(arguments)
-    for word in words:
-        if word.split("=", 1)[0] != "--config":
-            rest.append(word)
-        else:
-            config += [word] if "=" in word else [word, *itertools.islice(words, 1)]
-    return config + rest
-
-
-def _plain(value: Any) -> Any:
-    """jsonargparse's bounded number types to Python's own, for YAML writes no others."""
-    if dataclasses.is_dataclass(value):
-        return dataclasses.replace(value, **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)})
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return int(value) if isinstance(value, int) else float(value)
-    return value
-
-
-def _explained(message: str) -> ConfigError:
-    """jsonargparse's word on a wrong value, in ours where it names a setting."""
-    if "required: name" in message:
-        return ConfigError(f"name: received nothing; allowed: {_allowed(SETTINGS['name'])} that names the experiment.")
-    found = re.search(r'key "([\w.]+)":\s*(.*)', message, re.S)
-    if not found or found[1] not in SETTINGS:
-        return ConfigError(message)
-    key, reason = found.groups()
-    value = re.search(r".*(?:Got value: |base 10: |to float: |Not of type \w+: )(.+?)(?: does not conform.*)?$", reason)
-    if not value:
-        return ConfigError(message)
-    received = value[1].strip("'")
-    hint = SETTINGS[key]
-    close = difflib.get_close_matches(received, map(str, get_args(hint)), 1) if get_origin(hint) is Literal else []
-    meant = f" Did you mean {close[0]}?" if close else ""
-    return ConfigError(f"{key}: received {received!r}; allowed: {_allowed(hint)}.{meant}")
+    return _by_key(content, str(path))
 
 
 def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Experiment:
@@ -338,7 +297,8 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
 
     Args:
         yaml_path: The file, such as "experiments/quickstart.yaml".
-        overrides: Settings that win over the file, by dotted key: {"data.root": "GOPRO_Large"}.
+        overrides: Settings that win over the file, by dotted key: {"data.root": "GOPRO_Large"}. A value may also be
+            given as a command line would: {"training.epochs": "4"}.
 
     Returns:
         The experiment, with defaults for what the file leaves out.
@@ -346,11 +306,19 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
     Raises:
         ConfigError: names the key, what was received, what is allowed and the nearest right key.
     """
-    flags = [
-        f"--{key}={os.fspath(value) if isinstance(value, (str, os.PathLike)) else json.dumps(value)}"
-        for key, value in (overrides or {}).items()
-    ]
-    return parse_experiment(experiment_parser(), ["--config", os.fspath(yaml_path), *flags])[0]
+    values = {**_read(yaml_path), **_by_key(overrides or {}, "overrides")}
+    if "name" not in values:
+        raise ConfigError(f"name: received nothing; allowed: {allowed(Name)}.")
+    experiment = Experiment(name="")
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        setattr(reduce(getattr, sections, experiment), name, _checked(key, value))
+    data = experiment.data
+    if data.root == SCENES and data.cache == "disk":
+        raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
+    if data.root == SCENES and data.patch_size > SCENE_SIZE:
+        raise _refused("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
+    return experiment
 
 
 def steps_per_epoch(training: Training, pairs: int) -> int:
@@ -375,10 +343,5 @@ def to_yaml(experiment: Experiment) -> str:
 def differences(one: Experiment, other: Experiment) -> list[str]:
     """The settings in which two experiments differ in what they train, a line each: "training.epochs: 10 / 20"."""
 
-    def value(experiment, key):
-        for part in key.split("."):
-            experiment = getattr(experiment, part)
-        return experiment
-
-    pairs = ((key, value(one, key), value(other, key)) for key in SETTINGS if key not in _WITHOUT_EFFECT)
-    return [f"{key}: {a!r} / {b!r}" for key, a, b in pairs if a != b]
+    values = {key: attrgetter(key) for key in SETTINGS if key not in _WITHOUT_EFFECT}
+    return [f"{key}: {value(one)!r} / {value(other)!r}" for key, value in values.items() if value(one) != value(other)]

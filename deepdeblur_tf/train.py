@@ -6,13 +6,14 @@ same command given again continues an interrupted run.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from deepdeblur_tf.config import SCENES, ConfigError, experiment_parser, parse_experiment, steps_per_epoch
+from deepdeblur_tf.command_line import add_settings, answered, settings_of
+from deepdeblur_tf.config import SCENES, ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
 from deepdeblur_tf.data.pairs import find_folders
-from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.runs.provenance import describe_data
@@ -27,30 +28,41 @@ def _quickstart() -> str:
     raise ConfigError("no experiment given; use --config FILE")
 
 
-def main(arguments=None) -> int:
-    """The command; returns the exit status: 0, 1 for a bad loss, 2 for bad settings or data, 130 when stopped."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = experiment_parser(
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="python -m deepdeblur_tf.train",
+        usage="%(prog)s [--config FILE] [--output RUN] [--force] [--<section>.<key> VALUE ...]",
         description="Trains an experiment. Without --config it is experiments/quickstart.yaml: embedded scenes, no "
         "download, a few minutes on two cores. The same command given again continues an interrupted run. The defaults "
-        "below are for what the experiment's file leaves out.",
+        "of the settings below are for what the experiment's file leaves out.",
+        allow_abbrev=False,
     )
+    parser.add_argument("--config", metavar="FILE", help="The experiment's file. Flags win over it.")
+    parser.add_argument("--output", metavar="RUN", help="The run folder. Defaults to runs/<name>.")
     parser.add_argument(
         "--force", action="store_true", help="Continue a run in spite of changed settings or changed data."
     )
-    parser.add_argument("--output", metavar="RUN", help="The run folder. Defaults to runs/<name>.")
-    try:
-        if not any(word.split("=")[0] in ("--config", "--help", "-h") for word in arguments):
-            arguments = ["--config", _quickstart(), *arguments]
-        experiment, flags = parse_experiment(parser, arguments)
-        return _train(experiment, Run(Path(flags.output or Path("runs") / experiment.name)), flags.force)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    parser.add_argument("--print_config", action="store_true", help="Print the experiment as YAML, and train nothing.")
+    add_settings(parser)
+    return parser
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 1 for a bad loss, 2 for bad settings or data, 130 when stopped."""
+    flags, unknown = _parser().parse_known_args(arguments)
+    return answered(lambda: _begin(flags, unknown), "stopped")
+
+
+def _begin(flags, unknown: list[str]) -> int:
+    if unknown:
+        if not unknown[0].startswith("--"):
+            raise ConfigError(f"received {unknown[0]!r}, which belongs to no flag; a file is given as --config FILE.")
+        raise unknown_setting(unknown[0][2:].partition("=")[0], "command line", vars(flags))
+    experiment = load_experiment(flags.config or _quickstart(), settings_of(flags))
+    if flags.print_config:
+        print(to_yaml(experiment), end="")
+        return 0
+    return _train(experiment, Run(Path(flags.output or Path("runs") / experiment.name)), flags.force)
 
 
 def _train(experiment, run: Run, force: bool) -> int:

@@ -1,17 +1,14 @@
+import argparse
 import dataclasses
+import re
+from operator import attrgetter
 
 import pytest
 import yaml
 
-from deepdeblur_tf.config import (
-    SETTINGS,
-    ConfigError,
-    differences,
-    experiment_parser,
-    load_experiment,
-    parse_experiment,
-    to_yaml,
-)
+from deepdeblur_tf import train
+from deepdeblur_tf.command_line import add_settings, settings_of
+from deepdeblur_tf.config import SETTINGS, ConfigError, differences, load_experiment, to_yaml
 
 from .conftest import ROOT
 
@@ -20,7 +17,10 @@ QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
 
 
 def parse(*words):
-    return parse_experiment(experiment_parser(), ["--config", str(QUICKSTART), *words])[0]
+    """The quickstart with settings as the command line gives them."""
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    return load_experiment(QUICKSTART, settings_of(parser.parse_args(words)))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -57,14 +57,28 @@ def test_flags_win_over_the_file():
     assert experiment.data.root == "7"
 
 
-def test_a_flag_before_the_file_wins_too():
-    for config in (["--config", str(QUICKSTART)], [f"--config={QUICKSTART}"]):
-        experiment, _ = parse_experiment(experiment_parser(), ["--training.epochs", "3", *config, "--seed=4"])
-        assert (experiment.training.epochs, experiment.seed, experiment.model.filters) == (3, 4, 32)
+@pytest.mark.parametrize("config", [["--config", str(QUICKSTART)], [f"--config={QUICKSTART}"], []])
+def test_a_flag_before_the_file_wins_too(config, capsys):
+    assert train.main(["--training.epochs", "3", *config, "--seed=4", "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert (printed["training"]["epochs"], printed["seed"], printed["model"]["filters"]) == (3, 4, 32)
 
 
-def test_overrides_may_be_paths(tmp_path):
+def test_every_setting_is_explained(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for key, default in [("name", "none, the file gives it"), ("model.global_skip", "false"), ("data.root", "scenes")]:
+        assert re.search(rf"--{key} VALUE [A-Z][^()]+\. \([^()]+; default: {default}\)", text), key
+    for key in SETTINGS:
+        # A sentence, what is allowed, and the default.
+        assert re.search(rf"--{key} VALUE [A-Z].+?\. \([^()]+; default: [^()]+\)", text), key
+
+
+def test_overrides_may_be_paths_and_sections(tmp_path):
     assert load_experiment(QUICKSTART, {"data.root": tmp_path}).data.root == str(tmp_path)
+    model = load_experiment(QUICKSTART, {"model": {"filters": 8, "blocks": "2"}}).model
+    assert (model.filters, model.blocks, model.kernel_size) == (8, 2, 3)
 
 
 def test_overrides_win_over_the_file():
@@ -81,11 +95,7 @@ def test_yaml_round_trip(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(experiment), encoding="utf-8")
     assert load_experiment(path) == experiment
-    flat = yaml.safe_load(path.read_text())
-    for key in SETTINGS:
-        value = flat
-        for part in key.split("."):
-            value = value[part]
+    assert yaml.safe_load(path.read_text()) == dataclasses.asdict(experiment)
 
 
 def test_differences_name_the_keys():
@@ -95,37 +105,88 @@ def test_differences_name_the_keys():
 
 
 @pytest.mark.parametrize(
-    "words, key, allowed",
+    "key, value, allowed",
     [
-        (["--data.patch_size", "abc"], "data.patch_size: received 'abc'", "a whole number above 0"),
-        (["--data.patch_size", "-4"], "data.patch_size: received '-4'", "a whole number above 0"),
-        (["--data.patch_size", "30"], "data.patch_size: received 30", "a multiple of 4"),
-        (["--data.patch_size", "512"], "data.patch_size: received 512", "at most 256 with data.root: scenes"),
-        (["--data.layout", "gopr"], "data.layout: received 'gopr'", "Did you mean gopro?"),
-        (["--data.cache", "ram"], "data.cache: received 'ram'", "none, memory, disk"),
-        (["--model.levels", "4"], "model.levels: received '4'", "one of 1, 2, 3"),
-        (["--model.kernel_size", "4"], "model.kernel_size: received 4", "an odd number"),
-        (["--model.global_skip", "maybe"], "model.global_skip: received 'maybe'", "true or false"),
-        (["--training.learning_rate", "fast"], "training.learning_rate: received 'fast'", "a number above 0"),
-        (["--training.learning_rate", "inf"], "training.learning_rate: received inf", "a finite number"),
-        (["--training.decay.factor", "2"], "training.decay.factor: received '2'", "between 0 and 1"),
-        (["--training.decay.epochs", "5"], "training.decay.epochs: received '5'", "a list"),
-        (["--training.decay.epochs", "[5, 3]"], "training.decay.epochs: received [5, 3]", "rising"),
-        (["--training.decay.epochs", "[0]"], "training.decay.epochs: received [0]", "above 0"),
-        (["--name", "a/b"], "name: received 'a/b'", "it names a folder"),
-        (["--seed", "1.5"], "seed: received '1.5'", "a whole number"),
-        (["--training.batchsize", "3"], "training.batchsize", "Did you mean training.batch_size?"),
-        (["--filters", "3"], "filters", "Did you mean model.filters?"),
-        (["--training.epoch", "3"], "training.epoch", "Did you mean training.epochs?"),
-        (["--epochs", "3"], "epochs", "Did you mean training.epochs?"),
-        (["--training.decay.epoch", "3"], "training.decay.epoch", "Did you mean training.decay.epochs?"),
-        (["--data.cache", "disk"], "data.cache: received 'disk'", "none or memory"),
+        ("data.patch_size", "abc", "a whole number above 0"),
+        ("data.patch_size", "-4", "a whole number above 0"),
+        ("data.patch_size", "30", "a multiple of 4"),
+        ("data.layout", "gopr", "Did you mean gopro?"),
+        ("data.cache", "ram", "none, memory, disk"),
+        ("model.levels", "4", "one of 1, 2, 3"),
+        ("model.levels", "1.0", "one of 1, 2, 3"),
+        ("model.kernel_size", "4", "an odd number"),
+        ("model.filters", "0x10", "a whole number above 0"),
+        ("model.filters", "8.0", "a whole number above 0"),
+        ("model.filters", "1e2", "a whole number above 0"),
+        ("model.filters", "null", "a whole number above 0"),
+        ("model.global_skip", "maybe", "true or false"),
+        ("model.global_skip", "1", "true or false"),
+        ("model.global_skip", "[", "true or false"),
+        ("training.learning_rate", "fast", "a finite number above 0"),
+        ("training.learning_rate", "true", "a finite number above 0"),
+        ("training.learning_rate", "inf", "a finite number above 0"),
+        ("training.learning_rate", "nan", "a finite number above 0"),
+        ("training.learning_rate", "1e999", "a finite number above 0"),
+        ("training.learning_rate", "0", "a finite number above 0"),
+        ("training.decay.factor", "2", "between 0 and 1"),
+        ("training.decay.epochs", "5", "a list"),
+        ("training.decay.epochs", "[5, 3]", "rising"),
+        ("training.decay.epochs", "[0]", "above 0"),
+        ("training.decay.epochs", "[2.0]", "whole numbers"),
+        ("training.decay.epochs", "[true]", "whole numbers"),
+        ("training.decay.epochs", "[2", "a list"),
+        ("name", "a/b", "it names a folder"),
+        ("name", "..", "it names a folder"),
+        ("seed", "1.5", "a whole number"),
+        ("seed", "4294967296", "a whole number from 0 to 2**32 - 1"),
     ],
 )
-def test_wrong_values_and_keys_are_named(words, key, allowed):
+def test_wrong_values_are_named(key, value, allowed):
     with pytest.raises(ConfigError) as error:
-        parse(*words)
-    assert key in str(error.value) and allowed in str(error.value)
+        parse(f"--{key}={value}")
+    assert f"{key}: received {value!r}; allowed: " in str(error.value) and allowed in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "key, value, allowed",
+    [
+        ("data.patch_size", 512, "at most 256 with data.root: scenes"),
+        ("data.cache", "disk", "none or memory"),
+        ("data.root", None, "a text"),
+        ("data.root", False, "a text"),
+        ("data.on_error", None, "one of stop, skip"),
+        ("model.filters", True, "a whole number above 0"),
+        ("model.filters", 8.0, "a whole number above 0"),
+        ("model.filters", None, "a whole number above 0"),
+        ("model.levels", True, "one of 1, 2, 3"),
+        ("model.global_skip", 1, "true or false"),
+        ("training.learning_rate", float("nan"), "a finite number above 0"),
+        ("training.learning_rate", 10**400, "a finite number above 0"),
+        ("training.decay.epochs", None, "a list"),
+        ("training.decay.epochs", {2: 3}, "a list"),
+    ],
+)
+def test_values_of_wrong_types_are_named(key, value, allowed):
+    with pytest.raises(ConfigError) as error:
+        load_experiment(QUICKSTART, {key: value})
+    assert f"{key}: received {value!r}; allowed: " in str(error.value) and allowed in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--training.batchsize", "3"], "no setting training.batchsize. Did you mean training.batch_size?"),
+        (["--filters=3"], "no setting filters. Did you mean model.filters?"),
+        (["--training.epoch", "3"], "no setting training.epoch. Did you mean training.epochs?"),
+        (["--epochs", "3"], "no setting epochs. Did you mean training.epochs?"),
+        (["--training.decay.epoch", "3"], "no setting training.decay.epoch. Did you mean training.decay.epochs?"),
+        (["--outptu", "x"], "no setting outptu. Did you mean output?"),
+        (["experiments/quickstart.yaml"], "'experiments/quickstart.yaml', which belongs to no flag"),
+    ],
+)
+def test_unknown_flags_are_named(words, message, capsys):
+    assert train.main(words) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -135,10 +196,13 @@ def test_wrong_values_and_keys_are_named(words, key, allowed):
         ("name: x\nbatch_size: 3", ["batch_size", "Did you mean training.batch_size?"]),
         ("name: x\ndata: scenes", ["data is a section", "'scenes'"]),
         ("name: x\nmodel: {filters: many}", ["model.filters: received 'many'", "a whole number above 0"]),
+        ("name: x\ntraining:", ["training is a section", "None"]),
+        ("name: x\ntraining: {clip: .inf}", ["training.clip: received inf", "a finite number above 0"]),
         ("seed: 3", ["name: received nothing"]),
         ("- 1\n- 2", ["holds no settings"]),
         ("", ["holds no settings"]),
         ("name: [", ["is not valid YAML"]),
+        ("name: 2024-13-01", ["is not valid YAML"]),
     ],
 )
 def test_wrong_files_are_named(tmp_path, text, words):
@@ -154,8 +218,21 @@ def test_a_missing_file_is_named(tmp_path):
         load_experiment(tmp_path / "nowhere.yaml")
 
 
-def test_numbers_with_exponents_are_numbers_in_yaml(tmp_path):
-    # YAML 1.1 reads 5e-5 as a text.
+@pytest.mark.parametrize(
+    "line, key, value",
+    [
+        ("training: {learning_rate: 5e-5}", "training.learning_rate", 5e-5),  # to YAML 1.1 a text
+        ("training: {learning_rate: 1}", "training.learning_rate", 1.0),
+        ("training: {epochs: '7'}", "training.epochs", 7),
+        ("training: {decay: {epochs: [4, '5']}}", "training.decay.epochs", [4, 5]),
+        ("training.decay.epochs: []", "training.decay.epochs", []),
+        ("model: {global_skip: yes}", "model.global_skip", True),
+        ("model: {levels: 2}", "model.levels", 2),
+        ("data: {root: 2024}", "data.root", "2024"),
+    ],
+)
+def test_what_yaml_writes_is_read_as_the_settings_type(tmp_path, line, key, value):
     path = tmp_path / "x.yaml"
-    path.write_text("name: x\ntraining: {learning_rate: 5e-5}", encoding="utf-8")
-    assert load_experiment(path).training.learning_rate == 5e-5
+    path.write_text(f"name: x\n{line}", encoding="utf-8")
+    found = attrgetter(key)(load_experiment(path))
+    assert found == value and type(found) is type(value)
