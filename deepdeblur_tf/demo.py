@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, restoration_options
+from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.runs.networks import model_file
 
 
@@ -46,26 +47,19 @@ def main(arguments=None) -> int:
     """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
     flags = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop also removes the pictures
-    try:
-        _serve(flags)
-    except (FileNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped")
-    return 0
+    return answered(lambda: _serve(flags), "stopped")
 
 
-def _serve(flags) -> None:
+def _serve(flags) -> int:
     file = model_file(flags.model)
     for name in ("max_pixels", "max_upload"):
         if getattr(flags, name) < 1:
-            raise ValueError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
+            raise UserError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
     if flags.port is not None and not 1 <= flags.port <= 65535:
-        raise ValueError(f"--port: received {flags.port}; allowed: 1 to 65535.")
+        raise UserError(f"--port: received {flags.port}; allowed: 1 to 65535.")
     _check_host(flags.host)
     if importlib.util.find_spec("gradio") is None:
-        raise ValueError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
+        raise UserError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
 
     from deepdeblur_tf.restoration.restorer import Restorer
     from deepdeblur_tf.runs.networks import load_model
@@ -79,22 +73,28 @@ def _serve(flags) -> None:
         results.mkdir()
         title = f"{file.resolve().parent.name}/{file.name} · {restorer.model.count_params():,} parameters"
         page = build_page(restorer, flags.max_pixels, title, results)
-        _, url, _ = page.launch(
-            server_name=flags.host,
-            server_port=flags.port,
-            max_file_size=f"{flags.max_upload}mb",
-            share=False,
-            quiet=True,
-            show_error=False,  # an error that nobody thought of goes to the terminal, and not to visitors
-            prevent_thread_lock=True,
-            theme=THEME,
-            footer_links=[],
-        )
+        try:
+            _, url, _ = page.launch(
+                server_name=flags.host,
+                server_port=flags.port,
+                max_file_size=f"{flags.max_upload}mb",
+                share=False,
+                quiet=True,
+                show_error=False,  # an error that nobody thought of goes to the terminal, and not to visitors
+                prevent_thread_lock=True,
+                theme=THEME,
+                footer_links=[],
+            )
+        except OSError as error:  # Gradio's, in its own words
+            raise UserError(f"--port: received {flags.port}, which is in use ({error}).") from error
         print(f"open {url} (Ctrl+C stops it)", flush=True)
         try:
             while True:
                 time.sleep(PURGE_SECONDS)
                 remove_old(results)
+        except KeyboardInterrupt:
+            print("\nstopped")
+            return 0
         finally:
             page.close(verbose=False)
 
@@ -104,7 +104,7 @@ def _check_host(host: str) -> None:
         with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
+        raise UserError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
 
 
 if __name__ == "__main__":

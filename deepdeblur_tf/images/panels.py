@@ -24,7 +24,7 @@ def _captioned(image: np.ndarray, text: str) -> np.ndarray:
     return np.vstack([np.asarray(strip), image])
 
 
-def comparison(images, captions) -> np.ndarray:
+def side_by_side(images, captions) -> np.ndarray:
     """Images side by side, each under its caption, pixel for pixel.
 
     Args:
@@ -60,9 +60,9 @@ def scaled(image: np.ndarray, width: int, resample=Image.Resampling.LANCZOS) -> 
 
 
 def overview(images, captions, name: str, most: int = 640) -> np.ndarray:
-    """`comparison` of an image's versions under its name, each at most `most` pixels wide (report, Figure 4.1)."""
+    """`side_by_side` of an image's versions under its name, each at most `most` pixels wide (report, Figure 4.1)."""
     small = [scaled(image, min(most, image.shape[1])) for image in images]
-    return _captioned(comparison(small, captions), name)
+    return _captioned(side_by_side(small, captions), name)
 
 
 def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, count: int) -> list[tuple[int, int]]:
@@ -90,13 +90,13 @@ def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, 
 
 
 def details(
-    panels: Sequence[tuple[str, np.ndarray]], places: Sequence[tuple[int, int]], side: int, name: str
+    panels: Sequence[tuple[str, np.ndarray]], corners: Sequence[tuple[int, int]], side: int, name: str
 ) -> np.ndarray:
     """An image with boxes, and what is in them side by side in double size (report, Figure 4.2).
 
     Args:
         panels: (caption, uint8 [H, W, 3]) of the image's versions. The boxes are shown on the second.
-        places: (left, top) of each square detail.
+        corners: (left, top) of each square detail.
         side: The details' side in pixels.
         name: The image's name.
 
@@ -105,14 +105,14 @@ def details(
     """
     caption, boxed = panels[1]
     boxed = Image.fromarray(boxed)
-    for colour, (left, top) in zip(_BOX_COLOURS, places):
+    for colour, (left, top) in zip(_BOX_COLOURS, corners):
         box = (left, top, left + side - 1, top + side - 1)
         ImageDraw.Draw(boxed).rectangle(box, outline=colour, width=max(2, boxed.width // 320))
     rows = []
-    for colour, (left, top) in zip(_BOX_COLOURS, places):
+    for colour, (left, top) in zip(_BOX_COLOURS, corners):
         crops = [image[top : top + side, left : left + side] for _, image in panels]
         doubled = [_framed(scaled(crop, 2 * side, Image.Resampling.NEAREST), colour) for crop in crops]
-        rows.append(comparison(doubled, [title for title, _ in panels]))
+        rows.append(side_by_side(doubled, [title for title, _ in panels]))
     right = np.vstack([np.pad(row, ((0, _GAP), (0, 0), (0, 0)), constant_values=255) for row in rows])
     height = right.shape[0] - _CAPTION - _GAP
     left = _captioned(

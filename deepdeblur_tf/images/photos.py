@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin
 
-from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images.rgb import ImageError, check_checksums, pillow_errors, refuse_more_than_8_bits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -128,7 +127,7 @@ def _exif(content: bytes, size: tuple[int, int]) -> bytes:
 
 
 def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
-    """Writes a restored picture as the file that it came from: format, grey, transparency, metadata. Whole or not.
+    """Writes a restored picture as the file that it came from: format, grey, transparency, metadata.
 
     Args:
         path: Where to.
@@ -142,4 +141,4 @@ def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
         image.putalpha(Image.fromarray(photo.alpha))
     # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess.
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * restored.size)
-    write_whole(Path(path), lambda beside: image.save(beside, **photo.options))
+    image.save(path, **photo.options)

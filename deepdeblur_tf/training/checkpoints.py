@@ -14,6 +14,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Training
 from deepdeblur_tf.files import sha256_of, write_whole
 from deepdeblur_tf.runs.folder import Run, RunError
+from deepdeblur_tf.runs.networks import save_network
 
 
 class Checkpoints(tf.keras.callbacks.Callback):
@@ -82,7 +83,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs.get("val_psnr", -math.inf) > float(self._best):
             self._best.assign(logs["val_psnr"])
-            write_whole(self.run.best, self.trainer.network.save)
+            save_network(self.trainer.network, self.run.best)
         self.save()
 
 

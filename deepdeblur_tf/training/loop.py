@@ -14,11 +14,11 @@ from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import ReadableOnly, Source
-from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.runs.networks import save_network
 from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
@@ -94,7 +94,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     samples = Samples(plan.validation, experiment.validation.samples, run.samples, tensorboard.writer)
     with StopOnSignal(checkpoints) as stop:
         _fit(plan, trainer, start, [*_guards(plan), tensorboard, samples, history, checkpoints, stop])
-    write_whole(run.model, trainer.network.save)
+    save_network(trainer.network, run.model)
     return _summarise(plan, run, psnr_before, samples.file(experiment.training.epochs), say)
 
 
