@@ -79,7 +79,7 @@ def _windowed(image):
 
 
 def _similarity(a, b, windowed):
-    """The maps of SSIM and of its contrast-structure part (Wang et al. 2004, equations 12 and 13)."""
+    """The maps of SSIM and of its contrast-structure factor (Wang et al. 2004, equations 12 and 13)."""
     mean_a, mean_b = windowed(a), windowed(b)
     squares, product = tf.square(mean_a) + tf.square(mean_b), mean_a * mean_b
     variances = windowed(tf.square(a) + tf.square(b)) - squares
