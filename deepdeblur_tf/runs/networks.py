@@ -102,6 +102,12 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
 
     Raises:
         NetworkError: there is no such file or finished run, or the file is damaged or holds no such network.
+
+    Example:
+        >>> import deepdeblur_tf
+        >>> deepdeblur_tf.build_model(blocks=1, filters=4).save("model.keras")
+        >>> deepdeblur_tf.load_model("model.keras").count_params()
+        6669
     """
     from deepdeblur_tf.model import build_model
 
