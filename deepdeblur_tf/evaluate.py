@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from deepdeblur_tf.command_line import add_restoration_arguments, restoration_options
+from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
 from deepdeblur_tf.config import SCENES, load_experiment
 from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.test_set import open_test_set
@@ -62,17 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments=None) -> int:
     """The command; returns the exit status: 0, 2 for wrong settings, data or networks, 130 when stopped."""
     flags = _parser().parse_args(arguments)
-    try:
-        return _evaluate(flags)
-    except (UserError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or flags.output or 'evaluation'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped. The same command continues.", file=sys.stderr)
-        return 130
+    return answered(lambda: _evaluate(flags), "stopped. The same command continues.")
 
 
 def _evaluate(flags) -> int:

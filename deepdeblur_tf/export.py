@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib
 
-from deepdeblur_tf.command_line import MAX_PIXELS
+from deepdeblur_tf.command_line import MAX_PIXELS, answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of
 from deepdeblur_tf.images.photos import read_photo
@@ -61,14 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments=None) -> int:
     """The command; returns the exit status: 0, 1 for an export that failed, 2 for wrong inputs, 130 when stopped."""
     flags = _parser().parse_args(arguments)
-    try:
-        return _export(flags)
-    except (UserError, OSError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped. Nothing was exported.", file=sys.stderr)
-        return 130
+    return answered(lambda: _export(flags), "stopped. Nothing was exported.")
 
 
 def _export(flags) -> int:
