@@ -23,6 +23,18 @@ Importing the package loads no TensorFlow; the first use of a name that needs it
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what editors see; test_package.py holds it equal to _HOMES
+    from deepdeblur_tf import metrics as metrics
+    from deepdeblur_tf.config import load_experiment as load_experiment
+    from deepdeblur_tf.data.pipeline import make_datasets as make_datasets
+    from deepdeblur_tf.model import build_model as build_model
+    from deepdeblur_tf.resizing import imresize as imresize
+    from deepdeblur_tf.restoration.restorer import restore as restore
+    from deepdeblur_tf.runs.networks import load_model as load_model
+    from deepdeblur_tf.training.optimizer import make_optimizer as make_optimizer
+    from deepdeblur_tf.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 

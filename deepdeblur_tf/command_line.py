@@ -36,9 +36,10 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     except MemoryError as error:
         message = str(error) or "the memory is full"
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}" if error.filename else disk_fault(error)
-        if not message:
+        fault = f"{error.filename}: {error.strerror}" if error.filename else disk_fault(error)
+        if not fault:
             raise
+        message = fault
     except KeyboardInterrupt:
         print(f"\n{stopped}", file=sys.stderr)
         return 130
@@ -70,25 +71,19 @@ class ProgressBar(tqdm):
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds every setting of an experiment as a flag, which its section's docstring explains."""
+    """Adds every setting of an experiment as a flag, explained as in its section's docstring."""
     defaults = Experiment(name="none, the file gives it")
-    groups = {
-        prefix: parser.add_argument_group(inspect.getdoc(section).partition(".\n")[0])
-        for prefix, section in SECTIONS.items()
-    }
-    for key, hint in SETTINGS.items():
-        prefix, name = key[: key.rfind(".") + 1], key[key.rfind(".") + 1 :]
-        explanation = "".join(
-            re.findall(rf"^    {name}: (.*(?:\n {{8}}.*)*)", inspect.getdoc(SECTIONS[prefix]), re.MULTILINE)
-        )
-        default = attrgetter(key)(defaults)
-        default = str(default).lower() if isinstance(default, bool) else default
-        groups[prefix].add_argument(
-            f"--{key}",
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=" ".join(f"{explanation} ({allowed(hint)}; default: {default})".split()).replace("%", "%%"),
-        )
+    for prefix, section in SECTIONS.items():
+        docstring = inspect.cleandoc(section.__doc__)
+        group = parser.add_argument_group(docstring.partition(".\n")[0])
+        for name, explanation in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", docstring, re.MULTILINE):
+            key = prefix + name
+            if key not in SETTINGS:  # a section within the section
+                continue
+            default = attrgetter(key)(defaults)
+            default = str(default).lower() if isinstance(default, bool) else default
+            text = " ".join(f"{explanation} ({allowed(SETTINGS[key])}; default: {default})".split())
+            group.add_argument(f"--{key}", metavar="VALUE", default=argparse.SUPPRESS, help=text.replace("%", "%%"))
 
 
 def settings_of(flags: argparse.Namespace) -> dict[str, str]:

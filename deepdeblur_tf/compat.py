@@ -11,6 +11,8 @@ import sys
 import tempfile
 import warnings
 
+from deepdeblur_tf.errors import UserError
+
 
 @contextlib.contextmanager
 def quiet_libraries():
@@ -31,22 +33,35 @@ def quiet_libraries():
             os.close(terminal)
 
 
+if sys.version_info >= (3, 12):
+    # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.
+    backend = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UserError(
+            f"KERAS_BACKEND: received {backend!r}; allowed: tensorflow, for this package is written in TensorFlow. "
+            "Unset the variable."
+        )
+
 with quiet_libraries():
     import tensorflow as tf
 
-    # The drivers are looked for at the first question after devices, and their absence is worth many lines to them.
-    GPUS = tuple(tf.config.list_physical_devices("GPU"))
+    tf.config.list_physical_devices("GPU")  # the first call prints many lines where there is no driver
 
 tf.get_logger().setLevel("ERROR")
 
 KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
 
 
+def gpus() -> list:
+    """The GPUs that TensorFlow uses, without those hidden by `tf.config.set_visible_devices`."""
+    return tf.config.get_visible_devices("GPU")
+
+
 def device_name() -> str:
     """The device that TensorFlow computes on, in words."""
-    if not GPUS:
+    if not gpus():
         return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in GPUS]
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus()]
     return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
 
 

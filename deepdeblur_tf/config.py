@@ -11,7 +11,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import attrgetter
@@ -25,22 +25,24 @@ from deepdeblur_tf.errors import UserError
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
 
-# Types with what they allow, in words and as a rule.
+# Types of settings: what Python takes them for, what they allow in words, and the rule.
 Name = Annotated[
-    str, "letters, digits, '.', '_' and '-', for it names a folder", re.compile(r"(?!\.+$)[\w.-]+").fullmatch
+    str,
+    "letters, digits, '.', '_' and '-', for it names a folder",
+    lambda value: re.fullmatch(r"[\w.-]+", value) and value.strip("."),
 ]
 Seed = Annotated[int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32]
 Count = Annotated[int, "a whole number, 0 or above", lambda value: value >= 0]
 PositiveInt = Annotated[int, "a whole number above 0", lambda value: value > 0]
-OddInt = Annotated[int, "an odd number above 0", lambda value: value > 0 and value % 2]
+OddInt = Annotated[int, "an odd number above 0", lambda value: value > 0 and value % 2 == 1]
 MultipleOf4 = Annotated[int, "a whole number above 0, a multiple of 4", lambda value: value > 0 and value % 4 == 0]
+PositiveFloat = Annotated[float, "a finite number above 0", lambda value: 0 < value < math.inf]
+Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 RisingInts = Annotated[
     list[int],
     "a list of rising whole numbers above 0, such as [400, 500]",
     lambda value: value == sorted(set(value)) and min(value, default=1) > 0,
 ]
-PositiveFloat = Annotated[float, "a finite number above 0", lambda value: value > 0]
-Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 
 
 class ConfigError(UserError):
@@ -169,7 +171,7 @@ class Experiment:
     validation: Validation = field(default_factory=Validation)
 
 
-def _sections(section: type, prefix: str = "") -> dict[str, type]:
+def _sections(section: Any, prefix: str = "") -> dict[str, Any]:
     """Every section by what stands before its settings' names: {"": Experiment, "data.": Data, ...}."""
     sections = {prefix: section}
     for name, hint in get_type_hints(section).items():
@@ -189,78 +191,56 @@ SETTINGS = {  # every setting's type by its dotted key
 # What changes how fast or how safely a training goes, and nothing of its result.
 _WITHOUT_EFFECT = ("data.cache", "data.cache_folder", "training.checkpoint_minutes", "training.keep_checkpoints")
 
-_RECEIVED = {bool: bool, int: (int, str), float: (int, float, str), str: (int, str, os.PathLike)}
-_ALLOWED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+# What is converted to each type: flags are texts, YAML 1.1 takes 1e-3 for a text and 2024 for a number.
+_TAKEN: dict[Any, tuple] = {
+    bool: (bool,),
+    int: (int, str),
+    float: (int, float, str),
+    str: (int, str, os.PathLike),
+    list: (list, tuple),
+}
 
 
 def allowed(hint: Any) -> str:
     """What a setting of this type may be, in words."""
-    if get_origin(hint) is Annotated:
-        return get_args(hint)[1]
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
-    if get_origin(hint) is list:
-        return f"a list, each entry {allowed(get_args(hint)[0])}"
-    return _ALLOWED[hint]
+    return {bool: "true or false", str: "a text"}.get(hint) or get_args(hint)[1]
 
 
 def _converted(hint: Any, value: Any) -> Any:
     """A value from YAML, Python or the command line as a setting's type."""
-    if get_origin(hint) is Annotated:
-        hint, _, rule = get_args(hint)
-        value = _converted(hint, value)
-        if not rule(value):
-            raise ValueError
-        return value
     if get_origin(hint) is Literal:
         return {str(choice): choice for choice in get_args(hint)}[str(value)]
-    if isinstance(value, str) and (hint is bool or get_origin(hint) is list):
+    kind, _, rule = get_args(hint) or (hint, "", lambda value: True)
+    origin = get_origin(kind) or kind
+    if origin in (bool, list) and isinstance(value, str):
         value = yaml.safe_load(value)
-    if get_origin(hint) is list:
-        if not isinstance(value, (list, tuple)):
-            raise ValueError
-        return [_converted(get_args(hint)[0], entry) for entry in value]
-    # To Python, True is a whole number.
-    if not isinstance(value, _RECEIVED[hint]) or (isinstance(value, bool) and hint is not bool):
+    if not isinstance(value, _TAKEN[origin]) or (isinstance(value, bool) and kind is not bool):  # a bool is an int
         raise ValueError
-    value = hint(value)  # flags are texts, and YAML 1.1 reads 1e-3 as one
-    if hint is float and not math.isfinite(value):
+    value = [_converted(get_args(kind)[0], entry) for entry in value] if origin is list else kind(value)
+    if not rule(value):
         raise ValueError
     return value
 
 
-def _checked(key: str, value: Any) -> Any:
-    """A setting's value as its type. Raises ConfigError for one that it does not allow."""
-    hint = SETTINGS[key]
-    try:
-        return _converted(hint, value)
-    except (KeyError, OverflowError, ValueError, yaml.YAMLError):
-        choices = {str(choice): choice for choice in get_args(hint)} if get_origin(hint) is Literal else {}
-        raise _refused(key, value, allowed(hint), _meant(str(value), choices)) from None
+def _refused(key: str, value: Any, words: str, close: Sequence[str] = ()) -> ConfigError:
+    return ConfigError(f"{key}: received {value!r}; allowed: {words}.{_meant(close)}")
 
 
-def _refused(key: str, value: Any, allowed: str, meant: str = "") -> ConfigError:
-    return ConfigError(f"{key}: received {value!r}; allowed: {allowed}.{meant}")
-
-
-def _meant(word: str, known: Mapping[str, Any], cutoff: float = 0.6) -> str:
-    close = difflib.get_close_matches(word, known, 1, cutoff)
-    return f" Did you mean {known[close[0]]}?" if close else ""
+def _meant(close: Sequence[str]) -> str:
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def unknown_setting(key: str, where: str, others: Iterable[str] = ()) -> ConfigError:
-    """The error for a key that is no setting.
-
-    Args:
-        key: The key as it was given.
-        where: What gave it: the file, or "command line".
-        others: What else it could have been.
-    """
-    keys = {known: known for known in (*SETTINGS, *others)}
+    """The error for a key, received from `where`, that is no setting and none of `others`."""
+    keys = list(dict.fromkeys((*SETTINGS, *others)))
     # Also by the name alone, so that `batchsize` finds `training.batch_size` whatever stands before it.
     names = {known.rpartition(".")[2]: known for known in reversed(keys)}
-    meant = _meant(key, keys, 0.8) or _meant(key.rpartition(".")[2], names)
-    return ConfigError(f"{where}: there is no setting {key}.{meant} The settings are: {', '.join(keys)}.")
+    close = difflib.get_close_matches(key, keys, 1, 0.8) or [
+        names[name] for name in difflib.get_close_matches(key.rpartition(".")[2], names, 1)
+    ]
+    return ConfigError(f"{where}: there is no setting {key}.{_meant(close)} The settings are: {', '.join(keys)}.")
 
 
 def _by_key(mapping: Mapping, where: str, prefix: str = "") -> dict[str, Any]:
@@ -283,10 +263,8 @@ def _read(path) -> dict[str, Any]:
     """An experiment file's values by dotted key."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or a date such as 2024-13-01
         raise ConfigError(f"cannot read the experiment file {path}: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} holds no settings. Received: {content!r}; allowed: 'key: value' lines.")
     return _by_key(content, str(path))
@@ -312,13 +290,16 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         >>> experiment.training.epochs, experiment.model.filters
         (2, 32)
     """
-    values = {**_read(yaml_path), **_by_key(overrides or {}, "overrides")}
-    if "name" not in values:
-        raise ConfigError(f"name: received nothing; allowed: {allowed(Name)}.")
+    values = {"name": None, **_read(yaml_path), **_by_key(overrides or {}, "overrides")}
     experiment = Experiment(name="")
     for key, value in values.items():
         *sections, name = key.split(".")
-        setattr(reduce(getattr, sections, experiment), name, _checked(key, value))
+        hint = SETTINGS[key]
+        try:
+            setattr(reduce(getattr, sections, experiment), name, _converted(hint, value))
+        except (KeyError, OverflowError, ValueError, yaml.YAMLError):
+            choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
+            raise _refused(key, value, allowed(hint), difflib.get_close_matches(str(value), choices, 1)) from None
     data = experiment.data
     if data.root == SCENES and data.cache == "disk":
         raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
@@ -334,10 +315,7 @@ def steps_per_epoch(training: Training, pairs: int) -> int:
         ConfigError: there are fewer pairs than one batch takes.
     """
     if pairs < training.batch_size:
-        raise ConfigError(
-            f"training.batch_size: received {training.batch_size}; allowed: at most the number of training pairs, "
-            f"{pairs}."
-        )
+        raise _refused("training.batch_size", training.batch_size, f"at most the number of training pairs, {pairs}")
     return pairs // training.batch_size
 
 
@@ -348,6 +326,5 @@ def to_yaml(experiment: Experiment) -> str:
 
 def differences(one: Experiment, other: Experiment) -> list[str]:
     """The settings in which two experiments differ in what they train, a line each: "training.epochs: 10 / 20"."""
-
     values = {key: attrgetter(key) for key in SETTINGS if key not in _WITHOUT_EFFECT}
     return [f"{key}: {value(one)!r} / {value(other)!r}" for key, value in values.items() if value(one) != value(other)]

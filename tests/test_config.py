@@ -198,11 +198,11 @@ def test_unknown_flags_are_named(words, message, capsys):
         ("name: x\nmodel: {filters: many}", ["model.filters: received 'many'", "a whole number above 0"]),
         ("name: x\ntraining:", ["training is a section", "None"]),
         ("name: x\ntraining: {clip: .inf}", ["training.clip: received inf", "a finite number above 0"]),
-        ("seed: 3", ["name: received nothing"]),
+        ("seed: 3", ["name: received None"]),
         ("- 1\n- 2", ["holds no settings"]),
         ("", ["holds no settings"]),
-        ("name: [", ["is not valid YAML"]),
-        ("name: 2024-13-01", ["is not valid YAML"]),
+        ("name: [", ["cannot read the experiment file"]),
+        ("name: 2024-13-01", ["cannot read the experiment file"]),
     ],
 )
 def test_wrong_files_are_named(tmp_path, text, words):

@@ -1,6 +1,8 @@
 """What holds for every input, tried on many."""
 
+import contextlib
 import tempfile
+from operator import attrgetter
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -97,6 +99,32 @@ def test_a_key_that_is_no_setting_is_always_named(key):
     with pytest.raises(ConfigError) as error:
         load_experiment(ROOT / "experiments" / "quickstart.yaml", {key: 1})
     assert "no setting" in str(error.value) and key in str(error.value)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text() | st.text("[]{}:,-\n\"'&*!#%@`| .0123456789abcdefxnl_"))
+def test_any_text_is_an_experiment_or_refused(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "experiment.yaml")
+        path.write_text(text, encoding="utf-8")
+        with contextlib.suppress(ConfigError):
+            load_experiment(path)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["1e-3", "[4, 5]", "["])
+anything = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=3), scalars, max_size=2)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(sorted(config.SETTINGS)), anything)
+def test_any_value_is_of_the_settings_type_or_refused_by_name(key, value):
+    default = attrgetter(key)(config.Experiment(name="x"))
+    try:
+        found = attrgetter(key)(load_experiment(ROOT / "experiments" / "gopro_pixel_shuffle.yaml", {key: value}))
+    except ConfigError as error:
+        assert str(error).startswith(f"{key}: received {value!r}; allowed: ")
+    else:
+        assert type(found) is (float if config.SETTINGS[key] == config.PositiveFloat else type(default))
 
 
 names = st.sets(st.text("abc01", min_size=1, max_size=3), max_size=5)

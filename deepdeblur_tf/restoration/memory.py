@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from deepdeblur_tf.compat import GPUS
+from deepdeblur_tf.compat import gpus
 
 # Control groups, version 2 and version 1: a group's limit, what it uses, and the name in its statistics of the file
 # cache that counts as used and is given up as soon as memory runs short.
@@ -23,7 +23,7 @@ def memory_budget(control_group: Path = Path("/sys/fs/cgroup")) -> int:
     Half of what the machine, or the container that `control_group` describes, has available. On a GPU, whose memory
     TensorFlow does not tell: 4 GiB.
     """
-    if GPUS:
+    if gpus():
         return 4 * 2**30
     available = psutil.virtual_memory().available  # of the machine, whatever the container's limit
     for *files, cache in _CONTROL_GROUPS:
