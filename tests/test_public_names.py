@@ -1,6 +1,5 @@
 """Every public name says what it takes and gives, and its example runs."""
 
-import ast
 import doctest
 import inspect
 
@@ -25,13 +24,6 @@ WITHOUT_IMAGES = ("load_experiment", "load_model", "make_optimizer")
 def test_the_package_lists_its_public_names():
     assert len(PUBLIC) == len(deepdeblur_tf.__all__) + 3  # four measures instead of `metrics`
     assert [name for name in PUBLIC if name.rpartition(".")[2] not in deepdeblur_tf.__doc__] == []
-
-
-def test_editors_see_the_public_names():
-    tree = ast.parse((ROOT / "deepdeblur_tf" / "__init__.py").read_text(encoding="utf-8"))
-    (seen,) = (node.body for node in tree.body if isinstance(node, ast.If))  # if TYPE_CHECKING
-    homes = {node.names[0].asname: node.module.partition(".")[2] for node in seen}
-    assert homes == {"metrics": "", **deepdeblur_tf._HOMES}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
