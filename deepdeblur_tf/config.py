@@ -283,6 +283,12 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
 
     Raises:
         ConfigError: names the key, what was received, what is allowed and the nearest right key.
+
+    Example:
+        >>> import deepdeblur_tf
+        >>> experiment = deepdeblur_tf.load_experiment("experiments/quickstart.yaml", {"training.epochs": 2})
+        >>> experiment.training.epochs, experiment.model.filters
+        (2, 32)
     """
     values = {"name": None, **_read(yaml_path), **_by_key(overrides or {}, "overrides")}
     experiment = Experiment(name="")

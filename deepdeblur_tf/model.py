@@ -56,6 +56,14 @@ def build_model(
 
     Raises:
         UserError: for a value that is not allowed.
+
+    Example:
+        >>> import numpy as np
+        >>> import deepdeblur_tf
+        >>> network = deepdeblur_tf.build_model("transposed_conv", levels=2, blocks=1, filters=4)
+        >>> restored = network((np.zeros((1, 64, 96, 3)), np.zeros((1, 32, 48, 3))))
+        >>> [tuple(level.shape) for level in restored]
+        [(1, 64, 96, 3), (1, 32, 48, 3)]
     """
     if upsampling not in UPSAMPLINGS:
         raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}. Received: upsampling={upsampling!r}")

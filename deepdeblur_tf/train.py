@@ -122,7 +122,7 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
     run.extending.unlink(missing_ok=True)
     print(f"network: {run.model}")
     print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
-    if outcome.images:
+    if outcome.psnr_before is not None and outcome.psnr_after is not None:
         gain = outcome.psnr_after - outcome.psnr_before
         if outcome.picture:
             print(f"picture: {outcome.picture}")

@@ -49,14 +49,14 @@ def serve(exported):
 
 
 @pytest.fixture
-def pictures(shared, tmp_path):
-    """Files of every kind and of odd sizes, cut from a real frame."""
-    frame = Image.open(shared / "gopro" / "test" / "GOPR0384_11_00" / "blur" / "000001.png").convert("RGB")
+def pictures(frame, tmp_path):
+    """Files of every kind and of odd sizes."""
+    whole = Image.fromarray(frame)
     folder = tmp_path / "pictures"
     folder.mkdir()
 
     def cut(width, height):
-        return frame.crop((300, 200, 300 + width, 200 + height))
+        return whole.crop((200, 100, 200 + width, 100 + height))
 
     upright = Image.Exif()
     upright[ExifTags.Base.Orientation] = 6
@@ -170,19 +170,19 @@ def seeds(picture):
 
 def damaged(random, data):
     """A truncated or mutated copy, or random bytes behind a format's first ones."""
-    content, place = bytearray(data), random.randrange(len(data))
+    content, offset = bytearray(data), random.randrange(len(data))
     way = random.choice(["cut", "flip", "header", "remove", "insert", "random"])
     if way == "cut":
-        del content[place:]
+        del content[offset:]
     elif way == "flip":
-        content[place] ^= 1 << random.randrange(8)
+        content[offset] ^= 1 << random.randrange(8)
     elif way == "header":
         for _ in range(random.randrange(1, 8)):
             content[random.randrange(min(64, len(content)))] = random.choice((0, 1, 127, 128, 255))
     elif way == "remove":
-        del content[place : place + random.randrange(1, 200)]
+        del content[offset : offset + random.randrange(1, 200)]
     elif way == "insert":
-        content[place:place] = random.randbytes(random.randrange(1, 100))
+        content[offset:offset] = random.randbytes(random.randrange(1, 100))
     else:
         magic = random.choice((b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF89a"))
         content = magic + random.randbytes(random.randrange(2000))
@@ -197,8 +197,8 @@ def every_way(network, data):
             yield restore(network, turned)
 
 
-def test_2000_damaged_images_are_answered_or_refused(serve, model, shared, capfd):
-    picture = Image.open(sorted((shared / "blurry").iterdir())[0]).convert("RGB").resize((96, 54))
+def test_2000_damaged_images_are_answered_or_refused(serve, model, frame, capfd):
+    picture = Image.fromarray(frame).resize((96, 54))
     files, random, network = list(seeds(picture)), python_random.Random(0), load_model(model)
     process, answered, refused, before = psutil.Process(), 0, 0, 0
     right = {data: list(every_way(network, data)) for kind, data in files if kind == "PNG"}

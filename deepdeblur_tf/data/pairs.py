@@ -253,10 +253,10 @@ def find_folders(experiment: Experiment) -> tuple[PairedFolder, PairedFolder] | 
     data = experiment.data
     if data.root == SCENES:
         return None
-    folders = tuple(find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
-    check_sizes(folders[0].pairs, data.patch_size)
-    check_sizes(folders[1].pairs, 1)
-    return folders
+    train, validation = (find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
+    check_sizes(train.pairs, data.patch_size)
+    check_sizes(validation.pairs, 1)
+    return train, validation
 
 
 def _gopro_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:

@@ -193,6 +193,15 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
         PairsError, ImageError: what is wrong with the data, by the file's name. A file that fails only when it is
             decoded raises them from `Trainer.fit`; elsewhere it is a `tf.errors.OpError` unless the datasets are used
             within `data.numpy_call.original_errors`.
+
+    Example:
+        >>> import deepdeblur_tf
+        >>> overrides = {"data.scenes": 4, "training.epochs": 1}
+        >>> experiment = deepdeblur_tf.load_experiment("experiments/quickstart.yaml", overrides)
+        >>> train, validation = deepdeblur_tf.make_datasets(experiment)
+        >>> blurry, sharp = next(iter(train))
+        >>> [tuple(level.shape) for level in blurry]
+        [(4, 128, 128, 3), (4, 64, 64, 3), (4, 32, 32, 3)]
     """
     train, validation = open_sources(experiment)
     steps_per_epoch(experiment.training, len(train))  # refuses a batch that is too large

@@ -165,10 +165,10 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
         view = _moved(ground, camera[frame], turns[frame], SCENE_SIZE, (MARGIN, MARGIN))
         for cut, middle, path in objects:
             corner = middle + path[frame] + camera[frame] - np.array(cut.size) / 2
-            whole = np.floor(corner).astype(int)
+            left, top = (int(side) for side in np.floor(corner))
             # The object's fraction of a pixel is moved by interpolation, the rest by where it is put.
-            shifted = _moved(cut, corner - whole, 0.0, cut.size[0], (0, 0))
-            view.paste(shifted, tuple(int(v) for v in whole), shifted)
+            shifted = _moved(cut, corner - (left, top), 0.0, cut.size[0], (0, 0))
+            view.paste(shifted, (left, top), shifted)
         pixels = np.asarray(view)
         total += pixels if linear is None else linear[pixels]
         if frame == frames // 2:

@@ -17,13 +17,11 @@ from deepdeblur_tf.images.rgb import ImageError, image_size, pillow_errors, read
 
 
 class Source(Protocol):
-    """Pairs that can be read one by one.
+    """Pairs that can be read one by one."""
 
-    Attributes:
-        names: One name a pair, such as GOPR0384_11_00/000001.
-    """
-
-    names: Sequence[str]
+    @property
+    def names(self) -> Sequence[str]:
+        """One name a pair, such as GOPR0384_11_00/000001."""
 
     def __len__(self) -> int:
         """The number of pairs."""

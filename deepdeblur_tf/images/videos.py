@@ -140,7 +140,7 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
             with iio.get_writer(target, **options) as writer:
                 count = 0
                 for frame in reader:
-                    writer.append_data(restore(frame))
+                    writer.append_data(restore(frame))  # type: ignore[attr-defined] # its hint is a base class
                     count += 1
         except (OSError, RuntimeError) as error:
             # What went wrong is in ffmpeg's last words, after its whole command line.

@@ -102,6 +102,12 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
 
     Raises:
         NetworkError: there is no such file or finished run, or the file is damaged or holds no such network.
+
+    Example:
+        >>> import deepdeblur_tf
+        >>> deepdeblur_tf.build_model(blocks=1, filters=4).save("model.keras")
+        >>> deepdeblur_tf.load_model("model.keras").count_params()
+        6669
     """
     from deepdeblur_tf.model import build_model
 
@@ -178,7 +184,8 @@ def _read_off(layers: list) -> dict:
 
 def _read_arrays(content: bytes, layers: list) -> dict:
     """The arrays of a model.weights.h5, by their layers' names; those of no layer by their names in the file."""
-    names, counts = {}, collections.Counter()
+    names: dict[str, str] = {}
+    counts: collections.Counter[str] = collections.Counter()
     for layer in layers:
         group = _GROUPS.get(layer["class_name"])
         if group:

@@ -33,5 +33,12 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimiz
     Args:
         training: The experiment's settings: those of `learning_rate_schedule`, and clip.
         steps_per_epoch: int.
+
+    Example:
+        >>> import deepdeblur_tf
+        >>> training = deepdeblur_tf.load_experiment("experiments/gopro_pixel_shuffle.yaml").training
+        >>> optimizer = deepdeblur_tf.make_optimizer(training, steps_per_epoch=1051)
+        >>> print(f"{float(optimizer.learning_rate):.0e}, clipped to {optimizer.clipvalue}")
+        5e-05, clipped to 0.5
     """
     return tf.keras.optimizers.Adam(learning_rate_schedule(training, steps_per_epoch), clipvalue=training.clip)

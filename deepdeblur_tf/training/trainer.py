@@ -12,10 +12,8 @@ from deepdeblur_tf.model import run_network
 class Trainer(tf.keras.Model):
     """Trains a network of `build_model` with the multi-scale loss.
 
-        trainer = Trainer(build_model())
-        trainer.compile(make_optimizer(experiment.training, steps_per_epoch))
-        trainer.fit(train, epochs=epochs, steps_per_epoch=steps_per_epoch, validation_data=validation)
-        trainer.network.save("model.keras")
+    Batches are (blurry, sharp), each a tuple of the network's levels: float32 [N, H, W, 3] in [-0.5, 0.5], finest
+    first, as `make_datasets` gives them.
 
     Logs: loss (the sum over levels), loss_1 (finest) to loss_3, psnr (dB, of the finest level, 8 bits), and in
     training gradient_norm (the Euclidean norm of all gradients before clipping) and skipped (1 for a batch whose loss
@@ -23,6 +21,17 @@ class Trainer(tf.keras.Model):
 
     Args:
         network: The network; it alone is what is saved and used afterwards.
+
+    Example:
+        >>> import numpy as np
+        >>> import deepdeblur_tf
+        >>> trainer = deepdeblur_tf.Trainer(deepdeblur_tf.build_model(levels=2, blocks=1, filters=4))
+        >>> trainer.compile("adam")  # or what make_optimizer gives
+        >>> levels = tuple(np.zeros((2, side, side, 3), np.float32) for side in (64, 32))
+        >>> history = trainer.fit(levels, levels, batch_size=2, verbose=0).history  # or make_datasets' batches
+        >>> sorted(history)
+        ['gradient_norm', 'loss', 'loss_1', 'loss_2', 'psnr', 'skipped']
+        >>> trainer.network.save("model.keras")
     """
 
     def __init__(self, network: tf.keras.Model, **kwargs):
