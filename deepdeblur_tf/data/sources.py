@@ -22,9 +22,11 @@ class Source(Protocol):
 
     Attributes:
         names: One name a pair, such as GOPR0384_11_00/000001.
+        is_endless: Whether there is a pair for any index, so that each epoch has `len(source)` new ones.
     """
 
     names: Sequence[str]
+    is_endless: bool
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -39,6 +41,8 @@ class Files:
     Args:
         pairs: The `Pair`s.
     """
+
+    is_endless = False
 
     def __init__(self, pairs: Sequence[Pair]):
         self.pairs = pairs
@@ -63,6 +67,8 @@ class ReadableOnly:
         source: The source.
         log: The file that the unreadable ones are listed in, a line each.
     """
+
+    is_endless = False
 
     def __init__(self, source: Source, log: Path):
         self.source, self.log = source, log
@@ -98,6 +104,8 @@ class InMemory:
         source: The source to keep.
     """
 
+    is_endless = False
+
     def __init__(self, source: Source):
         self.source = source
         self.names = source.names
@@ -124,6 +132,8 @@ class OnDisk:
         source: The files.
         folder: Where the arrays go; made if missing.
     """
+
+    is_endless = False
 
     def __init__(self, source: Files, folder):
         self.source = source
