@@ -80,20 +80,21 @@ def _radii(random: np.random.Generator, count: int, smallest: float, largest: fl
     return (smallest**-2 - u * (smallest**-2 - largest**-2)) ** -0.5
 
 
-def _paint(random: np.random.Generator, size: int) -> Image.Image:
+def paint(random: np.random.Generator, size: int) -> Image.Image:
     """A dead-leaves painting with some straight edges and words: an RGB image, size x size."""
+    scenes = round((size / (SCENE_SIZE + 2 * MARGIN)) ** 2)  # how many embedded scenes are as large
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = _colour(random)
-    for radius in np.sort(random.uniform(60, 150, 10))[::-1]:
+    for radius in np.sort(random.uniform(60, 150, 10 * scenes))[::-1]:
         _paint_leaf(random, canvas, radius)
-    for radius in _radii(random, 110, 5, 110):
+    for radius in _radii(random, 110 * scenes, 5, 110):
         _paint_leaf(random, canvas, radius)
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    for _ in range(random.integers(1, 5)):
+    for _ in range(scenes * random.integers(1, 5)):
         ends = random.uniform(-0.2 * size, 1.2 * size, 4)
         draw.line(list(ends), fill=tuple(_colour(random).astype(int)), width=int(random.integers(1, 7)))
-    for _ in range(random.integers(1, 4)):
+    for _ in range(scenes * random.integers(1, 4)):
         letters = random.choice(list("ABCDEFGHKLMNOPRSTUWXYZabcdeghnorstu0123456789"), random.integers(3, 9))
         corner = tuple(random.uniform(0, 0.8 * size, 2))
         font = ImageFont.load_default(int(random.integers(12, 40)))
@@ -147,7 +148,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
         uint8 [256, 256, 6]: the blurry image's RGB, then the sharp one's.
     """
     frames = int(random.choice([7, 9, 11, 13]))  # GOPRO averages 7 to 13 frames
-    ground = _paint(random, SCENE_SIZE + 2 * MARGIN)
+    ground = paint(random, SCENE_SIZE + 2 * MARGIN)
     camera = _path(random, frames, random.uniform(3, 1.2 * frames))
     turns = np.linspace(-1, 1, frames) * random.normal(0, 0.008)
     objects = [
@@ -188,6 +189,8 @@ class Scenes:
         blur: "blur" or "blur_gamma".
         split: "train" or "validation"; the two share no scene.
     """
+
+    is_endless = False
 
     def __init__(self, count: int, seed: int, blur: str, split: str):
         self.count, self.seed, self.blur, self.split = count, seed, blur, split

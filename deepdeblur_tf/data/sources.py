@@ -23,6 +23,10 @@ class Source(Protocol):
     def names(self) -> Sequence[str]:
         """One name a pair, such as GOPR0384_11_00/000001."""
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether there is a pair for any index, so that each epoch has `len(self)` new ones."""
+
     def __len__(self) -> int:
         """The number of pairs."""
 
@@ -36,6 +40,8 @@ class Files:
     Args:
         pairs: The `Pair`s.
     """
+
+    is_endless = False
 
     def __init__(self, pairs: Sequence[Pair]):
         self.pairs = pairs
@@ -60,6 +66,8 @@ class ReadableOnly:
         source: The source.
         log: The file that the unreadable ones are listed in, a line each.
     """
+
+    is_endless = False
 
     def __init__(self, source: Source, log: Path):
         self.source, self.log = source, log
@@ -95,6 +103,8 @@ class InMemory:
         source: The source to keep.
     """
 
+    is_endless = False
+
     def __init__(self, source: Source):
         self.source = source
         self.names = source.names
@@ -121,6 +131,8 @@ class OnDisk:
         source: The files.
         folder: Where the arrays go; made if missing.
     """
+
+    is_endless = False
 
     def __init__(self, source: Files, folder):
         self.source = source

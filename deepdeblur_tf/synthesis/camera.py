@@ -1,0 +1,30 @@
+"""What a camera adds to the light: noise, and JPEG's compression."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# Shot and read noise in linear light, variance = SHOT * light + READ (Rim et al., RSBlur, ECCV 2022).
+SHOT, READ = 8.89e-5, 2.94e-5
+
+
+def add_noise(random: np.random.Generator, light: np.ndarray, strength: float) -> np.ndarray:
+    """Adds a sensor's noise.
+
+    Args:
+        random: The generator.
+        light: float32 [H, W, 3], linear, 0 to 1.
+        strength: What RSBlur's variances are multiplied by.
+
+    Returns:
+        float32 [H, W, 3], clipped to 0 to 1.
+    """
+    deviation = np.sqrt(strength * (SHOT * light + READ), dtype=np.float32)
+    return np.clip(light + deviation * random.standard_normal(light.shape, np.float32), 0, 1)
+
+
+def compress(image: np.ndarray, quality: int) -> np.ndarray:
+    """An image after JPEG: uint8 [H, W, 3] RGB to the same."""
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
