@@ -154,8 +154,8 @@ class Model:
         filters: Feature maps of each convolution; 64 in the report.
         kernel_size: Side of the convolutions' kernels; 5 in the report.
         global_skip: Whether each level's blurry input is added to its output; not in the report.
-        shuffle_input: 2 for levels that work at half their resolution, on 2x2 pixels as channels: a quarter of the
-            work, twice the receptive field. 1 in the report.
+        shuffle_input: What the levels work on: 1 for pixels, as in the report; 2 for half their resolution, with 2x2
+            pixels as channels: a quarter of the work, twice the receptive field.
     """
 
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"

@@ -20,6 +20,8 @@ from .conftest import ROOT
 class Numbered:
     """Pairs whose pixels tell where they came from: their row, column and pair; the sharp image is 255 minus that."""
 
+    is_endless = False
+
     def __init__(self, count=5, height=60, width=72):
         self.shape = (count, height, width)
         self.names = [f"pair {index}" for index in range(count)]

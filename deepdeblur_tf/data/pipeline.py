@@ -9,10 +9,12 @@ of threads and wherever the stream starts. So an interrupted run continues with 
 
 from __future__ import annotations
 
+import importlib.util
+
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import SCENES, Augmentation, Data, Experiment, steps_per_epoch
 from deepdeblur_tf.data.numpy_call import numpy_call
-from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.data.pairs import PairsError, find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Source, spread
 from deepdeblur_tf.model import to_network
@@ -203,7 +205,9 @@ def open_sources(experiment: Experiment, folders=None) -> tuple[Source, Source]:
             Scenes(experiment.validation.images, experiment.seed, data.blur, "validation"),
         )
     elif data.layout == "photos":
-        from deepdeblur_tf.data.photos import open_photos  # needs OpenCV, of the extra `synthesis`
+        if importlib.util.find_spec("cv2") is None:
+            raise PairsError("data.layout: photos needs OpenCV. Install it: pip install -e '.[synthesis]'")
+        from deepdeblur_tf.data.photos import open_photos
 
         return open_photos(experiment)
     else:

@@ -186,7 +186,8 @@ class Run:
                 + "\nFor a new run give another --name or --output. To continue that one give its own settings, or "
                 "--force, which goes on with these."
             )
-        if self._held().model != experiment.model:
+        held = self._held()
+        if held is not None and held.model != experiment.model:
             raise RunError(
                 f"{self.folder} holds another network, which --force cannot change. For a new run give another --name "
                 "or --output."

@@ -1,9 +1,13 @@
-"""What a camera adds to the light: noise, and JPEG's compression."""
+"""What a camera makes of light: its response, noise, and JPEG's compression."""
 
 from __future__ import annotations
 
-import cv2
+import io
+
 import numpy as np
+from PIL import Image
+
+GAMMA = 2.2  # GOPRO's approximation of a camera's response (Nah et al., section 2)
 
 # Shot and read noise in linear light, variance = SHOT * light + READ (Rim et al., RSBlur, ECCV 2022).
 SHOT, READ = 8.89e-5, 2.94e-5
@@ -26,5 +30,6 @@ def add_noise(random: np.random.Generator, light: np.ndarray, strength: float) -
 
 def compress(image: np.ndarray, quality: int) -> np.ndarray:
     """An image after JPEG: uint8 [H, W, 3] RGB to the same."""
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))

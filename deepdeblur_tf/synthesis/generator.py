@@ -10,7 +10,7 @@ import numpy as np
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.synthesis import camera
 from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
-from deepdeblur_tf.synthesis.rendering import GAMMA, Cutout, margin_of, render, to_8_bits
+from deepdeblur_tf.synthesis.rendering import Cutout, margin_of, render, to_8_bits
 
 # From a random generator and a side in pixels to a square sharp picture, uint8 [side, side, 3].
 Pictures = Callable[[np.random.Generator, int], np.ndarray]
@@ -50,8 +50,8 @@ def make_pair(
     if random.random() < settings.noise:
         low, high = np.log(settings.noise_strength)
         noise = float(np.exp(random.uniform(low, high)))
-        light = camera.add_noise(random, blurry if linear else blurry**GAMMA, noise)
-        blurry = light if linear else light ** (1 / GAMMA)
+        light = camera.add_noise(random, blurry if linear else blurry**camera.GAMMA, noise)
+        blurry = light if linear else light ** (1 / camera.GAMMA)
     blurry, sharp = to_8_bits(blurry, linear), to_8_bits(sharp, linear)
     quality = None
     if random.random() < settings.jpeg:
@@ -93,6 +93,6 @@ def _outline(random: np.random.Generator, size: int, radius: float) -> np.ndarra
     x, y = outline * np.cos(angles), aspect * outline * np.sin(angles)
     points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1) + size / 2
     mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255,), cv2.LINE_AA, shift=4)
     softness = random.uniform(0.4, 1.2)
     return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness)

@@ -106,7 +106,7 @@ def random_motion(
         smooth_path(random, length),
         float(random.normal(0, turn)),
         float(random.normal(0, zoom)),
-        tuple(map(float, random.normal(0, tilt, 2))),
+        (float(random.normal(0, tilt)), float(random.normal(0, tilt))),
     )
 
 

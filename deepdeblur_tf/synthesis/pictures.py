@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from deepdeblur_tf.data.scenes import paint
+from deepdeblur_tf.synthesis.painting import paint
 
 # A photo with a shorter side above this is shrunk before use, which removes its noise and its compression.
 LARGE = 1080
@@ -61,19 +61,20 @@ def crop(random: np.random.Generator, photo: np.ndarray, side: int) -> np.ndarra
         height, width = photo.shape[:2]
         largest = side
     taken = min(largest, int(side * random.uniform(1, 2)))
-    sharpest, best = None, -1.0
-    careless = random.random() < 0.25
-    for _ in range(1 if careless else _CANDIDATES):
+    candidates = []
+    for _ in range(1 if random.random() < 0.25 else _CANDIDATES):  # some at random, for the world is not all detail
         top, left = random.integers(0, height - taken + 1), random.integers(0, width - taken + 1)
-        candidate = photo[top : top + taken, left : left + taken]
-        green = candidate[::2, ::2, 1]
-        detail = cv2.Laplacian(green, cv2.CV_16S, ksize=1).astype(np.float32).std()
-        if detail > best:
-            sharpest, best = candidate, detail
+        candidates.append(photo[top : top + taken, left : left + taken])
+    chosen = max(candidates, key=_detail)
     if taken > side:
-        sharpest = cv2.resize(sharpest, (side, side), interpolation=cv2.INTER_AREA)
-    sharpest = np.rot90(sharpest, random.integers(4))
-    return np.ascontiguousarray(sharpest[:, ::-1] if random.random() < 0.5 else sharpest)
+        chosen = cv2.resize(chosen, (side, side), interpolation=cv2.INTER_AREA)
+    chosen = np.rot90(chosen, random.integers(4))
+    return np.ascontiguousarray(chosen[:, ::-1] if random.random() < 0.5 else chosen)
+
+
+def _detail(picture: np.ndarray) -> float:
+    """How much fine detail there is, from the half-size green channel."""
+    return float(cv2.Laplacian(picture[::2, ::2, 1], cv2.CV_16S, ksize=1).std())
 
 
 def varied(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:

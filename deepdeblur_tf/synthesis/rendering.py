@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from deepdeblur_tf.synthesis.camera import GAMMA
 from deepdeblur_tf.synthesis.motion import Motion, translation
-
-GAMMA = 2.2  # GOPRO's approximation of a camera's response (Nah et al., section 2)
 
 # OpenCV's own threads would take the cores from those that make other pairs.
 cv2.setNumThreads(1)
