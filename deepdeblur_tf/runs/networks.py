@@ -179,6 +179,7 @@ def _read_off(layers: list) -> dict:
         "filters": configs["level1_head"]["filters"],
         "kernel_size": configs["level1_head"]["kernel_size"][0],
         "global_skip": "level1_global_skip" in configs,
+        "shuffle_input": 2 if "level1_space_to_depth" in configs else 1,
     }
 
 
