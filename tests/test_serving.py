@@ -124,6 +124,7 @@ def restored_by(service, *images):
     return service.serving_default(tf.constant(images))["restored_bytes"].numpy()
 
 
+@pytest.mark.slow
 def test_every_size_modulo_8(service, model, random):
     network = load_model(model)
     images = [random.integers(0, 256, (8 + i, 23 - i, 3), dtype=np.uint8) for i in range(8)]

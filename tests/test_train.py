@@ -260,6 +260,7 @@ def test_a_full_memory_is_named(run):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_an_epoch_may_have_one_step(run):
     assert main(["--output", str(run), *FLAGS, "--training.batch_size", "6"]) == 0
     assert [row["step"] for row in read_csv(run / "history.csv")] == ["1", "2"]

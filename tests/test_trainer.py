@@ -80,6 +80,7 @@ def test_a_step_is_adam_on_gradients_clipped_by_value(random, clip):
             np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_mixed_precision_steps_like_float32(random):
     # Loss scaling must not change the size of the step or what is clipped.
     data = tf.data.Dataset.from_tensors(batch(random))
