@@ -102,13 +102,12 @@ def _shown(logs) -> dict:
 
 @contextlib.contextmanager
 def progress_bar(first_epoch: int):
-    """A callback with a tqdm bar for `fit`: epoch, step, loss, PSNR and the time left. It is closed at the end.
+    """A callback with tqdm bars on a terminal for `fit`: epoch, step, loss, PSNR and the time left.
 
     Args:
         first_epoch: Epochs done before this `fit`, so that the time left is that of the rest.
     """
-    # Into a file or a pipe, a line every 30 seconds is enough.
-    seconds = 0.2 if sys.stderr.isatty() else 30
+    seconds = 0.2  # between two pictures
     if KERAS_3:
         from tqdm.keras import TqdmCallback
 

@@ -6,7 +6,6 @@ Drop a picture, see before and after under one slider, download the result.
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib.util
 import os
 import signal
@@ -15,8 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-import numpy as np
 
 from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, answered, restoration_options
 from deepdeblur_tf.errors import UserError
@@ -64,19 +61,18 @@ def _serve(flags) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
 
-    from deepdeblur_tf.restoration.restorer import restore
+    from deepdeblur_tf.restoration.restorer import Restorer
     from deepdeblur_tf.runs.networks import load_model
 
-    model, options = load_model(file), restoration_options(flags)
-    restore(model, np.zeros((1, 1, 3), np.uint8), **options)  # refuses wrong options before the page is open
+    restorer = Restorer(load_model(file), **restoration_options(flags))
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import
         from deepdeblur_tf.restoration.page import PURGE_SECONDS, THEME, build_page, remove_old
 
         results = Path(folder, "results")
         results.mkdir()
-        title = f"{file.resolve().parent.name}/{file.name} · {model.count_params():,} parameters"
-        page = build_page(functools.partial(restore, model, **options), flags.max_pixels, title, results)
+        title = f"{file.resolve().parent.name}/{file.name} · {restorer.model.count_params():,} parameters"
+        page = build_page(restorer, flags.max_pixels, title, results)
         _, url, _ = page.launch(
             server_name=flags.host,
             server_port=flags.port,

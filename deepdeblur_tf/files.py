@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import re
+import time
+import uuid
 from pathlib import Path
+
+# What is being written, as a pattern for `glob`; a process that is killed leaves it behind.
+UNFINISHED = ".deepdeblur_tf.*.part*"
 
 
 def write_whole(path: Path, write) -> None:
-    """Writes a file beside its place and renames it into it, so that nobody ever finds half of it; makes its folder.
+    """Writes a file under a temporary name beside it and renames it, so that nobody ever finds half of it.
+
+    Makes its folder. The temporary name is this call's own: of several processes that write one file, each writes it
+    whole, and the last one's stays.
 
     Args:
         path: The file.
         write: Called with the path to write to, which has the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
+    _remove_unfinished(path.parent)
+    beside = path.with_name(f".deepdeblur_tf.{uuid.uuid4().hex}.part{path.suffix}")
     try:
         write(beside)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+@functools.cache  # once a folder and process, for large folders take long to read
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left in a folder: a file that nobody has written to for a day."""
+    for path in folder.glob(UNFINISHED):
+        with contextlib.suppress(OSError):  # another process may remove it too
+            if time.time() - path.stat().st_mtime > 24 * 60 * 60:
+                path.unlink()
 
 
 def disk_fault(error: BaseException) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from deepdeblur_tf import config
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.errors import UserError
 
 layers = tf.keras.layers
 
 UPSAMPLINGS = ("pixel_shuffle", "transposed_conv")
+MOST_BLOCKS = 100  # a level; building takes minutes beyond them, and a damaged file may ask for any number
 
 
 @tf.keras.utils.register_keras_serializable("deepdeblur_tf")
@@ -39,7 +42,7 @@ def build_model(
         upsampling: "pixel_shuffle" (5x5 convolution to 12 channels, depth to space; the authors' code) or
             "transposed_conv" (3 filters, 3x3, stride 2; the paper). Defaults to "pixel_shuffle".
         levels: int. Levels of the pyramid, 1 to 3. Defaults to 3.
-        blocks: int. Residual blocks a level. Defaults to 9.
+        blocks: int. Residual blocks a level, 1 to 100. Defaults to 9.
         filters: int. Feature maps. Defaults to 64.
         kernel_size: int. Side of the kernels, odd. Defaults to 5.
         global_skip: bool. Whether each level's blurry input is added to its output, so that the network learns the
@@ -48,20 +51,23 @@ def build_model(
     Returns:
         Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
         [N, H, W, 3], [N, H / 2, W / 2, 3], ..., in [-0.5, 0.5]. Height and width of the finest are multiples of
-        2 ** (levels - 1). The defaults have 5,573,481 parameters.
+        2 ** (levels - 1). The defaults have 5,573,481 parameters. Its attribute `settings`, a `config.Model`, holds
+        these arguments.
 
     Raises:
-        ValueError: for a value that is not allowed.
+        UserError: for a value that is not allowed.
     """
     if upsampling not in UPSAMPLINGS:
-        raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}. Received: upsampling={upsampling!r}")
+        raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}. Received: upsampling={upsampling!r}")
     if levels not in (1, 2, 3):
-        raise ValueError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
+        raise UserError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
     for name, value in (("blocks", blocks), ("filters", filters), ("kernel_size", kernel_size)):
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number above 0. Received: {name}={value!r}")
+            raise UserError(f"{name} must be a whole number above 0. Received: {name}={value!r}")
+    if blocks > MOST_BLOCKS:
+        raise UserError(f"blocks must be at most {MOST_BLOCKS}. Received: blocks={blocks!r}")
     if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be odd. Received: kernel_size={kernel_size!r}")
+        raise UserError(f"kernel_size must be odd. Received: kernel_size={kernel_size!r}")
 
     def convolution(channels, name, activation=None, size=kernel_size):
         return layers.Conv2D(channels, size, padding="same", activation=activation, name=name)
@@ -95,7 +101,10 @@ def build_model(
         if global_skip:
             x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
         restored.append(x)
-    return tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name="deepdeblur")
+    network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name="deepdeblur")
+    # A dataclass: Keras would take a dict or a list for a part of the network, and look for it in checkpoints.
+    network.settings = config.Model(upsampling, levels, blocks, filters, kernel_size, global_skip)
+    return network
 
 
 def run_network(network: tf.keras.Model, blurry, training: bool) -> list:

@@ -87,11 +87,10 @@ def _predict(flags, jobs: list[Job]) -> int:
 
 def _restore_all(flags, pixels: dict[Job, int]) -> dict[Job, str]:
     """Restores the files; returns the messages of those that failed."""
-    from deepdeblur_tf.restoration.restorer import restore
+    from deepdeblur_tf.restoration.restorer import Restorer
     from deepdeblur_tf.runs.networks import load_model
 
-    model, options = load_model(flags.model), restoration_options(flags)
-    restore(model, np.zeros((1, 1, 3), np.uint8), **options)  # refuses wrong options before the long work
+    restorer = Restorer(load_model(flags.model), **restoration_options(flags))
     failed = {}
     with tqdm(
         total=sum(pixels.values()),
@@ -110,7 +109,7 @@ def _restore_all(flags, pixels: dict[Job, int]) -> dict[Job, str]:
                 def show(part: float) -> None:
                     bar.update(start + round(part * size) - bar.n)
 
-                return restore(model, frame, **options, progress=show)
+                return restorer(frame, show)
 
             try:
                 run_job(job, restored, flags.comparison, flags.overwrite)

@@ -7,7 +7,6 @@ same command given again continues an interrupted run.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from deepdeblur_tf.command_line import add_settings, answered, settings_of
 from deepdeblur_tf.config import SCENES, ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.files import disk_fault
-from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.runs.provenance import describe_data
 
@@ -115,11 +113,7 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
                 "the memory is full. Lower training.batch_size, data.patch_size or model.filters, or use "
                 "data.cache none."
             ) from error
-        # An error inside of tf.data comes wrapped into TensorFlow's own, with a traceback in its text.
-        found = re.search(r"(?:ImageError|PairsError): (.*)", str(error))
-        if not found:
-            raise
-        raise ImageError(found[1]) from error
+        raise
     print(f"network: {run.model}")
     print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
     if outcome.images:

@@ -27,9 +27,10 @@ if name in ("saved_model", "onnx", "tflite", "openvino"):
     from deepdeblur_tf.serving.formats import FORMATS
     run = FORMATS[name].load(Path(file) / FORMATS[name].file)
 else:
-    from deepdeblur_tf import load_model, restore
-    model = load_model(file)
-    run = lambda images: restore(model, images[0], runtime=name.partition(" ")[2])[None]
+    from deepdeblur_tf import load_model
+    from deepdeblur_tf.restoration.restorer import Restorer
+    restorer = Restorer(load_model(file), runtime=name.partition(" ")[2])
+    run = lambda images: restorer(images[0])[None]
 run(images[:, :64, :64])
 start = time.perf_counter() - begin
 process, most, done = psutil.Process(), 0, False

@@ -114,7 +114,7 @@ def test_several_processes_may_fill_one_cache(files, cache, gopro):
         "for _ in range(200):\n"
         "    for index in range(len(source)):\n"
         "        sys.stdout.write(hashlib.sha256(source.read(index).tobytes()).hexdigest() + '\\n')\n"
-        "        source._place(source.source.pairs[index]).unlink(missing_ok=True)\n"  # so that it is filled again
+        "        source._array(source.source.pairs[index]).unlink(missing_ok=True)\n"  # so that it is filled again
     )
     command = [sys.executable, "-c", code, str(gopro), str(cache)]
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -9,14 +9,12 @@ of threads and wherever the stream starts. So an interrupted run continues with 
 
 from __future__ import annotations
 
-import numpy as np
-
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import SCENES, Experiment, steps_per_epoch
+from deepdeblur_tf.config import SCENES, Data, Experiment, steps_per_epoch
 from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
-from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Source, spread
 from deepdeblur_tf.model import to_network
 from deepdeblur_tf.pyramid import padded_pyramid
 from deepdeblur_tf.resizing import imresize
@@ -38,7 +36,7 @@ def _pair_of_sample(number, seed: int, per_epoch: int, pairs: int):
     return tf.random.experimental.index_shuffle(number % per_epoch, order, tf.constant(pairs - 1, tf.int64))
 
 
-def batch_names(source, step: int, *, seed: int, batch_size: int) -> list[str]:
+def batch_names(source: Source, step: int, *, seed: int, batch_size: int) -> list[str]:
     """The names of the images in a training batch.
 
     Args:
@@ -52,7 +50,7 @@ def batch_names(source, step: int, *, seed: int, batch_size: int) -> list[str]:
     return [source.names[int(_pair_of_sample(number, seed, per_epoch, len(source)))] for number in numbers]
 
 
-def train_patch(source, number, *, seed: int, per_epoch: int, patch_size: int, levels: int):
+def train_patch(source: Source, number, *, seed: int, per_epoch: int, patch_size: int, levels: int):
     """One training sample.
 
     Args:
@@ -81,7 +79,7 @@ def train_patch(source, number, *, seed: int, per_epoch: int, patch_size: int, l
 
 
 def train_dataset(
-    source,
+    source: Source,
     *,
     seed: int,
     epochs: int,
@@ -122,13 +120,12 @@ def train_dataset(
     )
 
 
-def validation_dataset(source, *, levels: int, indices=None) -> tf.data.Dataset:
-    """Whole images, one a batch, no crop and no flip.
+def validation_dataset(source: Source, *, levels: int) -> tf.data.Dataset:
+    """Whole images, one a batch, in order, no crop and no flip.
 
     Args:
         source: The pairs.
         levels: int. 1 to 3.
-        indices: The pairs to take, in order. Defaults to all.
 
     Returns:
         Dataset of (blurry, sharp), each a tuple of `levels` float32 tensors in [-0.5, 0.5], finest first. Sides that
@@ -142,15 +139,10 @@ def validation_dataset(source, *, levels: int, indices=None) -> tf.data.Dataset:
         sharp = (pair[..., 3:], *sharp[1:])
         return tuple(map(to_network, blurry)), tuple(map(to_network, sharp))
 
-    indices = np.arange(len(source)) if indices is None else np.asarray(indices)
-    return (
-        tf.data.Dataset.from_tensor_slices(indices.astype(np.int64))
-        .map(whole, num_parallel_calls=2, deterministic=True)
-        .prefetch(1)
-    )
+    return tf.data.Dataset.range(len(source)).map(whole, num_parallel_calls=2, deterministic=True).prefetch(1)
 
 
-def _kept(source, data):
+def _kept(source: Source, data: Data) -> Source:
     if data.cache == "memory":
         return InMemory(source)
     if data.cache == "disk":
@@ -158,8 +150,8 @@ def _kept(source, data):
     return source
 
 
-def open_sources(experiment: Experiment, folders=None) -> tuple:
-    """The sources of training and validation pairs.
+def open_sources(experiment: Experiment, folders=None) -> tuple[Source, Source]:
+    """The sources of the training pairs and of the `validation.images` pairs that validate.
 
     Args:
         experiment: The experiment.
@@ -175,7 +167,9 @@ def open_sources(experiment: Experiment, folders=None) -> tuple:
             Scenes(experiment.validation.images, experiment.seed, data.blur, "validation"),
         )
     else:
-        sources = tuple(Files(folder.pairs) for folder in folders or find_folders(experiment))
+        train, validation = folders or find_folders(experiment)
+        measured = spread(len(validation.pairs), experiment.validation.images)
+        sources = Files(train.pairs), Files([validation.pairs[index] for index in measured])
     return tuple(_kept(source, data) for source in sources)
 
 
@@ -196,7 +190,9 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
         [-0.5, 0.5], finest first. `train` gives random patches, `validation` whole images, one a batch.
 
     Raises:
-        PairsError, ImageError: what is wrong with the data, by the file's name.
+        PairsError, ImageError: what is wrong with the data, by the file's name. A file that fails only when it is
+            decoded raises them from `Trainer.fit`; elsewhere it is a `tf.errors.OpError` unless the datasets are used
+            within `data.numpy_call.original_errors`.
     """
     train, validation = open_sources(experiment)
     steps_per_epoch(experiment.training, len(train))  # refuses a batch that is too large
@@ -209,9 +205,5 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
             patch_size=experiment.data.patch_size,
             levels=experiment.model.levels,
         ),
-        validation_dataset(
-            validation,
-            levels=experiment.model.levels,
-            indices=spread(len(validation), experiment.validation.images),
-        ),
+        validation_dataset(validation, levels=experiment.model.levels),
     )

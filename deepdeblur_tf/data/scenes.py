@@ -95,9 +95,9 @@ def _paint(random: np.random.Generator, size: int) -> Image.Image:
         draw.line(list(ends), fill=tuple(_colour(random).astype(int)), width=int(random.integers(1, 7)))
     for _ in range(random.integers(1, 4)):
         letters = random.choice(list("ABCDEFGHKLMNOPRSTUWXYZabcdeghnorstu0123456789"), random.integers(3, 9))
-        place = tuple(random.uniform(0, 0.8 * size, 2))
+        corner = tuple(random.uniform(0, 0.8 * size, 2))
         font = ImageFont.load_default(int(random.integers(12, 40)))
-        draw.text(place, "".join(letters), fill=tuple(_colour(random).astype(int)), font=font)
+        draw.text(corner, "".join(letters), fill=tuple(_colour(random).astype(int)), font=font)
     return image
 
 
@@ -109,9 +109,9 @@ def _cut_object(random: np.random.Generator, largest: float) -> Image.Image:
     canvas[:] = _colour(random)
     for leaf_radius in _radii(random, 12, 4, radius):
         _paint_leaf(random, canvas, leaf_radius)
-    place = np.arange(size, dtype=np.float32) - size / 2
+    offset = np.arange(size, dtype=np.float32) - size / 2
     shape = "ellipse" if random.random() < 0.5 else "rectangle"
-    mask = _leaf_mask(random, shape, place[None], place[:, None], radius)
+    mask = _leaf_mask(random, shape, offset[None], offset[:, None], radius)
     return Image.fromarray(np.dstack([np.clip(canvas, 0, 255), 255 * mask]).astype(np.uint8), "RGBA")
 
 
@@ -163,8 +163,8 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
     total = np.zeros((SCENE_SIZE, SCENE_SIZE, 3), np.float32)
     for frame in range(frames):
         view = _moved(ground, camera[frame], turns[frame], SCENE_SIZE, (MARGIN, MARGIN))
-        for cut, place, path in objects:
-            corner = place + path[frame] + camera[frame] - np.array(cut.size) / 2
+        for cut, middle, path in objects:
+            corner = middle + path[frame] + camera[frame] - np.array(cut.size) / 2
             whole = np.floor(corner).astype(int)
             # The object's fraction of a pixel is moved by interpolation, the rest by where it is put.
             shifted = _moved(cut, corner - whole, 0.0, cut.size[0], (0, 0))

@@ -1,11 +1,4 @@
-"""Sources of pairs: something with a length, names and `read(index)`; from files, kept in memory or on disk.
-
-A source is what the pipeline draws from:
-    len(source)         number of pairs
-    source.names        one name a pair, such as GOPR0384_11_00/000001
-    source.read(index)  uint8 [H, W, 6]: the blurry image's RGB, then the sharp one's
-`scenes.Scenes` is another.
-"""
+"""Sources of pairs, which the pipeline draws from: files, kept in memory or on disk. `scenes.Scenes` is another."""
 
 from __future__ import annotations
 
@@ -16,11 +9,28 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from deepdeblur_tf.data.pairs import Pair, PairsError
 from deepdeblur_tf.images.rgb import ImageError, image_size, read_rgb
+
+
+class Source(Protocol):
+    """Pairs that can be read one by one.
+
+    Attributes:
+        names: One name a pair, such as GOPR0384_11_00/000001.
+    """
+
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+
+    def read(self, index: int) -> np.ndarray:
+        """One pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's."""
 
 
 class Files:
@@ -54,7 +64,7 @@ class ReadableOnly:
         log: The file that the unreadable ones are listed in, a line each.
     """
 
-    def __init__(self, source, log: Path):
+    def __init__(self, source: Source, log: Path):
         self.source, self.log = source, log
         self.names = source.names
         self._lock = threading.Lock()
@@ -88,7 +98,7 @@ class InMemory:
         source: The source to keep.
     """
 
-    def __init__(self, source):
+    def __init__(self, source: Source):
         self.source = source
         self.names = source.names
         self._kept: dict[int, np.ndarray] = {}
@@ -107,7 +117,7 @@ class OnDisk:
     """File pairs, each decoded once into a memory-mapped array that later runs reuse.
 
     A pair's array is named after both files' paths, sizes and modification times, so a file that changed is decoded
-    anew. It is written beside its place and renamed into it whole: a first pass may be interrupted, and several
+    anew. It is written whole under another name and then renamed: a first pass may be interrupted, and several
     processes may fill one folder.
 
     Args:
@@ -124,7 +134,7 @@ class OnDisk:
         except OSError as error:
             raise PairsError(f"data.cache_folder: cannot make {self.folder} ({error.strerror})") from error
 
-        needed = sum(self._bytes(pair) for pair in source.pairs if not self._place(pair).is_file())
+        needed = sum(self._bytes(pair) for pair in source.pairs if not self._array(pair).is_file())
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise PairsError(
@@ -142,16 +152,16 @@ class OnDisk:
 
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6]; mapped into memory once it is in the folder."""
-        place = self._place(self.source.pairs[index])
+        array = self._array(self.source.pairs[index])
         try:
-            return np.load(place, mmap_mode="r")
+            return np.load(array, mmap_mode="r")
         except (FileNotFoundError, ValueError, EOFError):  # not there yet, or damaged
             pass
         except OSError as error:
-            raise PairsError(f"data.cache_folder: {place} cannot be read ({error.strerror}).") from error
+            raise PairsError(f"data.cache_folder: {array} cannot be read ({error.strerror}).") from error
         image = self.source.read(index)
         try:
-            self._write(place, image)
+            self._write(array, image)
         except OSError as error:
             raise PairsError(
                 f"data.cache_folder: cannot write to {self.folder} ({error.strerror or error}). Make room, name "
@@ -159,17 +169,17 @@ class OnDisk:
             ) from error
         return image
 
-    def _write(self, place: Path, image: np.ndarray) -> None:
-        handle, beside = tempfile.mkstemp(dir=self.folder, prefix=place.stem, suffix=".part")
+    def _write(self, array: Path, image: np.ndarray) -> None:
+        handle, beside = tempfile.mkstemp(dir=self.folder, prefix=array.stem, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
                 np.save(file, image)
-            os.replace(beside, place)
+            os.replace(beside, array)
         except BaseException:
             os.unlink(beside)
             raise
 
-    def _place(self, pair: Pair) -> Path:
+    def _array(self, pair: Pair) -> Path:
         stamp = hashlib.sha256()
         for path in (pair.blurry, pair.sharp):
             status = path.stat()
@@ -178,5 +188,5 @@ class OnDisk:
 
 
 def spread(count: int, most: int) -> np.ndarray:
-    """At most `most` of the positions 0 to count - 1, evenly spread over them, first and last included."""
+    """At most `most` of the indices 0 to count - 1, evenly spread over them, first and last included: int64."""
     return np.linspace(0, count - 1, min(most, count)).round().astype(int)

@@ -9,7 +9,7 @@ from pathlib import Path
 from deepdeblur_tf.config import SCENES
 from deepdeblur_tf.data.pairs import check_sizes, find_test_pairs, fingerprint
 from deepdeblur_tf.data.scenes import Scenes
-from deepdeblur_tf.data.sources import Files
+from deepdeblur_tf.data.sources import Files, Source
 
 SCENE_COUNT = 16  # those that experiments/quickstart.yaml validates on
 
@@ -25,12 +25,12 @@ class TestSet:
         description: The same for a reader.
     """
 
-    source: Files | Scenes
+    source: Source
     scenes: Sequence[str]
     about: dict
     description: str
 
-    __test__ = False  # the name is none of pytest's
+    __test__ = False  # pytest would collect a class of this name as tests
 
 
 def open_test_set(root: str, layout: str = "auto", blur: str = "blur") -> TestSet:

@@ -5,19 +5,48 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import imageio.v2 as iio
 import numpy as np
 
-from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images.rgb import ImageError
 
 # It warns of every video that a phone recorded upright.
 logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+
+# Colour matrices as ffmpeg tells them, and as its filter `scale` takes them. The others it cannot compute.
+_MATRICES = {
+    "bt709": "bt709",
+    "smpte170m": "bt601",
+    "bt470bg": "bt601",
+    "fcc": "fcc",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+}
+# Without these flags, ffmpeg is off by up to 3 of 255 in even areas, and repeats colours instead of interpolating them.
+_SCALE = "scale=flags=bicubic+accurate_rnd+full_chroma_int"
+
+
+class Colours(NamedTuple):
+    """How a video's values stand for colours, in ffmpeg's words.
+
+    Attributes:
+        matrix: Of the conversion from RGB to luma and chroma.
+        primaries: Which colours red, green and blue are.
+        transfer: The curve from values to light.
+        range: "tv" for luma in [16, 235], "pc" for [0, 255].
+    """
+
+    matrix: str
+    primaries: str
+    transfer: str
+    range: str
 
 
 def check_plugin(path) -> None:
@@ -26,15 +55,46 @@ def check_plugin(path) -> None:
         raise ImageError(f"{path}: videos need imageio-ffmpeg. Install it with: pip install 'deepdeblur_tf[video]'")
 
 
-def _open(path):
+def _open(path, *output_params: str):
     check_plugin(path)
     if not Path(path).is_file():
         raise ImageError(f"{path}: no such file")
     try:
-        return iio.get_reader(path, format="FFMPEG")
+        return iio.get_reader(path, format="FFMPEG", output_params=list(output_params))
     except (OSError, RuntimeError, ValueError, IndexError) as error:
         lines = str(error).strip().splitlines() or [""]
         raise ImageError(f"{path}: not a readable video ({lines[-1].strip()})") from error
+
+
+def _open_rgb(path):
+    """(a reader of RGB frames, the video's colours)."""
+    with _open(path) as reader:
+        meta = reader.get_meta_data()
+    colours = _colours(path, meta)
+    if _is_rgb(meta):
+        return _open(path), colours
+    conversion = f"{_SCALE}:in_color_matrix={_MATRICES[colours.matrix]}:in_range={colours.range}"
+    return _open(path, "-vf", conversion), colours
+
+
+def _is_rgb(meta: dict) -> bool:
+    return re.match("[a0x]?(rgb|bgr|gbr)|pal8", meta["pix_fmt"]) is not None
+
+
+def _colours(path, meta: dict) -> Colours:
+    """A video's colours: what it is tagged with, and for the rest what players assume by its size (mpv's rule)."""
+    width, height = meta["source_size"]
+    default = "bt709" if width >= 1280 or height > 576 else "smpte170m"
+    # ffmpeg writes "yuv420p(tv, bt470bg/unknown/bt709, progressive)", or one word where all three are the same.
+    words = re.split(r"[(), ]+", meta["pix_fmt"])
+    triple = next((word.split("/") for word in words if word.count("/") == 2), None)
+    triple = triple or next(([word] * 3 for word in words if word in _MATRICES), ["unknown"] * 3)
+    matrix, primaries, transfer = (default if word in ("unknown", "reserved") else word for word in triple)
+    if _is_rgb(meta):  # it has no matrix, and its range is not the one that it is to be coded with
+        return Colours(default, primaries, transfer, "tv")
+    if matrix not in _MATRICES:
+        raise ImageError(f"{path}: has the colour matrix {matrix}; read are {', '.join(_MATRICES)}. Convert it first.")
+    return Colours(matrix, primaries, transfer, "pc" if "pc" in words else "tv")
 
 
 def video_pixels(path) -> int:
@@ -45,20 +105,23 @@ def video_pixels(path) -> int:
 
 
 def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Restores a video: its frame rate and sound are kept; the picture is coded anew, at high quality.
+    """Restores a video: its frame rate, colours and sound are kept; the picture is coded anew, at high quality.
 
     Args:
         path: The video.
-        target: Where to, with the same suffix. H.264, in a .webm VP9. Written whole or not at all.
+        target: Where to, with the same suffix. H.264, in a .webm VP9; tagged with its colours.
         restore: From a frame to its restored form, uint8 [H, W, 3].
 
     Raises:
-        ImageError: a file that is no video, or the plugin is missing.
+        ImageError: a file that is no video or is cut off, or the plugin is missing.
     """
-    with _open(path) as reader:
+    reader, colours = _open_rgb(path)
+    with reader:
         meta = reader.get_meta_data()
         width, height = meta["size"]
         codec = "libvpx-vp9" if Path(target).suffix.lower() == ".webm" else "libx264"
+        conversion = f"{_SCALE}:out_color_matrix={_MATRICES[colours.matrix]}:out_range={colours.range}"
+        tags = "setparams=colorspace={}:color_primaries={}:color_trc={}:range={}".format(*colours)
         options = {
             "format": "FFMPEG",
             "fps": meta["fps"],
@@ -68,31 +131,28 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
             # Players expect colours at half the resolution, which odd sides do not have.
             "pixelformat": "yuv444p" if width % 2 or height % 2 else "yuv420p",
             # A bit rate of 0 makes VP9 heed the quality alone.
-            "output_params": ["-crf", "16"] + (["-b:v", "0"] if codec == "libvpx-vp9" else []),
+            "output_params": ["-vf", f"{conversion},{tags}", "-crf", "16"]
+            + (["-b:v", "0"] if codec == "libvpx-vp9" else []),
             "ffmpeg_log_level": "error",
         }
         if meta.get("audio_codec"):
             options.update(audio_path=str(path), audio_codec="copy")
-
-        def write(beside: Path) -> None:
-            with iio.get_writer(beside, **options) as writer:
+        try:
+            with iio.get_writer(target, **options) as writer:
                 count = 0
                 for frame in reader:
                     writer.append_data(restore(frame))
                     count += 1
-            expected = meta["duration"] * meta["fps"]
-            if math.isfinite(expected) and count < 0.8 * expected:
-                raise ImageError(f"{path}: is cut off; {count} of some {expected:.0f} frames can be read")
-
-        try:
-            write_whole(Path(target), write)
         except (OSError, RuntimeError) as error:
             # What went wrong is in ffmpeg's last words, after its whole command line.
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise ImageError(f"{path}: cannot be written as {Path(target).suffix} ({lines[0]})") from error
+        expected = meta["duration"] * meta["fps"]
+        if math.isfinite(expected) and count < 0.8 * expected:
+            raise ImageError(f"{path}: is cut off; {count} of some {expected:.0f} frames can be read")
 
 
 def middle_frame(path) -> np.ndarray:
     """The frame in the middle of a video: uint8 [H, W, 3]."""
-    with _open(path) as reader:
+    with _open_rgb(path)[0] as reader:
         return np.asarray(reader.get_data(reader.count_frames() // 2))

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psutil
 
 from deepdeblur_tf.compat import gpus
 
+# Control groups, version 2 and version 1: a group's limit, what it uses, and the name in its statistics of the file
+# cache that counts as used and is given up as soon as memory runs short.
+_CONTROL_GROUPS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
 
-def memory_budget() -> int:
+
+def memory_budget(control_group: Path = Path("/sys/fs/cgroup")) -> int:
     """The memory that a restoration may use unless told otherwise, in bytes.
 
-    Half of what the machine (or its container) has available. On a GPU, whose memory TensorFlow does not tell: 4 GiB.
+    Half of what the machine, or the container that `control_group` describes, has available. On a GPU, whose memory
+    TensorFlow does not tell: 4 GiB.
     """
     if gpus():
         return 4 * 2**30
-    available = psutil.virtual_memory().available
-    # A container's limit, which the machine's own figures do not show: control groups, version 2 and version 1.
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
+    available = psutil.virtual_memory().available  # of the machine, whatever the container's limit
+    for *files, cache in _CONTROL_GROUPS:
         try:
-            limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in (limit, used))
+            limit, used, statistics = ((control_group / file).read_text() for file in files)
+            found = re.search(rf"^{cache} (\d+)$", statistics, re.MULTILINE)
+            available = min(available, int(limit) - int(used) + (int(found[1]) if found else 0))
         except (OSError, ValueError):  # not there, or "max"
             continue
-        available = min(available, limit - used)
     return max(0, available) // 2

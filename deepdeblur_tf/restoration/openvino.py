@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from deepdeblur_tf.compat import quiet_libraries, tf, tf_variables
-from deepdeblur_tf.model import run_network
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.model import run_network, to_network
+from deepdeblur_tf.pyramid import padded_pyramid
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -42,22 +43,21 @@ def to_openvino(module: tf.Module, function):
         return openvino.Core().read_model(folder)
 
 
-@functools.lru_cache(maxsize=4)
-def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
-    """Compiles a network for OpenVINO.
+def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Compiles a network for OpenVINO, with the weights that it has now.
 
     Args:
         model: A network of `build_model` or `load_model`.
         precision: "float32", or "bfloat16" for the faster units of some CPUs (AMX, AVX-512 BF16).
 
     Returns:
-        From blurry levels to restored ones, each float32 [N, H, W, 3], finest first, in [-0.5, 0.5].
+        From uint8 [N, H, W, 3] to every level restored, float32, finest first, in [-0.5, 0.5].
 
     Raises:
-        ValueError: OpenVINO is not installed.
+        UserError: OpenVINO is not installed.
     """
     if importlib.util.find_spec("openvino") is None:
-        raise ValueError("the runtime openvino is not installed. Install it: pip install -e '.[openvino]'")
+        raise UserError("the runtime openvino is not installed. Install it: pip install -e '.[openvino]'")
     import openvino
 
     levels = _Levels(model)
@@ -65,9 +65,15 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[Sequenc
         network = to_openvino(levels, levels.restored)
     # Left alone it takes bfloat16 wherever the CPU can.
     compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
+    numbers = range(1, len(model.inputs) + 1)
 
-    def run(blurry):
-        outputs = compiled({f"blurry_{number}": level for number, level in enumerate(blurry, 1)})
-        return [outputs[f"restored_{number}"] for number in range(1, len(blurry) + 1)]
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def blurry_levels(image):  # by TensorFlow: bfloat16 would round the pyramid
+        return tuple(map(to_network, padded_pyramid(image, len(numbers))))
+
+    def run(image):
+        blurry = blurry_levels(image)
+        outputs = compiled({f"blurry_{number}": level.numpy() for number, level in zip(numbers, blurry)})
+        return [outputs[f"restored_{number}"] for number in numbers]
 
     return run

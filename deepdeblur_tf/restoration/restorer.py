@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 
 import numpy as np
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.model import run_network, to_network, to_uint8
 from deepdeblur_tf.pyramid import padded_pyramid
 from deepdeblur_tf.restoration.memory import memory_budget
@@ -23,50 +23,27 @@ OVERLAP = 64
 RUNTIMES = ("tensorflow", "openvino", "openvino_bfloat16")
 
 
-@functools.lru_cache(maxsize=4)
 def restoring_graph(model: tf.keras.Model) -> tf.types.experimental.GenericFunction:
     """The network as one graph, from 8-bit images to every level restored; traced once for all sizes.
 
     Run layer by layer from Python instead, Keras 3 would keep every activation until the end.
 
     Args:
-        model: A network of `build_model` or `load_model`.
+        model: A network of `build_model` or `load_model`. It keeps the graph, and both are let go together.
 
     Returns:
         A `tf.function` from uint8 [N, H, W, 3] to a list of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
         finest first, in [-0.5, 0.5]. H' and W' are H and W continued by mirroring to multiples of 2 ** (levels - 1).
     """
+    kept = vars(model)  # not by setattr: Keras would save the graph with the network
+    if "_restoring_graph" not in kept:
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
-    def restored(image):
-        return run_network(model, tuple(map(to_network, padded_pyramid(image, len(model.inputs)))), training=False)
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+        def restored(image):
+            return run_network(model, tuple(map(to_network, padded_pyramid(image, len(model.inputs)))), training=False)
 
-    return restored
-
-
-@functools.lru_cache(maxsize=4)
-def _pyramid_graph(levels: int) -> tf.types.experimental.GenericFunction:
-    """From uint8 [N, H, W, 3] to the levels that a network takes."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
-    def blurry(image):
-        return tuple(map(to_network, padded_pyramid(image, levels)))
-
-    return blurry
-
-
-def _runner(model: tf.keras.Model, runtime: str) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """From uint8 [1, H, W, 3] to every level restored, as `restoring_graph` has them."""
-    if runtime not in RUNTIMES:
-        raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}. Received: runtime={runtime!r}")
-    if runtime == "tensorflow":
-        graph = restoring_graph(model)
-        return lambda image: [level.numpy() for level in graph(image)]
-    from deepdeblur_tf.restoration.openvino import openvino_network
-
-    network = openvino_network(model, "bfloat16" if runtime == "openvino_bfloat16" else "float32")
-    pyramid = _pyramid_graph(len(model.inputs))
-    return lambda image: network([level.numpy() for level in pyramid(image)])
+        kept["_restoring_graph"] = restored
+    return kept["_restoring_graph"]
 
 
 def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
@@ -89,65 +66,142 @@ def _mean_of_eight_views(image: np.ndarray, restored) -> list[np.ndarray]:
     return [total / np.float32(8) for total in sums]
 
 
-def _checked(image, tile, overlap, memory) -> np.ndarray:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
-    if overlap < 0 or overlap % GRID:
-        raise ValueError(f"overlap must be a multiple of {GRID} pixels, 0 or more. Received: overlap={overlap!r}")
-    if tile is not None and (tile % GRID or tile <= 2 * overlap):
-        raise ValueError(
-            f"tile must be a multiple of {GRID} pixels above twice the overlap of {overlap}. Received: tile={tile!r}"
-        )
-    if memory is not None and memory <= 0:
-        raise ValueError(f"memory must be a number of bytes above 0. Received: memory={memory!r}")
-    return image
+class Restorer:
+    """A network, and how it restores images of any size.
 
+    An image is continued by mirroring to a multiple of 4, shrunk with the in-graph pyramid (MATLAB's `imresize`, bit by
+    bit), run through the network, and cut back. Where the whole of it would take more than `memory`, it is cut into
+    overlapping tiles, each restored by itself; should memory run out all the same, into smaller ones.
 
-def _restored(model, image, tile, overlap, memory, self_ensemble, progress, runtime, convert) -> list[np.ndarray]:
-    """The levels of a restored image at their padded sizes; each tile's list of levels passes through `convert`."""
-    image = _checked(image, tile, overlap, memory)
-    run = _runner(model, runtime)
-    multiple = 2 ** (len(model.inputs) - 1)
-    # Mirrored here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
-    image = np.pad(image, [(0, -side % multiple) for side in image.shape[:2]] + [(0, 0)], "symmetric")
-    height, width = image.shape[:2]
-    if tile is None:
-        budget = memory_budget() if memory is None else memory
-        shape = tile_shape(height, width, budget // bytes_per_pixel(model, runtime), overlap)
-    else:
-        shape = (min(tile, height), min(tile, width))
+    Args:
+        model: A network of `build_model` or `load_model`.
+        tile: int. Side of square tiles in pixels, a multiple of 4, overlap included. Defaults to the largest that
+            `memory` allows.
+        overlap: int. Pixels around what is kept of a tile, a multiple of 4. Defaults to 64.
+        memory: int. Bytes that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).
+        self_ensemble: bool. Whether to average over the image's four turns and their mirror images (the "geometric
+            self-ensemble" of Lim et al., EDSR, CVPRW 2017, section 3.4): eight times as slow. Defaults to False.
+        runtime: "tensorflow"; "openvino" (the extra of that name), with equal results; or "openvino_bfloat16", several
+            times as fast on CPUs with units for bfloat16 (AMX) and off by 1 or 2 of 255 in a few pixels of a hundred.
+            OpenVINO keeps the weights that the network has now. Defaults to "tensorflow".
 
-    def one_tile(pixels: np.ndarray) -> list[np.ndarray]:
-        return [level[0] for level in run(pixels[None])]
+    Attributes:
+        model: The network.
+        tiles: int. How many tiles the last image was restored in, 1 for an image restored whole; 0 before the first.
 
-    def all_tiles() -> list[np.ndarray]:
+    Raises:
+        UserError: for a value that is not allowed, or a runtime that is not installed.
+    """
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        tile: int | None = None,
+        overlap: int = OVERLAP,
+        memory: int | None = None,
+        self_ensemble: bool = False,
+        runtime: str = "tensorflow",
+    ):
+        if overlap < 0 or overlap % GRID:
+            raise UserError(f"overlap must be a multiple of {GRID} pixels, 0 or more. Received: overlap={overlap!r}")
+        if tile is not None and (tile % GRID or tile <= 2 * overlap):
+            raise UserError(
+                f"tile must be a multiple of {GRID} pixels above twice the overlap of {overlap}. Received: "
+                f"tile={tile!r}"
+            )
+        if memory is not None and memory <= 0:
+            raise UserError(f"memory must be a number of bytes above 0. Received: memory={memory!r}")
+        if runtime not in RUNTIMES:
+            raise UserError(f"runtime must be one of {', '.join(RUNTIMES)}. Received: runtime={runtime!r}")
+        self.model, self.tiles = model, 0
+        self._tile, self._overlap, self._memory, self._self_ensemble = tile, overlap, memory, self_ensemble
+        self._runtime, self._openvino = runtime, None
+        if runtime != "tensorflow":
+            from deepdeblur_tf.restoration.openvino import openvino_network
+
+            self._openvino = openvino_network(model, "bfloat16" if runtime == "openvino_bfloat16" else "float32")
+
+    def __call__(self, image_uint8, progress: Callable[[float], None] | None = None) -> np.ndarray:
+        """Restores an image.
+
+        Args:
+            image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more.
+            progress: Called after each tile with the fraction that is done, 0 to 1.
+
+        Returns:
+            uint8 [H, W, 3].
+
+        Raises:
+            ValueError: for another shape or dtype.
+            MemoryError: not even the smallest tile fits.
+        """
+        (restored,) = self._restored(image_uint8, progress, lambda levels: [to_uint8(levels[0]).numpy()])
+        height, width = np.shape(image_uint8)[:2]
+        return restored[:height, :width]
+
+    def levels(self, image_uint8, progress: Callable[[float], None] | None = None) -> list[np.ndarray]:
+        """Every level of the network's output as it is, for its loss to be measured.
+
+        Args, raises: As `__call__`.
+
+        Returns:
+            float32 [H', W', 3], [H' / 2, W' / 2, 3], ..., finest first, in [-0.5, 0.5] but neither clipped nor
+            rounded; H' and W' are H and W rounded up to multiples of 2 ** (levels - 1).
+        """
+        return self._restored(image_uint8, progress, lambda levels: levels)
+
+    def _restored(self, image, progress, convert) -> list[np.ndarray]:
+        """The levels at their padded sizes; each tile's list of levels passes through `convert`."""
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
+        multiple = 2 ** (len(self.model.inputs) - 1)
+        # Mirrored here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
+        image = np.pad(image, [(0, -side % multiple) for side in image.shape[:2]] + [(0, 0)], "symmetric")
+        height, width = image.shape[:2]
+        if self._tile is None:
+            budget = memory_budget() if self._memory is None else self._memory
+            shape = tile_shape(height, width, budget // bytes_per_pixel(self.model, self._runtime), self._overlap)
+        else:
+            shape = (min(self._tile, height), min(self._tile, width))
+        while True:
+            try:
+                return self._in_tiles(image, shape, progress, convert)
+            except (tf.errors.ResourceExhaustedError, tf.errors.AbortedError, MemoryError) as error:
+                # oneDNN's convolutions, on a CPU, report its status "out of memory" as 1 in an AbortedError.
+                if isinstance(error, tf.errors.AbortedError) and "Status: 1," not in error.message:
+                    raise
+                smaller = tile_shape(height, width, shape[0] * shape[1] // 4, self._overlap)
+                if self._tile is not None or smaller == shape:
+                    advice = "Close other programs." if self._tile is None else "Give a smaller tile."
+                    raise MemoryError(
+                        f"not enough memory to restore {shape[1]}x{shape[0]} pixels at once. {advice}"
+                    ) from error
+                shape = smaller
+
+    def _in_tiles(self, image: np.ndarray, shape: tuple[int, int], progress, convert) -> list[np.ndarray]:
+        height, width = image.shape[:2]
+        all_rows, all_columns = spans(height, shape[0], self._overlap), spans(width, shape[1], self._overlap)
+        self.tiles = len(all_rows) * len(all_columns)
         whole: list[np.ndarray] = []
-        for rows, columns in itertools.product(spans(height, shape[0], overlap), spans(width, shape[1], overlap)):
+        for rows, columns in itertools.product(all_rows, all_columns):
             pixels = image[rows.start : rows.stop, columns.start : columns.stop]
-            parts = convert(_mean_of_eight_views(pixels, one_tile) if self_ensemble else one_tile(pixels))
+            tile = convert(_mean_of_eight_views(pixels, self._run) if self._self_ensemble else self._run(pixels))
             if not whole:
-                whole = [np.empty((height >> k, width >> k, 3), part.dtype) for k, part in enumerate(parts)]
-            for k, part in enumerate(parts):
-                whole[k][rows.kept(k), columns.kept(k)] = part[rows.within(k), columns.within(k)]
+                whole = [np.empty((height >> k, width >> k, 3), level.dtype) for k, level in enumerate(tile)]
+            for k, level in enumerate(tile):
+                whole[k][rows.kept(k), columns.kept(k)] = level[rows.within(k), columns.within(k)]
             if progress is not None:
                 progress((rows.first * width + (rows.end - rows.first) * columns.end) / (height * width))
         return whole
 
-    while True:
-        try:
-            return all_tiles()
-        except (tf.errors.ResourceExhaustedError, tf.errors.AbortedError, MemoryError) as error:
-            # oneDNN's convolutions, on a CPU, report its status "out of memory" as 1 in an AbortedError.
-            if isinstance(error, tf.errors.AbortedError) and "Status: 1," not in error.message:
-                raise
-            smaller = tile_shape(height, width, shape[0] * shape[1] // 4, overlap)
-            if tile is not None or smaller == shape:
-                advice = "Close other programs." if tile is None else "Give a smaller tile."
-                raise MemoryError(
-                    f"not enough memory to restore {shape[1]}x{shape[0]} pixels at once. {advice}"
-                ) from error
-            shape = smaller
+    def _run(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Every level of one tile."""
+        if self._openvino is not None:
+            levels = self._openvino(pixels[None])
+        else:
+            levels = [level.numpy() for level in restoring_graph(self.model)(pixels[None])]
+        return [level[0] for level in levels]
 
 
 def restore(
@@ -160,60 +214,21 @@ def restore(
     progress: Callable[[float], None] | None = None,
     runtime: str = "tensorflow",
 ) -> np.ndarray:
-    """Restores a blurry image of any size.
-
-    The image is continued by mirroring to a multiple of 4, shrunk with the in-graph pyramid (MATLAB's `imresize`, bit
-    by bit), run through the network, and cut back. Where the whole of it would take more than `memory`, it is cut into
-    overlapping tiles, each restored by itself; should memory run out all the same, into smaller ones.
+    """Restores a blurry image of any size. The short way to use a `Restorer`.
 
     Args:
         model: A network of `build_model` or `load_model`.
         image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more.
-        tile: int. Side of square tiles in pixels, a multiple of 4, overlap included. Defaults to the largest that
-            `memory` allows.
-        overlap: int. Pixels around what is kept of a tile, a multiple of 4. Defaults to 64.
-        memory: int. Bytes that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).
-        self_ensemble: bool. Whether to average over the image's four turns and their mirror images (the "geometric
-            self-ensemble" of Lim et al., EDSR, CVPRW 2017, section 3.4): eight times as slow. Defaults to False.
-        progress: Called after each tile with the part that is done, 0 to 1.
-        runtime: "tensorflow"; "openvino" (the extra of that name), with equal results; or "openvino_bfloat16", several
-            times as fast on CPUs with units for bfloat16 (AMX) and off by 1 or 2 of 255 in a few pixels of a hundred.
-            Defaults to "tensorflow".
+        tile, overlap, memory, self_ensemble, runtime: As `Restorer` has them. OpenVINO is set up anew for each call;
+            for many images make one `Restorer`.
+        progress: Called after each tile with the fraction that is done, 0 to 1.
 
     Returns:
         uint8 [H, W, 3].
 
     Raises:
-        ValueError: for another shape or dtype, or a value that is not allowed.
+        UserError: for an option that is not allowed.
+        ValueError: for another shape or dtype.
         MemoryError: not even the smallest tile fits.
     """
-    options = tile, overlap, memory, self_ensemble, progress, runtime
-    (restored,) = _restored(model, image_uint8, *options, convert=lambda levels: [to_uint8(levels[0]).numpy()])
-    height, width = np.shape(image_uint8)[:2]
-    return restored[:height, :width]
-
-
-def restore_levels(
-    model: tf.keras.Model,
-    image_uint8,
-    tile: int | None = None,
-    overlap: int = OVERLAP,
-    memory: int | None = None,
-    self_ensemble: bool = False,
-    progress: Callable[[float], None] | None = None,
-    runtime: str = "tensorflow",
-) -> list[np.ndarray]:
-    """As `restore`, but every level of the network's output as it is, for its loss to be measured.
-
-    Args:
-        model, image_uint8, tile, overlap, memory, self_ensemble, progress, runtime: As `restore` has them.
-
-    Returns:
-        float32 [H', W', 3], [H' / 2, W' / 2, 3], ..., finest first, in [-0.5, 0.5] but neither clipped nor rounded;
-        H' and W' are H and W rounded up to multiples of 2 ** (levels - 1).
-
-    Raises:
-        ValueError, MemoryError: as `restore`.
-    """
-    options = tile, overlap, memory, self_ensemble, progress, runtime
-    return _restored(model, image_uint8, *options, convert=lambda levels: levels)
+    return Restorer(model, tile, overlap, memory, self_ensemble, runtime)(image_uint8, progress)

@@ -1,116 +1,229 @@
-"""A trained network: where it lies, and loading it."""
+"""A trained network's file: where it lies, writing it and reading it. Loads no TensorFlow at import.
+
+A network is settings and arrays, not a program. Its file is a Keras archive, a zip file of
+
+    config.json             the layers, in Keras's words
+    model.weights.h5        their arrays, in groups that Keras names by class and counter: layers/conv2d_1/vars/0
+    deepdeblur_tf.json      the settings of `build_model`; files of before lack it
+
+so that Keras can read it too, on the stack that wrote it. `load_model` reads it without Keras, on either stack: it
+builds the network from the settings and assigns the arrays. Nothing of a file is executed, and whatever it claims, it
+takes no more memory than its own size justifies.
+"""
 
 from __future__ import annotations
 
+import collections
+import io
 import json
+import os
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
+
+from deepdeblur_tf.config import Model
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.runs.folder import Run
 
 if TYPE_CHECKING:
     from deepdeblur_tf.compat import tf
 
-# What a network's file may name: the parts that `build_model` puts together, as Keras 2 and Keras 3 call them. Keras
-# imports and calls whatever else a file names, also in its safe mode (CVE-2025-1550), and runs code from files in HDF5.
-_PARTS = {
-    "Functional": ("keras.src.engine.functional", "keras.src.models.functional"),
-    "DepthToSpace": ("deepdeblur_tf.model",),
-    "GlorotUniform": ("keras.initializers",),
-    "Zeros": ("keras.initializers",),
-    "Policy": ("keras.mixed_precision",),
-    "DTypePolicy": ("keras",),
-    "__keras_tensor__": (None,),
-    **dict.fromkeys(("InputLayer", "Conv2D", "Conv2DTranspose", "Add", "Concatenate"), ("keras.layers",)),
-}
+SETTINGS_FILE = "deepdeblur_tf.json"
+FORMAT = 1  # of deepdeblur_tf.json; a reader refuses higher ones
+
+_MOST_JSON = 4_000_000  # bytes; the largest network that `build_model` builds takes a third of it
+_GROUPS = {"Conv2D": "conv2d", "Conv2DTranspose": "conv2d_transpose"}  # the layers with arrays, as Keras names groups
+_ARRAYS = ("kernel", "bias")  # of each, in Keras's order
 
 
-def model_file(run_folder_or_keras_file) -> Path:
-    """The `.keras` file of a finished run, or the file itself.
+class NetworkError(UserError):
+    """A network that is not there or cannot be loaded; the message names the file and says why."""
+
+
+def model_file(model) -> Path:
+    """The file of a network, from what a command's MODEL or `load_model` may be given.
+
+    Another kind of MODEL belongs here: all commands ask this function, and go on with the file.
+
+    Args:
+        model: The folder of a finished run, or a `.keras` file such as RUN/checkpoints/best.keras.
 
     Raises:
-        FileNotFoundError: names what is missing, and for an unfinished run what there is instead.
+        NetworkError: names what is missing, and for an unfinished run what there is instead.
     """
-    path = Path(run_folder_or_keras_file).expanduser()
+    path = Path(model).expanduser()
     file = Run(path).model if path.is_dir() else path
     if not file.is_file():
         best = Run(path).best
         hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
         missing = "no such file" if path.is_dir() or path.suffix else "no such run"
-        raise FileNotFoundError(f"{file}: {missing}. Give the folder of a finished run or a .keras file.{hint}")
+        raise NetworkError(f"{file}: {missing}. Give the folder of a finished run or a .keras file.{hint}")
     return file
 
 
-def run_of(run_folder_or_keras_file) -> Run | None:
-    """The run folder that a network lies in; None for a file outside of one."""
-    path = Path(run_folder_or_keras_file).expanduser().resolve()
+def run_of(model) -> Run | None:
+    """The run folder that a network lies in; None for a file outside of one. `model` is as `model_file` has it."""
+    path = Path(model).expanduser().resolve()
     folder = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else path.parent
     return Run(folder) if Run(folder).config.is_file() and Run(folder).logs.is_dir() else None
 
 
+def save_network(network: tf.keras.Model, path) -> None:
+    """Writes a network's file, whole or not at all.
+
+    Args:
+        network: A network of `build_model` or `load_model`.
+        path: The file; its name ends in .keras.
+    """
+    if Path(path).suffix != ".keras":  # Keras takes the suffix for the format
+        raise ValueError(f"a network's file ends in .keras. Received: path={str(path)!r}")
+    content = json.dumps({"format": FORMAT, "settings": vars(network.settings)})
+
+    def write(beside):
+        network.save(beside)
+        with zipfile.ZipFile(beside, "a") as archive:
+            archive.writestr(SETTINGS_FILE, content)
+
+    write_whole(Path(path), write)
+
+
 def load_model(run_folder_or_keras_file) -> tf.keras.Model:
-    """Loads a trained network.
+    """Loads a trained network, whichever stack it was trained on. Executes nothing from the file.
 
     Args:
         run_folder_or_keras_file: A finished run's folder, or a `.keras` file such as RUN/checkpoints/best.keras.
 
     Returns:
-        The network, as `build_model` describes it.
+        The network, as `build_model` describes it, under the precision that Keras is set to.
 
     Raises:
-        FileNotFoundError: names what is missing, and for an unfinished run what there is instead.
-        ValueError: for a file that holds no such network.
+        NetworkError: there is no such file or finished run, or the file is damaged or holds no such network.
     """
-    import deepdeblur_tf.model  # noqa: F401 (registers the layers that the file names)
-    from deepdeblur_tf.compat import KERAS_3, tf
+    from deepdeblur_tf.model import build_model
 
     file = model_file(run_folder_or_keras_file)
-    try:
-        _refuse_foreign_parts(file)
-        model = tf.keras.models.load_model(file, compile=False)
-        if not _is_deblurring(model):
-            raise ValueError("its inputs and outputs are not 1 to 3 levels of RGB images")
-        return model
-    except MemoryError:
-        raise
-    except Exception as error:  # from damaged files Keras and HDF5 raise nearly anything
-        saved_by = _keras_version(file)
-        if saved_by and saved_by.startswith("3") != KERAS_3:
-            pythons = "3.12 or 3.13" if saved_by.startswith("3") else "3.9 to 3.11"
-            raise ValueError(f"{file}: was saved by Keras {saved_by}. Load it with Python {pythons}.") from error
-        raise ValueError(f"{file}: is not a network that deepdeblur_tf saved ({str(error)[:200]})") from error
+    with open(file, "rb") as opened:
+        try:
+            settings, arrays = _read(opened)
+            network = build_model(**settings)
+            _assign(network, arrays)
+        except MemoryError:
+            raise
+        except Exception as error:  # zipfile, json and HDF5 raise nearly anything for damaged files
+            raise NetworkError(
+                f"{file}: is not a network that this version of deepdeblur_tf can load: {str(error)[:300]}"
+            ) from error
+    return network
 
 
-def _refuse_foreign_parts(file: Path) -> None:
-    """Raises ValueError for a file that names anything but the parts of a network, before Keras reads it."""
+def _read(opened) -> tuple[dict, dict]:
+    """A network's settings and its arrays, {"level1_head/kernel": [5, 5, 3, 64], ...}, from its opened file.
 
-    def parts(node):
-        if isinstance(node, dict):
-            if "class_name" in node or "module" in node:
-                yield node.get("class_name"), node.get("module")
-            node = list(node.values())
-        if isinstance(node, list):
-            for item in node:
-                yield from parts(item)
+    Raises:
+        Exception: of nearly any kind, for a file that is no network's.
+    """
+    size = os.fstat(opened.fileno()).st_size
+    with zipfile.ZipFile(opened) as archive:
+        for entry in archive.infolist():  # Keras compresses nothing, so that a small file cannot unpack to a large one
+            if entry.compress_type != zipfile.ZIP_STORED or not entry.compress_size == entry.file_size <= size:
+                raise ValueError(f"its {entry.filename} is compressed")
+            if entry.filename.endswith(".json") and entry.file_size > _MOST_JSON:
+                raise ValueError(f"its {entry.filename} is too large")
+        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        if SETTINGS_FILE in archive.namelist():
+            settings = _checked(json.loads(archive.read(SETTINGS_FILE)))
+        else:
+            settings = _read_off(layers)
+        arrays = _read_arrays(archive.read("model.weights.h5"), layers)
+    # Most of a network is the kernels of its residual blocks. Where they are there, the rest is no larger.
+    side, filters = settings["kernel_size"], settings["filters"]
+    held = sum(array.shape == (side, side, filters, filters) for array in arrays.values())
+    wanted = 2 * settings["levels"] * settings["blocks"]
+    if held < wanted:
+        raise ValueError(f"it holds {held} of the {wanted} kernels of its residual blocks")
+    return settings, arrays
 
-    if file.suffix != ".keras":
-        # Then Keras 2 reads HDF5, and runs its code, even where a good zip file follows at its end.
-        raise ValueError("its name does not end in .keras")
-    with zipfile.ZipFile(file) as archive:
-        for name, module in parts(json.loads(archive.read("config.json"))):
-            if module not in _PARTS.get(name, ()):
-                raise ValueError(f"it names {module}.{name}, which is no part of one")
+
+def _checked(content: dict) -> dict:
+    """The settings in a deepdeblur_tf.json, with defaults for those that came after it was written."""
+    settings, known = content["settings"], vars(Model())
+    if content["format"] > FORMAT or not settings.keys() <= known.keys():
+        raise ValueError("it was made by a later version of deepdeblur_tf")
+    for key, value in settings.items():
+        if type(value) is not type(known[key]):
+            raise ValueError(f"its {key} is {value!r}")
+    return {**known, **settings}
 
 
-def _is_deblurring(model) -> bool:
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in (model.inputs, model.outputs)]
-    return all(shape == [(None, None, None, 3)] * len(shapes[0]) for shape in shapes) and 1 <= len(shapes[0]) <= 3
+def _read_off(layers: list) -> dict:
+    """The settings of a file without deepdeblur_tf.json, from the layers that its config.json lists."""
+    kinds = {layer["class_name"] for layer in layers}
+    configs = {layer["config"]["name"]: layer["config"] for layer in layers}
+    if "level1_head" not in configs:
+        raise ValueError("it holds another network")
+    return {
+        **vars(Model()),
+        "upsampling": "transposed_conv" if "Conv2DTranspose" in kinds else "pixel_shuffle",
+        "levels": sum(name.startswith("blurry_") for name in configs),
+        "blocks": sum(bool(re.fullmatch(r"level1_block\d+_add", name)) for name in configs),
+        "filters": configs["level1_head"]["filters"],
+        "kernel_size": configs["level1_head"]["kernel_size"][0],
+        "global_skip": "level1_global_skip" in configs,
+    }
 
 
-def _keras_version(file: Path) -> str | None:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return json.loads(archive.read("metadata.json"))["keras_version"]
-    except Exception:  # a damaged file
-        return None
+def _read_arrays(content: bytes, layers: list) -> dict:
+    """The arrays of a model.weights.h5, by their layers' names; those of no layer by their names in the file."""
+    names, counts = {}, collections.Counter()
+    for layer in layers:
+        group = _GROUPS.get(layer["class_name"])
+        if group:
+            number = f"_{counts[group]}" if counts[group] else ""  # conv2d, conv2d_1, conv2d_2, ...
+            counts[group] += 1
+            for index, array in enumerate(_ARRAYS):
+                names[f"layers/{group}{number}/vars/{index}"] = f"{layer['config']['name']}/{array}"
+    arrays, room = {}, len(content)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        groups = _member(file, "layers")
+        for group in groups:
+            variables = _member(_member(groups, group), "vars")
+            for index in variables:
+                array = _member(variables, index)
+                path = f"layers/{group}/vars/{index}"
+                if array.dtype.kind != "f" or array.chunks or array.external or array.is_virtual:
+                    raise ValueError(f"its {path} is no plain array of floating-point numbers")
+                room -= array.nbytes
+                if room < 0:
+                    raise ValueError(f"its {path} claims to be larger than the file")
+                arrays[names.get(path, path)] = array[()]
+    return arrays
+
+
+def _member(group: h5py.Group, name: str):
+    """A group's or an array's object in an HDF5 group; a link, which may lead to another file, is not followed."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"its {name} is missing or a link")
+    return group[name]
+
+
+def _assign(network: tf.keras.Model, arrays: dict) -> None:
+    """Puts arrays into a network; raises ValueError, and assigns none, where they are not the ones that it has."""
+    variables = {
+        f"{layer.name}/{name}": variable for layer in network.layers for name, variable in zip(_ARRAYS, layer.weights)
+    }
+    wrong = [f"{name} is missing" for name in variables.keys() - arrays.keys()]
+    wrong += [f"{name} is not the network's" for name in arrays.keys() - variables.keys()]
+    wrong += [
+        f"{name} has the shape {arrays[name].shape} and not {tuple(variable.shape)}"
+        for name, variable in variables.items()
+        if name in arrays and arrays[name].shape != tuple(variable.shape)
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError("; ".join(sorted(wrong)[:3]) + more)
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

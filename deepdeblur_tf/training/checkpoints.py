@@ -1,14 +1,90 @@
-"""Checkpoints on disk: each with the hashes of its files, the newest sound one found again, the oldest removed."""
+"""Checkpoints: what a run continues from, when that is written, and the files, of which the newest sound ones count."""
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
+import time
 from pathlib import Path
 
+import numpy as np
+
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import Training
 from deepdeblur_tf.files import sha256_of, write_whole
-from deepdeblur_tf.runs.folder import RunError
+from deepdeblur_tf.runs.folder import Run, RunError
+from deepdeblur_tf.runs.networks import save_network
+
+
+class Checkpoints(tf.keras.callbacks.Callback):
+    """The state to continue from, and the best network so far. Belongs after what writes the run's other files.
+
+    A checkpoint holds the weights, Adam's moments and step, the best validation PSNR, and the epoch's running means,
+    so that an epoch interrupted in its middle still reports the mean over all its steps. It is written at each epoch's
+    end, just before the last step of an epoch with a validation (so that little is lost by a stop during it) and every
+    few minutes; the last few are kept.
+
+    Args:
+        run: The run folder.
+        trainer: The compiled `Trainer`.
+        seconds: Variable. What the running epoch has taken; see `History`.
+        settings: The experiment's: checkpoint_minutes, keep_checkpoints.
+        steps_per_epoch: int.
+        validated: The numbers of the epochs, from 1, that end with a validation.
+    """
+
+    def __init__(self, run: Run, trainer, seconds, settings: Training, steps_per_epoch: int, validated):
+        super().__init__()
+        self.run, self.trainer, self.validated = run, trainer, validated
+        self.steps_per_epoch, self.minutes = steps_per_epoch, settings.checkpoint_minutes
+        self._best = tf.Variable(-math.inf, dtype=tf.float64)
+        self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
+        self._files = CheckpointFiles(
+            tf.train.Checkpoint(
+                network=trainer.network,
+                optimizer=trainer.optimizer,
+                best=self._best,
+                means=self._means,
+                seconds=seconds,
+            ),
+            run.last_checkpoints,
+            settings.keep_checkpoints,
+        )
+        self._saved_at = time.monotonic()
+
+    def restore(self) -> tuple[int, list[str]]:
+        """Puts the newest sound checkpoint's state into the trainer; see `CheckpointFiles.restore`."""
+        return self._files.restore()
+
+    def save(self) -> None:
+        """Writes a checkpoint of this moment."""
+        self._means.assign([[float(v) for v in metric.variables] for metric in self.trainer.metrics])
+        self._files.save(self.trainer.steps_done)
+        self._saved_at = time.monotonic()
+
+    def save_within_epoch(self) -> None:
+        """Writes a checkpoint, but not between an epoch's last step and its validation: to continue would skip that."""
+        if self.trainer.steps_done % self.steps_per_epoch:
+            self.save()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.trainer.steps_done % self.steps_per_epoch:  # continued in the middle, after `fit` has reset the means
+            for metric, values in zip(self.trainer.metrics, self._means.numpy()):
+                for variable, value in zip(metric.variables, values):
+                    variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        epochs, left_over = divmod(self.trainer.steps_done + 1, self.steps_per_epoch)
+        before_validation = left_over == 0 and epochs in self.validated
+        if before_validation or time.monotonic() - self._saved_at > 60 * self.minutes:
+            self.save_within_epoch()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs.get("val_psnr", -math.inf) > float(self._best):
+            self._best.assign(logs["val_psnr"])
+            save_network(self.trainer.network, self.run.best)
+        self.save()
 
 
 class CheckpointFiles:
@@ -63,7 +139,7 @@ class CheckpointFiles:
         return 0, damaged
 
     def steps(self) -> list[int]:
-        """The steps of which there is at least a part, the newest first."""
+        """The steps of which there is at least one file, the newest first."""
         found = (re.match(r"step-(\d+)\.", path.name) for path in self.folder.glob("step-*.*"))
         return sorted({int(match[1]) for match in found if match}, reverse=True)
 

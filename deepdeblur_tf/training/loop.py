@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +13,16 @@ import numpy as np
 from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
-from deepdeblur_tf.data.sources import ReadableOnly, spread
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.data.sources import ReadableOnly, Source
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.training import callbacks as cb
+from deepdeblur_tf.runs.networks import save_network
+from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
+from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
+from deepdeblur_tf.training.tensorboard import TensorBoard
 from deepdeblur_tf.training.trainer import Trainer
 
 
@@ -39,8 +43,23 @@ class Outcome:
     picture: Path | None = None
 
 
-def _mean_blurry_psnr(source, indices) -> float:
-    return float(np.mean([psnr(*np.split(source.read(index), 2, axis=2)) for index in indices]))
+@dataclass(frozen=True)
+class _Plan:
+    """What is trained on and how long: the experiment, its sources of pairs, and the steps of an epoch."""
+
+    experiment: Experiment
+    train: Source
+    validation: Source
+    steps: int
+
+    @property
+    def last_step(self) -> int:
+        return self.steps * self.experiment.training.epochs
+
+    @property
+    def validated_epochs(self) -> list[int]:
+        every, epochs = self.experiment.validation.every, self.experiment.training.epochs
+        return sorted({*range(every, epochs, every), epochs})
 
 
 def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None = None, say=print) -> Outcome:
@@ -57,94 +76,127 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
         What it reached.
 
     Raises:
+        PairsError, ImageError: what is wrong with the data, by the file's name.
+        RunError: there are checkpoints, but none can be continued from.
         callbacks.Interrupted: the user stopped it; the same call continues it.
         callbacks.NonFiniteLoss: the loss became NaN or infinite.
     """
-    settings = experiment.training
+    _seed(experiment)
+    plan = _plan(experiment, run, folders)
+    trainer = _build(plan, say)
+    schedule = learning_rate_schedule(experiment.training, plan.steps)
+    history = History(run, schedule, plan.steps)
+    checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, plan.steps, plan.validated_epochs)
+    start = _restore(checkpoints, plan, say)
+    provenance.record(run.provenance, data or {}, start, device_name(), tf.__version__)
+    psnr_before = _blurry_psnr(plan.validation, say)
+    tensorboard = TensorBoard(run.logs, schedule, start)
+    samples = Samples(plan.validation, experiment.validation.samples, run.samples, tensorboard.writer)
+    with StopOnSignal(checkpoints) as stop:
+        _fit(plan, trainer, start, [*_guards(plan), tensorboard, samples, history, checkpoints, stop])
+    save_network(trainer.network, run.model)
+    return _summarise(plan, run, psnr_before, samples.file(experiment.training.epochs), say)
+
+
+def _seed(experiment: Experiment) -> None:
     tf.keras.utils.set_random_seed(experiment.seed)
-    if settings.deterministic:
+    if experiment.training.deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def _plan(experiment: Experiment, run: Run, folders) -> _Plan:
     train, validation = open_sources(experiment, folders)
     if experiment.data.on_error == "skip":
         train = ReadableOnly(train, run.unreadable)
-    indices = spread(len(validation), experiment.validation.images)
-    steps = steps_per_epoch(settings, len(train))
-    every = experiment.validation.every
-    validated = sorted({*range(every, settings.epochs, every), settings.epochs})
+    return _Plan(experiment, train, validation, steps_per_epoch(experiment.training, len(train)))
 
-    network = build_model(**vars(experiment.model))
-    trainer = Trainer(network)
-    trainer.compile(make_optimizer(settings, steps))
+
+def _build(plan: _Plan, say) -> Trainer:
+    model, training = plan.experiment.model, plan.experiment.training
+    trainer = Trainer(build_model(**vars(model)))
+    trainer.compile(make_optimizer(training, plan.steps))
     say(f"device: {device_name()}; TensorFlow {tf.__version__}")
     say(
-        f"network: {experiment.model.levels} levels, {experiment.model.upsampling}, {network.count_params():,} "
-        f"parameters; {settings.epochs} epochs of {steps} steps of {settings.batch_size} patches"
+        f"network: {model.levels} levels, {model.upsampling}, {trainer.network.count_params():,} parameters; "
+        f"{training.epochs} epochs of {plan.steps} steps of {training.batch_size} patches"
     )
-    schedule = learning_rate_schedule(settings, steps)
-    checkpoints = cb.Checkpoints(
-        run, trainer, schedule, steps, settings.checkpoint_minutes, settings.keep_checkpoints, validated
-    )
+    return trainer
+
+
+def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
+    """The step that the newest sound checkpoint is of; 0 without one."""
     start, damaged = checkpoints.restore()
-    provenance.record(run.provenance, data or {}, start, device_name(), tf.__version__)
     for line in damaged:
         say(f"left out a checkpoint: {line}")
     if start:
-        say(f"continuing after step {start} of {steps * settings.epochs}")
-    before = _mean_blurry_psnr(validation, indices) if len(indices) else None
-    if len(indices):
-        say(f"validation: {len(indices)} whole images, blurry at {before:.2f} dB PSNR on average")
-    else:
-        say("no validation set: no validation PSNR, no samples and no best checkpoint")
+        say(f"continuing after step {start} of {plan.last_step}")
+    return start
 
-    tensorboard = cb.TensorBoard(run.logs, schedule, start)
-    shown = indices[spread(len(indices), experiment.validation.samples)]
-    samples = cb.Samples(validation, shown, run.samples, tensorboard.writer)
-    watch = []
-    if settings.on_nan == "stop":
-        names = functools.partial(batch_names, train, seed=experiment.seed, batch_size=settings.batch_size)
-        watch = [cb.StopOnNonFiniteLoss(names)]
-    with cb.StopOnSignal(checkpoints) as stop:
-        # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
-        while start < steps * settings.epochs:
-            first_epoch, done = divmod(start, steps)
-            last_epoch = first_epoch + 1 if done else settings.epochs
-            with progress_bar(first_epoch) as bar:
-                trainer.fit(
-                    train_dataset(
-                        train,
-                        seed=experiment.seed,
-                        epochs=last_epoch,
-                        batch_size=settings.batch_size,
-                        patch_size=experiment.data.patch_size,
-                        levels=experiment.model.levels,
-                        start_step=start,
-                    ),
-                    initial_epoch=first_epoch,
-                    epochs=last_epoch,
-                    steps_per_epoch=steps - done,
-                    validation_data=validation_dataset(validation, levels=experiment.model.levels, indices=indices)
-                    if len(indices)
-                    else None,
-                    validation_freq=validated,
-                    shuffle=False,
-                    verbose=0,
-                    callbacks=[
-                        *watch,
-                        bar,
-                        tensorboard,
-                        samples,
-                        checkpoints,
-                        stop,
-                    ],
-                )
-            start = last_epoch * steps
-    write_whole(run.model, network.save)
-    skipped = sum(int(row["skipped"]) for row in run.read_history())
+
+def _blurry_psnr(validation: Source, say) -> float | None:
+    """The mean PSNR of the blurry images, in dB; None without images."""
+    if not len(validation):
+        say("no validation set: no validation PSNR, no samples and no best checkpoint")
+        return None
+    pairs = map(validation.read, range(len(validation)))
+    mean = float(np.mean([psnr(*np.split(pair, 2, axis=2)) for pair in pairs]))
+    say(f"validation: {len(validation)} whole images, blurry at {mean:.2f} dB PSNR on average")
+    return mean
+
+
+def _guards(plan: _Plan) -> list[tf.keras.callbacks.Callback]:
+    """What must see each step before the others do."""
+    if plan.experiment.training.on_nan == "skip":
+        return []
+    batch_size = plan.experiment.training.batch_size
+    names = functools.partial(batch_names, plan.train, seed=plan.experiment.seed, batch_size=batch_size)
+    return [StopOnNonFiniteLoss(names)]
+
+
+def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
+    """Trains from a step to the end."""
+    settings, levels = plan.experiment.training, plan.experiment.model.levels
+    validation = validation_dataset(plan.validation, levels=levels) if len(plan.validation) else None
+    lines = EpochLines(settings.epochs, plan.steps, start)
+    # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
+    while start < plan.last_step:
+        first_epoch, done = divmod(start, plan.steps)
+        last_epoch = first_epoch + 1 if done else settings.epochs
+        train = train_dataset(
+            plan.train,
+            seed=plan.experiment.seed,
+            epochs=last_epoch,
+            batch_size=settings.batch_size,
+            patch_size=plan.experiment.data.patch_size,
+            levels=levels,
+            start_step=start,
+        )
+        with progress_bar(first_epoch) if sys.stderr.isatty() else contextlib.nullcontext(lines) as progress:
+            trainer.fit(
+                train,
+                initial_epoch=first_epoch,
+                epochs=last_epoch,
+                steps_per_epoch=plan.steps - done,
+                validation_data=validation,
+                validation_freq=plan.validated_epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=[progress, *callbacks],
+            )
+        start = last_epoch * plan.steps
+
+
+def _summarise(plan: _Plan, run: Run, psnr_before: float | None, picture: Path, say) -> Outcome:
+    history = run.read_history()
+    skipped = sum(int(row["skipped"]) for row in history)
     if skipped:
         say(f"left out: {skipped} batches with a loss or gradient that is no finite number")
-    if experiment.data.on_error == "skip" and train.unreadable():
-        say(f"skipped, for they cannot be read: {len(train.unreadable())} training images")
-        for line in train.unreadable():
+    unreadable = plan.train.unreadable() if isinstance(plan.train, ReadableOnly) else []
+    if unreadable:
+        say(f"skipped, for they cannot be read: {len(unreadable)} training images")
+        for line in unreadable:
             say(f"  {line}")
-    after = float(run.read_history()[-1]["val_psnr"]) if len(indices) else None
-    return Outcome(len(indices), before, after, samples.last_picture)
+    if psnr_before is None:
+        return Outcome(0)
+    psnr_after = float(history[-1]["val_psnr"])
+    return Outcome(len(plan.validation), psnr_before, psnr_after, picture if picture.is_file() else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deepdeblur_tf.compat import gradients, tf
+from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import run_network
@@ -40,6 +41,16 @@ class Trainer(tf.keras.Model):
         """As `keras.Model.compile`; the loss and the metrics are the trainer's own. XLA is off unless asked for."""
         super().compile(optimizer=optimizer, **{"jit_compile": False, **kwargs})
         self.optimizer.build(self.network.trainable_variables)  # within a step's condition it could not be
+
+    def fit(self, *args, **kwargs):
+        """As `keras.Model.fit`. Data of `make_datasets` that cannot be read raise ImageError or PairsError."""
+        with original_errors():
+            return super().fit(*args, **kwargs)
+
+    @property
+    def steps_done(self) -> int:
+        """Training steps, over all epochs and processes."""
+        return int(self.optimizer.iterations)
 
     @property
     def metrics(self) -> list:
