@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from operator import attrgetter
 
+from tqdm import tqdm
+
 from deepdeblur_tf.config import SECTIONS, SETTINGS, Experiment, allowed
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault
@@ -43,6 +45,29 @@ def answered(command: Callable[[], int], stopped: str) -> int:
         return 130
     print(f"error: {message}", file=sys.stderr)
     return 2
+
+
+class ProgressBar(tqdm):
+    """tqdm's bar; in a file or a pipe a whole line every half minute and at the end, in place of half-drawn bars."""
+
+    def __init__(self, **options):
+        self._is_drawn = sys.stderr.isatty()
+        how = {"mininterval": 0.2, "dynamic_ncols": True}
+        if not self._is_drawn:
+            how = {"mininterval": 30, "miniters": 1, "ncols": 0, "leave": False}
+        super().__init__(**options, **how)
+
+    def display(self, msg=None, pos=None):
+        if self._is_drawn:
+            return super().display(msg, pos)
+        if msg is None:
+            print(self, file=self.fp, flush=True)
+        return False
+
+    def close(self):
+        if not self.disable and not self._is_drawn and self.n != self.last_print_n:
+            self.display()
+        super().close()
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deepdeblur_tf.demo",
         description="Opens a page to try a network on: drop a picture, see before and after under one slider, download "
-        "the result. Pictures stay on this machine and are removed within an hour and at the end.",
+        "the result. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
     parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
     parser.add_argument(
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments=None) -> int:
-    """The command; returns the exit status: 0, 2 for wrong settings or models, 130 when stopped before it is open."""
+    """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
     flags = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop also removes the pictures
     return answered(lambda: _serve(flags), "stopped")
@@ -73,17 +73,20 @@ def _serve(flags) -> int:
         results.mkdir()
         title = f"{file.resolve().parent.name}/{file.name} · {restorer.model.count_params():,} parameters"
         page = build_page(restorer, flags.max_pixels, title, results)
-        _, url, _ = page.launch(
-            server_name=flags.host,
-            server_port=flags.port,
-            max_file_size=f"{flags.max_upload}mb",
-            share=False,
-            quiet=True,
-            show_error=False,  # an error that nobody thought of goes to the terminal, and not to visitors
-            prevent_thread_lock=True,
-            theme=THEME,
-            footer_links=[],
-        )
+        try:
+            _, url, _ = page.launch(
+                server_name=flags.host,
+                server_port=flags.port,
+                max_file_size=f"{flags.max_upload}mb",
+                share=False,
+                quiet=True,
+                show_error=False,  # visitors are not shown our tracebacks; they go to the terminal
+                prevent_thread_lock=True,
+                theme=THEME,
+                footer_links=[],
+            )
+        except OSError as error:
+            raise UserError(f"--port: received {flags.port}; allowed: a port that is free.") from error
         print(f"open {url} (Ctrl+C stops it)", flush=True)
         try:
             while True:

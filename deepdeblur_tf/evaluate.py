@@ -9,6 +9,7 @@ import argparse
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
@@ -16,7 +17,6 @@ from deepdeblur_tf.config import SCENES, load_experiment
 from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.test_set import open_test_set
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.evaluation.network import Network
 from deepdeblur_tf.runs.networks import model_file, run_of
 
 
@@ -68,36 +68,33 @@ def main(arguments=None) -> int:
 
 def _evaluate(flags) -> int:
     if flags.images is not None and flags.images < 1:
-        raise _Usage(f"--images: received {flags.images}; allowed: a whole number above 0.")
+        raise UserError(f"--images: received {flags.images}; allowed: a whole number above 0.")
     root, layout, blur = _data(flags)
     output = Path(flags.output or Path("evaluation", f"{Path(root).expanduser().resolve().name}_{blur}"))
     labels = _labels(flags.models)
-    networks = []
-    for model, label in zip(flags.models, labels):
-        run = run_of(model)
-        folder = output if flags.output and len(labels) == 1 else output / label
-        networks.append(Network(label, model_file(model), load_experiment(run.config).name if run else None, folder))
+    files = [model_file(model) for model in flags.models]
     test_set = open_test_set(root, layout, blur)
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
 
-    from deepdeblur_tf.evaluation.comparison import evaluate_networks
+    from deepdeblur_tf.evaluation.comparison import Network, evaluate_networks
     from deepdeblur_tf.evaluation.tables import terminal_table
 
-    joint = networks[0].folder if len(labels) == 1 else output / "compared" / "_and_".join(labels)
+    if len(labels) == 1:
+        joint = output if flags.output else output / labels[0]
+        networks = [Network(labels[0], files[0], joint)]
+    else:
+        joint = output / "compared" / "_and_".join(labels)
+        networks = [Network(label, file, output / label) for label, file in zip(labels, files)]
     results = evaluate_networks(networks, test_set, flags.images, pictures, restoration_options(flags), joint)
     print(terminal_table(results))
-    print(f"report: {joint / 'report.md'}")
+    print(f"tables and pictures: {joint / 'report.md'}")
     return 0
-
-
-class _Usage(UserError):
-    """A command line that asks for what cannot be."""
 
 
 def _labels(models: list[str]) -> list[str]:
     """Short and different names: the run's, with the file's where it is not the run's last network."""
-    labels = []
+    labels: list[str] = []
     for model in models:
         path, run = Path(model).expanduser().resolve(), run_of(model)
         name = run.folder.resolve().name if run else path.stem
@@ -111,21 +108,23 @@ def _data(flags) -> tuple[str, str, str]:
     """(root, layout, blur) of what is measured on."""
     if flags.data:
         return flags.data, "auto", flags.blur or "blur"
-    runs = [run_of(model) for model in flags.models]
-    if None in runs:
-        raise _Usage(f"{flags.models[runs.index(None)]} lies in no run folder; name the data set with --data.")
-    datas = [load_experiment(run.config).data for run in runs]
+    datas = []
+    for model in flags.models:
+        run = run_of(model)
+        if run is None:
+            raise UserError(f"{model} lies in no run folder; name the data set with --data.")
+        datas.append(load_experiment(run.config).data)
     for data in datas:
         if data.root != SCENES and not find_pairs(data.root, "validation", data.layout, data.blur).pairs:
-            raise _Usage(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
+            raise UserError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
     found = {(data.root, data.layout, flags.blur or data.blur) for data in datas}
     if len(found) > 1:
         roots = ", ".join(f"{root} ({blur})" for root, _, blur in sorted(found))
-        raise _Usage(f"the runs were trained on different data ({roots}); name one with --data and --blur.")
+        raise UserError(f"the runs were trained on different data ({roots}); name one with --data and --blur.")
     return found.pop()
 
 
-def _pictures(flags, names: list[str]) -> dict[str, list[tuple[int, int]]]:
+def _pictures(flags, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
     """The images of --pictures, with the corners of their details where they are given."""
     pictures: dict[str, list] = {}
     for text in flags.pictures or ():
@@ -134,7 +133,7 @@ def _pictures(flags, names: list[str]) -> dict[str, list[tuple[int, int]]]:
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
             meant = f" Did you mean {close[0]}?" if close else ""
-            raise _Usage(f"--pictures {text}: there is no such image; allowed are IMAGE and IMAGE@X,Y.{meant}")
+            raise UserError(f"--pictures {text}: there is no such image; allowed are IMAGE and IMAGE@X,Y.{meant}")
         pictures.setdefault(name, []).extend([(int(found[2]), int(found[3]))] if found else [])
     return pictures
 

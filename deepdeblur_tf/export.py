@@ -64,37 +64,36 @@ def main(arguments=None) -> int:
     return answered(lambda: _export(flags), "stopped. Nothing was exported.")
 
 
-class _Usage(UserError):
-    """A command line that asks for what cannot be."""
-
-
 def _export(flags) -> int:
     file, folder = model_file(flags.model), Path(flags.folder).expanduser()
     if folder.exists() and (not folder.is_dir() or Run(folder).config.is_file()):
-        raise _Usage(f"{folder}: is {'a run' if folder.is_dir() else 'a file'}. Give another folder for the export.")
+        raise UserError(f"{folder}: is {'a run' if folder.is_dir() else 'a file'}. Give another folder for the export.")
     if flags.max_pixels < 1:
-        raise _Usage(f"--max_pixels: received {flags.max_pixels}; allowed: a whole number above 0.")
+        raise UserError(f"--max_pixels: received {flags.max_pixels}; allowed: a whole number above 0.")
     photo = read_photo(flags.check_image or _sample_photo()).rgb
     if photo.shape[0] * photo.shape[1] > flags.max_pixels:
-        raise _Usage(
+        raise UserError(
             f"--check_image: has {photo.shape[1]}x{photo.shape[0]} pixels, more than the {flags.max_pixels} of "
             "--max_pixels. Give a smaller one."
         )
 
     from deepdeblur_tf.compat import tf
-    from deepdeblur_tf.evaluation.measurement import Evaluation
+    from deepdeblur_tf.evaluation.folder import read_summary
     from deepdeblur_tf.serving.formats import FORMATS
     from deepdeblur_tf.serving.version import ExportError, export_network
 
     # A GPU's faster, coarser sums would set the network apart from what its exported files compute on a CPU.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     sha256 = sha256_of(file)
-    evaluations = [_summary(Evaluation(Path(name), label=""), file, sha256) for name in flags.evaluation]
+    evaluations = [read_summary(Path(name).expanduser()) for name in flags.evaluation]
+    for name, summary in zip(flags.evaluation, evaluations):
+        if summary["model"]["sha256"] != sha256:
+            raise UserError(f"--evaluation {name}: measured another network, {summary['model']['file']}, not {file}.")
     formats = list(dict.fromkeys(flags.format))
     for name in formats:
         missing = FORMATS[name].missing()
         if missing:
-            raise _Usage(
+            raise UserError(
                 f"--format {name} needs {' and '.join(missing)}. Install it: pip install -e '.[{FORMATS[name].extra}]'"
             )
     try:
@@ -106,7 +105,7 @@ def _export(flags) -> int:
         fault = disk_fault(error) or (error.strerror if isinstance(error, OSError) else None)
         if not fault:
             raise
-        raise _Usage(f"{folder}: cannot be written: {fault}. Nothing was exported.") from error
+        raise UserError(f"{folder}: cannot be written: {fault}. Nothing was exported.") from error
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     print(f"model card: {version / 'model_card.md'}")
     print(f"exported: {version}, {size / 1e6:.1f} MB")
@@ -116,18 +115,6 @@ def _export(flags) -> int:
 def _sample_photo() -> Path:
     """A real photograph that is on every machine: Grace Hopper, by the US Navy, public domain."""
     return Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
-
-
-def _summary(evaluation, file: Path, sha256: str) -> dict:
-    """An evaluation's summary, if it is one of this very network."""
-    if not evaluation.summary.is_file():
-        raise _Usage(f"--evaluation {evaluation.folder}: holds no summary.json. Give a folder that `evaluate` wrote.")
-    summary = evaluation.read_summary()
-    if summary["model"]["sha256"] != sha256:
-        raise _Usage(
-            f"--evaluation {evaluation.folder}: measured another network, {summary['model']['file']}, not {file}."
-        )
-    return summary
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ def psnr(a, b):
 
     Raises:
         ValueError: for another dtype or shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepdeblur_tf import metrics
+        >>> sharp = np.indices((192, 192, 3)).sum(axis=0).astype(np.uint8) // 16 * 16
+        >>> blurry = sharp // 2 + np.roll(sharp, 4, axis=1) // 2
+        >>> print(metrics.psnr(np.stack([blurry, sharp]), np.stack([sharp, sharp])).numpy().round(2))
+        [23.49   inf]
     """
     a, b = _pair(a, b)
     error = tf.reduce_mean(tf.square(a - b), axis=[-3, -2, -1])
@@ -79,7 +87,7 @@ def _windowed(image):
 
 
 def _similarity(a, b, windowed):
-    """The maps of SSIM and of its contrast-structure part (Wang et al. 2004, equations 12 and 13)."""
+    """The maps of SSIM and of its contrast-structure factor (Wang et al. 2004, equations 12 and 13)."""
     mean_a, mean_b = windowed(a), windowed(b)
     squares, product = tf.square(mean_a) + tf.square(mean_b), mean_a * mean_b
     variances = windowed(tf.square(a) + tf.square(b)) - squares
@@ -108,6 +116,14 @@ def ssim(a, b):
 
     Raises:
         ValueError: for another dtype or shape, and for smaller images.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepdeblur_tf import metrics
+        >>> sharp = np.indices((192, 192, 3)).sum(axis=0).astype(np.uint8) // 16 * 16
+        >>> blurry = sharp // 2 + np.roll(sharp, 4, axis=1) // 2
+        >>> print(metrics.ssim(np.stack([blurry, sharp]), np.stack([sharp, sharp])).numpy().round(4))
+        [0.8757 1.    ]
     """
     a, b = _pair(a, b, SSIM_SMALLEST)
     full, _ = _similarity(*_batched(a, b), _windowed)
@@ -131,6 +147,14 @@ def ssim_matlab(a, b):
 
     Raises:
         ValueError: for another dtype or shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepdeblur_tf import metrics
+        >>> sharp = np.indices((192, 192, 3)).sum(axis=0).astype(np.uint8) // 16 * 16
+        >>> blurry = sharp // 2 + np.roll(sharp, 4, axis=1) // 2
+        >>> print(metrics.ssim_matlab(np.stack([blurry, sharp]), np.stack([sharp, sharp])).numpy().round(4))
+        [0.8584 1.    ]
     """
     a, b = _pair(a, b)
     # Along the colours the window always reaches beyond both ends, so filtering with a repeated border is a 3x3 matrix.
@@ -167,6 +191,14 @@ def ms_ssim(a, b):
     Raises:
         ValueError: for another dtype or shape, and for smaller images, of which the coarsest scale would be smaller
             than the window.
+
+    Example:
+        >>> import numpy as np
+        >>> from deepdeblur_tf import metrics
+        >>> sharp = np.indices((192, 192, 3)).sum(axis=0).astype(np.uint8) // 16 * 16
+        >>> blurry = sharp // 2 + np.roll(sharp, 4, axis=1) // 2
+        >>> print(metrics.ms_ssim(np.stack([blurry, sharp]), np.stack([sharp, sharp])).numpy().round(4))
+        [0.953 1.   ]
     """
     a, b = _pair(a, b, MS_SSIM_SMALLEST)
     rank = a.shape.rank

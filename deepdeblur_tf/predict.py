@@ -1,6 +1,8 @@
 """Restores pictures and videos: python -m deepdeblur_tf.predict MODEL INPUT [INPUT ...] --output DIR
 
-What is in the output folder already is skipped, so the same command goes on after an interruption.
+What is in the output folder already is skipped, so the same command goes on after an interruption. Results of another
+network, with other options or of a file that has changed since are restored again, and whatever else lies there is left
+alone: restored.jsonl in the output folder says what each result was made of.
 """
 
 from __future__ import annotations
@@ -8,15 +10,19 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
-from deepdeblur_tf.images.rgb import ImageError
-from deepdeblur_tf.restoration.jobs import Job, PredictionError, find_jobs, run_job
+from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import sha256_of
+from deepdeblur_tf.restoration.jobs import Job, Plan, PredictionError, find_jobs, is_restored, plan, run_job
+from deepdeblur_tf.restoration.results import RECORD, Results
 from deepdeblur_tf.runs.networks import model_file
+
+SHOWN = 20  # files that a message names
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -24,14 +30,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m deepdeblur_tf.predict",
         description="Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, "
         "formats, EXIF data, colour profiles and transparency are kept; a second picture within a file and a video's "
-        "titles are not. What is in the output folder already is skipped.",
+        "titles are not. Results in the output folder of the same files by the same network and options are skipped.",
     )
     parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="+", help='Files, folders, or patterns such as "photos/**/*.jpg".'
     )
     parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
-    parser.add_argument("--overwrite", action="store_true", help="Restore again what is in the output folder already.")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Restore again what is in the output folder already, also over files that this command did not write.",
+    )
     parser.add_argument(
         "--comparison",
         action="store_true",
@@ -42,84 +52,109 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments=None) -> int:
-    """The command; returns the exit status: 0, 1 when files failed, 2 for wrong inputs or model, 130 when stopped."""
+    """The command; returns the exit status: 0, 1 when files failed or are in the way, 2 for wrong inputs, 130."""
     flags = _parser().parse_args(arguments)
-    return answered(lambda: _begin(flags), f"stopped. The same command goes on; what is done is in {flags.output}.")
+    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    return answered(lambda: _predict(flags), stopped)
 
 
-def _begin(flags) -> int:
-    model_file(flags.model)
-    jobs, others = find_jobs(flags.inputs, flags.output, flags.comparison)
+def _predict(flags) -> int:
+    file, output = model_file(flags.model), Path(flags.output)
+    jobs, others = find_jobs(flags.inputs, output, flags.comparison)
     try:
-        Path(flags.output).mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PredictionError(f"--output {flags.output}: cannot be a folder ({error.strerror}).") from error
+        raise PredictionError(f"--output {output}: cannot be a folder ({error.strerror}).") from error
     if others:
-        endings = sorted({file.suffix.lower() or file.name for file in others})
+        endings = sorted({path.suffix.lower() or path.name for path in others})
         shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
         print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
-    return _predict(flags, jobs)
 
-
-def _is_done(job: Job, flags) -> bool:
-    return job.is_restored(flags.overwrite) and (job.comparison.is_file() or not flags.comparison)
-
-
-def _predict(flags, jobs: list[Job]) -> int:
-    todo = [job for job in jobs if not _is_done(job, flags)]
-    skipped = len(jobs) - len(todo)
-    if skipped:
-        print(f"{skipped} of {len(jobs)} files are in {flags.output} already; --overwrite restores them again.")
-    failed, pixels = {}, {}
-    for job in todo:
+    options = restoration_options(flags)
+    # The memory decides the tiles' size, as what is free at the time does; it shows by 1 of 255 at most.
+    how = {"network": sha256_of(file), "options": {key: options[key] for key in options if key != "memory"}}
+    results = Results(output, how)
+    results.read()
+    plans, failed = {}, {}
+    for job in jobs:
+        try:
+            plans[job] = plan(job, results, flags.comparison, flags.overwrite)
+        except OSError as error:
+            failed[job] = f"{job.source}: {error.strerror}"
+    foreign = _say_what_is_there(flags, plans, results)
+    pixels = {}
+    for job in (job for job, job_plan in plans.items() if job_plan.todo):
         try:
             pixels[job] = job.pixels()
-        except ImageError as error:
+        except UserError as error:
             failed[job] = str(error)
     if pixels:
-        failed.update(_restore_all(flags, pixels))
-    there = sum(job.is_restored() for job in jobs)
-    print(f"restored: {there} of {len(jobs)} files are in {flags.output}")
+        failed.update(_restore_all(flags, file, results, options, pixels))
+    results.read()
+    there = sum(is_restored(job, results) for job in jobs)
+    print(f"restored: {there} of {len(jobs)} files are in {output}")
     if failed:
         print(f"failed: {len(failed)}", *failed.values(), sep="\n  ", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or foreign else 0
 
 
-def _restore_all(flags, pixels: dict[Job, int]) -> dict[Job, str]:
+def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[Path]:
+    """Says what the output folder holds already; returns the files in it that are left alone."""
+    foreign = [path for job_plan in plans.values() for path in job_plan.foreign]
+    done = sum(not job_plan.todo and not job_plan.foreign for job_plan in plans.values())
+    if done:
+        print(f"{done} of {len(plans)} files are in {flags.output} already; --overwrite restores them again.")
+    outdated = [job for job, job_plan in plans.items() if job.target in job_plan.todo and results.made_of(job.target)]
+    if outdated and not flags.overwrite:
+        print(
+            f"{len(outdated)} files in {flags.output} are by another network, with other options, or of a source that "
+            "has changed since, and are restored again."
+        )
+    if foreign:
+        print(
+            f"left alone: {len(foreign)} files in {flags.output} that this command did not write, or that were changed "
+            f"since. (Its record there is {RECORD}; earlier versions kept none.) Move them away, or replace them with "
+            "--overwrite:",
+            *foreign[:SHOWN],
+            *([f"and {len(foreign) - SHOWN} more"] if len(foreign) > SHOWN else []),
+            sep="\n  ",
+            file=sys.stderr,
+        )
+    return foreign
+
+
+def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dict[Job, int]) -> dict[Job, str]:
     """Restores the files; returns the messages of those that failed."""
     from deepdeblur_tf.restoration.restorer import Restorer
     from deepdeblur_tf.runs.networks import load_model
 
-    restorer = Restorer(load_model(flags.model), **restoration_options(flags))
+    restorer = Restorer(load_model(file), **options)
+    if sha256_of(file) != results.how["network"]:
+        raise PredictionError(f"{file}: was replaced while it was read, as by a training. Try again.")
     failed = {}
-    with tqdm(
-        total=sum(pixels.values()),
-        unit_scale=True,
-        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} pixels [{elapsed}<{remaining}{postfix}]",
-        mininterval=0.2 if sys.stderr.isatty() else 30,
-        dynamic_ncols=True,
-    ) as bar:
+    with ProgressBar(total=sum(pixels.values()), unit=" pixels", unit_scale=True) as bar:
         for number, job in enumerate(pixels, 1):
-            bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}")
+            bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}", refresh=sys.stderr.isatty())
             begin = bar.n
 
             def restored(frame: np.ndarray) -> np.ndarray:
                 start, size = bar.n, frame.shape[0] * frame.shape[1]
-
-                def show(part: float) -> None:
-                    bar.update(start + round(part * size) - bar.n)
-
-                return restorer(frame, show)
+                return restorer(frame, lambda fraction: bar.update(start + round(fraction * size) - bar.n))
 
             try:
-                run_job(job, restored, flags.comparison, flags.overwrite)
-            except ImageError as error:
-                failed[job] = str(error)
-            except Exception as error:  # whatever it is, the other files are restored
-                failed[job] = f"{job.source}: {str(error) or type(error).__name__}".splitlines()[0]
-                if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                results.read()  # another process may have written it meanwhile
+                todo = plan(job, results, flags.comparison, flags.overwrite).todo
+                if todo:
+                    run_job(job, todo, results, restored)
+            except (UserError, MemoryError) as error:
+                failed[job] = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"
+            except OSError as error:
+                failed[job] = f"{job.source}: {error.strerror or error}"
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     failed[job] += ". Nothing more can be written; the same command goes on with the rest."
                     break
+            except Exception:  # a defect of ours, which keeps no other file from being restored
+                failed[job] = f"{job.source}: {traceback.format_exc()}"
             bar.update(begin + pixels[job] - bar.n)
     return failed
 

@@ -87,6 +87,14 @@ def imresize(image, scale=None, output_shape=None, antialiasing=True) -> np.ndar
         ValueError: for another rank or dtype, an empty image, or a size that is not above 0.
 
     Source: report, section 3 and reference [1]; equal to MATLAB R2019b's outputs (tests/test_resizing.py).
+
+    Example:
+        >>> import numpy as np
+        >>> import deepdeblur_tf
+        >>> image = np.arange(64, dtype=np.float64).reshape(8, 8)
+        >>> deepdeblur_tf.imresize(image, 1 / 4)  # as MATLAB's imresize(reshape(0:63, 8, 8)', 1 / 4)
+        array([[12.38378906, 16.63183594],
+               [46.36816406, 50.61621094]])
     """
     image = np.asarray(image)
     if image.ndim not in (2, 3) or 0 in image.shape:

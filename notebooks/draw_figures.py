@@ -20,7 +20,7 @@ import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.data.pipeline import open_sources
 from deepdeblur_tf.data.test_set import open_test_set
-from deepdeblur_tf.images.panels import comparison, stacked
+from deepdeblur_tf.images.panels import side_by_side, stacked
 
 FOLDER = Path(__file__).parent / "figures"
 SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail
@@ -42,7 +42,7 @@ def before_and_after(run: str) -> None:
             image[top : top + SIDE, left : left + SIDE].repeat(ENLARGED, 0).repeat(ENLARGED, 1) for image in images
         ]
         psnrs = [float(deepdeblur_tf.metrics.psnr(image, sharp)) for image in images[:2]]
-        rows.append(comparison(details, [f"blurry {psnrs[0]:.2f} dB", f"restored {psnrs[1]:.2f} dB", "sharp"]))
+        rows.append(side_by_side(details, [f"blurry {psnrs[0]:.2f} dB", f"restored {psnrs[1]:.2f} dB", "sharp"]))
     iio.imwrite(FOLDER / "before_and_after.png", stacked(rows))
 
 

@@ -23,13 +23,12 @@ def decoded():
     def graph(data):
         return decode(data, MAX_PIXELS, tf.constant("image 1 of 1"))
 
-    return lambda data: [part.numpy() for part in graph(data)]
+    return lambda data: [tensor.numpy() for tensor in graph(data)]
 
 
 @pytest.fixture(scope="module")
-def picture(shared):
-    """A real photo in small."""
-    return Image.open(sorted((shared / "sharp").iterdir())[0]).convert("RGB").resize((111, 83))
+def picture(scenes):
+    return Image.fromarray(scenes[0][1]).resize((111, 83))
 
 
 def encoded(image, kind, **options):
@@ -43,8 +42,8 @@ def png(samples, depth, colour, chunks=b""):
     bits = np.unpackbits(samples[..., None].astype(np.uint8), axis=2)[..., 8 - depth :].reshape(len(samples), -1)
     rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
     header = struct.pack(">IIBBBBB", samples.shape[1], len(samples), depth, colour, 0, 0, 0)
-    parts = [chunk(b"IHDR", header), chunks, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunks + pixels + chunk(b"IEND", b"")
 
 
 def chunk(kind, data):
@@ -192,7 +191,7 @@ def test_what_would_become_a_wrong_picture_is_refused(decoded, picture):
 
 
 def test_a_chunk_before_a_pngs_header_hides_nothing(decoded):
-    # libpng passes over it, so that a size and depth read in its place are not those of the picture.
+    # libpng passes over it, so that a size and depth read at the header's offset are not those of the picture.
     large = png(np.zeros((400, 300)), 8, 0)
     hidden = large[:8] + chunk(b"teSt", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)) + large[8:]
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 1 of 1 is a damaged PNG"):
@@ -203,13 +202,13 @@ def test_exif_behind_fill_bytes(decoded, picture, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(picture, "JPEG", exif=exif)
-    place = data.index(b"\xff\xe1")
-    assert_as_photo(decoded, data[:place] + b"\xff\xff" + data[place:], ".jpg", tmp_path)
+    offset = data.index(b"\xff\xe1")
+    assert_as_photo(decoded, data[:offset] + b"\xff\xff" + data[offset:], ".jpg", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF"])
 def test_what_is_cut_off_is_refused(decoded, picture, kind):
     data = encoded(picture.quantize(9) if kind == "GIF" else picture, kind)
-    for part in (0.1, 0.5, 0.9):
+    for fraction in (0.1, 0.5, 0.9):
         with pytest.raises(tf.errors.InvalidArgumentError):
-            decoded(data[: int(part * len(data))])
+            decoded(data[: int(fraction * len(data))])

@@ -17,7 +17,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.evaluate import main
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.resizing import imresize
-from deepdeblur_tf.restoration.restorer import restore, restore_levels
+from deepdeblur_tf.restoration.restorer import Restorer, restore
 from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main as train
 
@@ -41,23 +41,25 @@ def model(tmp_path_factory):
     return save_network(tmp_path_factory.mktemp("models") / "first.keras")
 
 
-@pytest.fixture
-def data(tmp_path, shared):
-    """Cuttings of real pairs in GOPRO's layout and under its names: four images in three scenes."""
-    root = tmp_path / "GOPRO"
-    for scene in (shared / "gopro" / "test").iterdir():
-        for kind in ("blur", "sharp"):
-            folder = root / "test" / scene.name / kind
-            folder.mkdir(parents=True)
-            (path,) = (scene / kind).iterdir()
-            image = iio.imread(path)
-            iio.imwrite(folder / path.name, image[300:465, 400:571])
-            if scene.name == "GOPR0854_11_00":
-                iio.imwrite(folder / "000007.png", image[100:265, 200:365])
+NAMES = ["GOPR0384_11_00/000001", "GOPR0396_11_00/000001", "GOPR0854_11_00/000000", "GOPR0854_11_00/000007"]
+
+
+def write_gopro(root, scenes, names, blur="blur"):
+    """Details of 165x171 pixels of the generated scenes, in GOPRO's layout and under the given names."""
+    for number, name in enumerate(names):
+        scene, _, file = name.partition("/")
+        corner = 4 * (number // 2)
+        for kind, image in zip((blur, "sharp"), scenes[number % 2]):
+            (root / "test" / scene / kind).mkdir(parents=True, exist_ok=True)
+            detail = image[corner : corner + 165, corner : corner + 171]
+            iio.imwrite(root / "test" / scene / kind / f"{file}.png", detail)
     return root
 
 
-NAMES = ["GOPR0384_11_00/000001", "GOPR0396_11_00/000001", "GOPR0854_11_00/000000", "GOPR0854_11_00/000007"]
+@pytest.fixture
+def data(tmp_path, scenes):
+    """Four images in three scenes."""
+    return write_gopro(tmp_path / "GOPRO", scenes, NAMES)
 
 
 def evaluate(capfd, *arguments, status=0):
@@ -98,6 +100,7 @@ def test_every_figure_is_what_the_metrics_say(tmp_path, data, model, capfd):
     ]
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_training(tmp_path, capfd):
     run = tmp_path / "run"
     assert train(["--output", str(run), *SMALL_FLAGS, "--validation.images=16"]) == 0
@@ -109,6 +112,7 @@ def test_the_loss_is_that_of_training(tmp_path, capfd):
     assert overall["images"] == 16
 
 
+@pytest.mark.slow
 def test_mirrored_margins_do_not_count(tmp_path, data, model, capfd):
     # The images have 165x171 pixels. The finest level is measured on just these, the coarser ones, made from the
     # image continued to 168x172, on all of theirs, as in the validation during training.
@@ -120,26 +124,24 @@ def test_mirrored_margins_do_not_count(tmp_path, data, model, capfd):
         whole = np.pad(image, ((0, 3), (0, 1), (0, 0)), "symmetric")
         return [image / 255 - 0.5, imresize(whole, 1 / 2) / 255 - 0.5, imresize(whole, 1 / 4) / 255 - 0.5]
 
-    restored = restore_levels(load_model(model), blurry)
+    restored = Restorer(load_model(model)).levels(blurry)
     restored[0] = restored[0][:165, :171]
     for measured, images in ((row["loss"], restored), (row["blurry_loss"], levels(blurry))):
         expected = sum(np.mean((one - other) ** 2) for one, other in zip(images, levels(sharp)))
         assert float(measured) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blur", ["blur", "blur_gamma"])
-def test_gopro_without_the_reports_frames(tmp_path, shared, model, capfd, blur):
-    root = tmp_path / "GOPRO" / "test" / "GOPR0396_11_00"
-    for kind in (blur, "sharp"):
-        (root / kind).mkdir(parents=True)
-        image = iio.imread(shared / "gopro" / "test" / "GOPR0396_11_00" / kind / "000001.png")
-        iio.imwrite(root / kind / "000001.png", image[:200, :200])
+def test_gopro_without_the_reports_frames(tmp_path, scenes, model, capfd, blur):
+    write_gopro(tmp_path / "GOPRO", scenes, [NAMES[1]], blur)
     evaluate(capfd, model, "--data", tmp_path / "GOPRO", "--blur", blur, "--output", tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| GOPR0384_11_00/000001 (not measured here) | the report, pixel shuffle |" in text
     assert "| GOPR0396_11_00/000001 | blurry |" in text
 
 
+@pytest.mark.slow
 def test_one_equal_pair_spoils_no_table(tmp_path, data, model, capfd):
     pair = [data / "test" / "GOPR0854_11_00" / kind / "000007.png" for kind in ("blur", "sharp")]
     pair[0].write_bytes(pair[1].read_bytes())
@@ -155,6 +157,7 @@ def test_a_damaged_pair_is_named_and_the_others_are_measured(tmp_path, data, mod
     assert len(read_csv(tmp_path / "out" / "metrics.csv")) == 3
 
 
+@pytest.mark.slow
 def test_tiles_are_told(tmp_path, write_pairs, model, capfd):
     root = write_pairs([("input", "target")], size=(300, 400))
     evaluate(capfd, model, "--data", root, "--output", tmp_path / "out", "--memory", "0.0001")
@@ -162,6 +165,7 @@ def test_tiles_are_told(tmp_path, write_pairs, model, capfd):
     assert "2 of 2 images in tiles" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, content", [("summary.json", "{}"), ("summary.json", ""), ("metrics.csv", "a;b\n1;2\n")])
 def test_files_of_others_are_refused_by_name(tmp_path, data, model, capfd, name, content):
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", "--images", 1)
@@ -171,6 +175,7 @@ def test_files_of_others_are_refused_by_name(tmp_path, data, model, capfd, name,
     assert (tmp_path / "out" / name).read_text() == content
 
 
+@pytest.mark.slow
 def test_a_run_that_has_trained_on_all_its_data_needs_another(tmp_path, write_pairs, model, capfd):
     root = write_pairs([("input", "target")])
     run = tmp_path / "run"
@@ -180,6 +185,7 @@ def test_a_run_that_has_trained_on_all_its_data_needs_another(tmp_path, write_pa
     assert "was trained on and has no test set" in error
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_measured(tmp_path, data, model, capfd):
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", "--self_ensemble")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -192,6 +198,7 @@ def test_the_summary_says_what_was_measured(tmp_path, data, model, capfd):
     assert "MATLAB" in summary["convention"]["ssim_matlab"]
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_reports_table(tmp_path, data, model, capfd):
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
@@ -211,6 +218,7 @@ def test_the_report_shows_the_reports_table(tmp_path, data, model, capfd):
     np.testing.assert_array_equal(restored, restore(load_model(model), blurry))
 
 
+@pytest.mark.slow
 def test_a_rerun_measures_only_what_is_missing(tmp_path, data, model, capfd):
     arguments = (model, "--data", data, "--output", tmp_path / "out")
     evaluate(capfd, *arguments, "--images", 2)
@@ -227,24 +235,65 @@ def test_a_rerun_measures_only_what_is_missing(tmp_path, data, model, capfd):
     assert path.read_text() == whole
 
 
-def test_a_killed_evaluation_continues(tmp_path, data, model, capfd):
-    command = [sys.executable, "-m", "deepdeblur_tf.evaluate", model, "--data", data, "--output", tmp_path / "out"]
-    path = tmp_path / "out" / "metrics.csv"
-    for end, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        lines = len(path.read_text().splitlines()) if path.is_file() else 1
-        while process.poll() is None and (not path.is_file() or len(path.read_text().splitlines()) <= lines):
-            time.sleep(0.005)
-        process.send_signal(end)
-        _, error = process.communicate()
-        assert process.returncode in (status, 0) and "Traceback" not in error
-        assert process.returncode == 0 or end == signal.SIGKILL or "The same command continues" in error
-    measured = read_csv(path)
+@pytest.fixture
+def many(tmp_path, scenes):
+    """More images than can be measured while a process is being stopped."""
+    return write_gopro(tmp_path / "GOPRO", scenes, [f"GOPR0384_11_00/{number:06d}" for number in range(1, 21)])
+
+
+def measured(folder):
+    path = folder / "metrics.csv"
+    return path.read_text().splitlines()[1:] if path.is_file() else []
+
+
+def stopped_in_the_middle(command, folder):
+    """Begins an evaluation in a process of its own, and stops it (not ends it) after at least one more image."""
+    before = len(measured(folder))
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while process.poll() is None and len(measured(folder)) <= before:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    assert process.poll() is None and before < len(measured(folder)) < 20
+    return process
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_continues(tmp_path, many, model, capfd):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "deepdeblur_tf.evaluate", model, "--data", many, "--output", out]
+    process = stopped_in_the_middle(command, out)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process = stopped_in_the_middle(command, out)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    _, error = process.communicate()
+    assert process.returncode == 130 and "The same command continues" in error and "Traceback" not in error
+    before = measured(out)
     evaluate(capfd, *command[3:])
-    rows = read_csv(path)
-    assert rows[: len(measured)] == measured and sorted(row["image"] for row in rows) == NAMES
+    rows = measured(out)
+    assert rows[: len(before)] == before and len(rows) == len({row.split(",")[0] for row in rows}) == 20
 
 
+@pytest.mark.slow
+def test_two_evaluations_into_one_folder_at_the_same_time(tmp_path, many, model, capfd):
+    second, out = save_network(tmp_path / "models" / "second.keras", seed=6), tmp_path / "out"
+    command = [sys.executable, "-m", "deepdeblur_tf.evaluate", model, "--data", many, "--output", out / "first"]
+    process = stopped_in_the_middle(command, out / "first")
+    before = measured(out / "first")
+    # Both write into the folder of the first network.
+    for arguments in ([model, "--output", out / "first"], [model, second, "--output", out]):
+        error = evaluate(capfd, *arguments, "--data", many, status=2).err
+        assert f"another evaluation is writing to {out / 'first'}. Wait for its end" in error
+    assert measured(out / "first") == before and not (out / "second").exists()
+    process.send_signal(signal.SIGCONT)
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+    assert len({row.split(",")[0] for row in measured(out / "first")}) == len(measured(out / "first")) == 20
+    evaluate(capfd, model, second, "--data", many, "--output", out)  # the folder is free again
+
+
+@pytest.mark.slow
 def test_two_networks_are_compared(tmp_path, data, model, capfd):
     second = save_network(tmp_path / "models" / "second.keras", seed=6, upsampling="transposed_conv")
     output = evaluate(capfd, model, second, "--data", data, "--output", tmp_path / "out", "--pictures", NAMES[1])
@@ -262,6 +311,7 @@ def test_two_networks_are_compared(tmp_path, data, model, capfd):
     assert Image.open(compared / "figures" / "overview.png").width == 4 * 171 + 3 * 4
 
 
+@pytest.mark.slow
 def test_all_networks_are_measured_on_the_same_images(tmp_path, data, model, capfd):
     second = save_network(tmp_path / "models" / "second.keras", seed=6)
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out" / "first", "--images", 2)
@@ -270,6 +320,7 @@ def test_all_networks_are_measured_on_the_same_images(tmp_path, data, model, cap
     assert len(read_csv(tmp_path / "out" / "second" / "metrics.csv")) == 2
 
 
+@pytest.mark.slow
 def test_small_images_get_a_word_and_not_nan(tmp_path, write_pairs, model, capfd):
     root = write_pairs([("test/input", "test/target")], size=(9, 200))
     evaluate(capfd, model, "--data", root, "--output", tmp_path / "out")
@@ -281,6 +332,7 @@ def test_small_images_get_a_word_and_not_nan(tmp_path, write_pairs, model, capfd
     assert "the report" not in text.split("## How")[0].lower().replace("the reports", "")
 
 
+@pytest.mark.slow
 def test_equal_images_are_infinitely_good(tmp_path, write_pairs, capfd):
     root = write_pairs([("input", "target")], size=(20, 24))  # one split, without folders for splits
     for name in ("000001.png", "000002.png"):
@@ -292,6 +344,7 @@ def test_equal_images_are_infinitely_good(tmp_path, write_pairs, capfd):
     assert summary["overall"]["restored"]["psnr"] == "inf" and summary["overall"]["restored"]["loss"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["another network", "other images", "another way"])
 def test_another_evaluation_is_not_mixed_in(tmp_path, data, model, capfd, change):
     out = tmp_path / "out"
@@ -329,6 +382,7 @@ def test_wrong_arguments_are_refused(tmp_path, data, model, capfd, arguments, wo
     assert word in error and not (tmp_path / "out" / "report.md").exists()
 
 
+@pytest.mark.slow
 def test_a_training_set_alone_is_no_test_set(tmp_path, write_pairs, model, capfd):
     root = write_pairs([("train/input", "train/target")])
     error = evaluate(capfd, model, "--data", root, "--output", tmp_path / "out", status=2).err
@@ -336,6 +390,7 @@ def test_a_training_set_alone_is_no_test_set(tmp_path, write_pairs, model, capfd
     evaluate(capfd, model, "--data", root / "train", "--output", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_chosen_details(tmp_path, data, model, capfd):
     pictures = ["--pictures", f"{NAMES[0]}.png@43,37", NAMES[2]]
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", *pictures)

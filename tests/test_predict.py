@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.predict import main
@@ -20,11 +22,11 @@ from deepdeblur_tf.runs.networks import load_model
 
 from .conftest import ROOT
 
+SLOW = pytest.mark.slow
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    tf.keras.utils.set_random_seed(3)
-    path = tmp_path_factory.mktemp("model") / "model.keras"
+
+def write_network(path, seed):
+    tf.keras.utils.set_random_seed(seed)
     network = build_model(blocks=1, filters=4, kernel_size=3, global_skip=True)
     tail = network.get_layer("level1_tail")  # begins at zero, which would leave the image as it is
     tail.set_weights([tf.random.normal(weight.shape, stddev=0.05) for weight in tail.get_weights()])
@@ -32,9 +34,14 @@ def model(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_network(tmp_path_factory.mktemp("model") / "model.keras", 3)
+
+
 @pytest.fixture
-def photo(shared):
-    return Image.open(shared / "blurry" / "GOPR0384_11_00_000027.png").convert("RGB").crop((300, 200, 401, 262))
+def photo(scenes):
+    return Image.fromarray(scenes[0][0][100:162, 20:121])
 
 
 @pytest.fixture
@@ -60,7 +67,9 @@ GOOD = {"a.png", "2024/b.JPG", "2024/c.png", "2024/may/d.bmp", "2024/may/e.png"}
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """What lies in a folder, without the record of results."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return found - {"restored.jsonl"}
 
 
 def hashes(folder):
@@ -90,19 +99,106 @@ def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree
     assert Image.open(tmp_path / "out" / "2024" / "c.png").mode == "L"
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_unless_told(tmp_path, tree, model, capfd):
     out = tmp_path / "out"
     arguments = [str(model), str(tree / "a.png"), str(tree / "2024"), "--output", str(out)]
     assert main(arguments) == 0
     assert files(out) == {"a.png", "b.JPG", "c.png", "may/d.bmp", "may/e.png"}  # below each input
-    (out / "a.png").write_bytes(b"mine")
+    assert "already" not in capfd.readouterr().out
+    before = (out / "a.png").stat()
     (out / "c.png").unlink()
+    assert main(arguments) == 0
+    output = capfd.readouterr()
+    assert f"4 of 5 files are in {out} already" in output.out and f"restored: 5 of 5 files are in {out}" in output.out
+    assert (out / "a.png").stat().st_mtime_ns == before.st_mtime_ns and (out / "c.png").is_file()
+    assert main([*arguments, "--overwrite"]) == 0
+    assert (out / "a.png").stat().st_mtime_ns > before.st_mtime_ns
+
+
+@pytest.mark.parametrize("case", ["network", pytest.param("options", marks=SLOW), pytest.param("source", marks=SLOW)])
+def test_what_was_made_otherwise_is_restored_again(tmp_path, tree, model, capfd, case):
+    arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--comparison"]) == 0
+    if case == "network":
+        arguments[0] = str(write_network(tmp_path / "other.keras", 4))
+    elif case == "options":
+        arguments.append("--self_ensemble")
+    else:
+        state = (tree / "a.png").stat()
+        Image.new("RGB", (12, 9), "red").save(tree / "a.png")
+        os.utime(tree / "a.png", ns=(state.st_atime_ns, state.st_mtime_ns - 10**9))  # an older photo
     capfd.readouterr()
     assert main(arguments) == 0
-    assert "4 of 5 files are in" in capfd.readouterr().out
-    assert (out / "a.png").read_bytes() == b"mine" and (out / "c.png").is_file()
+    assert "1 files in " in (said := capfd.readouterr().out) and "are restored again" in said
+    blurry, restored = (np.asarray(Image.open(folder / "a.png")) for folder in (tree, tmp_path / "out"))
+    expected = restore(load_model(arguments[0]), blurry, self_ensemble=case == "options")
+    np.testing.assert_array_equal(restored, expected)
+    # The comparison of the first call shows the new result, though it was not asked for again.
+    both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))[24 : 24 + len(blurry)]
+    np.testing.assert_array_equal(both[:, : blurry.shape[1]], blurry)
+    starts = range(both.shape[1] - blurry.shape[1] + 1)
+    assert any((both[:, start : start + blurry.shape[1]] == restored).all() for start in starts)
+    capfd.readouterr()
+    assert main(arguments) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "another's",
+        pytest.param("changed", marks=SLOW),
+        pytest.param("earlier version", marks=SLOW),
+        pytest.param("of another source", marks=SLOW),
+    ],
+)
+def test_what_this_command_did_not_write_is_left_alone_by_name(tmp_path, tree, model, capfd, case):
+    out = tmp_path / "out"
+    arguments = [str(model), str(tree / "a.png"), str(tree / "2024" / "c.png"), "--output", str(out)]
+    if case == "another's":
+        out.mkdir()
+        (out / "a.png").write_bytes(b"mine")
+    else:
+        assert main(arguments) == 0
+        if case == "changed":
+            Image.new("RGB", (101, 62), "red").save(out / "a.png")
+        elif case == "earlier version":
+            (out / "restored.jsonl").unlink()
+        else:
+            (tree / "new").mkdir()
+            arguments[1] = str(tree / "new" / "a.png")
+            Image.new("RGB", (12, 9), "red").save(arguments[1])
+    before = (out / "a.png").stat().st_mtime_ns
+    capfd.readouterr()
+    assert main([*arguments, "--comparison"]) == 1
+    output = capfd.readouterr()
+    assert (out / "a.png").stat().st_mtime_ns == before and not (out / "a.png.comparison.png").exists()
+    assert f"\n  {out / 'a.png'}\n" in output.err and "--overwrite" in output.err
+    there = 0 if case == "earlier version" else 1
+    assert f"left alone: {2 - there} files" in output.err
+    assert f"restored: {there} of 2 files are in {out}" in output.out
     assert main([*arguments, "--overwrite"]) == 0
-    assert Image.open(out / "a.png").size == (101, 62)
+    assert (out / "a.png").stat().st_mtime_ns > before
+    assert main(arguments) == 0
+
+
+@pytest.mark.slow
+def test_a_moved_source_is_the_same_source(tmp_path, tree, model, capfd):
+    assert main([str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]) == 0
+    (tree / "a.png").rename(tmp_path / "a.png")
+    capfd.readouterr()
+    assert main([str(model), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+
+
+def test_a_comparisons_name_taken_by_another_file_is_left_alone(tmp_path, tree, model, capfd):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png.comparison.png").write_bytes(b"mine")
+    assert main([str(model), str(tree / "a.png"), "--output", str(tmp_path / "out"), "--comparison"]) == 1
+    assert "a.png.comparison.png" in capfd.readouterr().err
+    assert (tmp_path / "out" / "a.png.comparison.png").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "a.png").is_file()
 
 
 def test_a_pattern_keeps_the_folders_below_it(tmp_path, tree, model):
@@ -111,6 +207,7 @@ def test_a_pattern_keeps_the_folders_below_it(tmp_path, tree, model):
     assert files(tmp_path / "out") == {"a.png", "2024/c.png", "2024/may/e.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["", "**/*"])
 def test_an_output_folder_within_the_input_is_no_input(tree, model, pattern):
     out = tree / "restored"
@@ -124,18 +221,10 @@ def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, tree, model, cap
     (out / "a.png").mkdir(parents=True)
     assert main([str(model), str(tree), "--output", str(out)]) == 1
     error = capfd.readouterr().err
-    assert f"{tree / 'a.png'}: " in error and "failed: 4" in error and "Traceback" not in error
-    assert files(out) == GOOD - {"a.png"}
-
-
-def test_a_source_that_is_newer_than_its_result_is_restored_again(tmp_path, tree, model):
-    arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
-    assert main(arguments) == 0
-    Image.new("RGB", (12, 9)).save(tree / "a.png")
-    later = (tmp_path / "out" / "a.png").stat().st_mtime + 10
-    os.utime(tree / "a.png", (later, later))
-    assert main(arguments) == 0
-    assert Image.open(tmp_path / "out" / "a.png").size == (12, 9)
+    assert f"\n  {out / 'a.png'}\n" in error and "failed: 3" in error and files(out) == GOOD - {"a.png"}
+    assert main([str(model), str(tree / "a.png"), "--output", str(out), "--overwrite"]) == 1
+    error = capfd.readouterr().err
+    assert f"{tree / 'a.png'}: Is a directory" in error and "failed: 1" in error and "Traceback" not in error
 
 
 def test_linked_folders_are_followed_and_circles_end(tmp_path, tree, model):
@@ -154,10 +243,10 @@ def test_another_networks_file_is_refused(tmp_path, tree, capfd, kind):
     outputs = layers.Dense(3)(inputs) if kind == "dense" else layers.Conv2D(1, 3)(inputs)
     tf.keras.Model(inputs, outputs).save(tmp_path / "other.keras")
     assert main([str(tmp_path / "other.keras"), str(tree), "--output", str(tmp_path / "out")]) == 2
-    assert "other.keras: is not a network that deepdeblur_tf saved" in capfd.readouterr().err
+    assert f"error: {tmp_path / 'other.keras'}: is not a network" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("case", ["in place", "two for one", "missing", "no match", "empty", "no model"])
+@pytest.mark.parametrize("case", ["in place", "two for one", "missing", "no match", "empty", "no model", "no folder"])
 def test_wrong_inputs_are_refused_before_the_work(tmp_path, tree, model, capfd, case):
     (tmp_path / "empty").mkdir()
     out = str(tmp_path / "out")
@@ -167,6 +256,7 @@ def test_wrong_inputs_are_refused_before_the_work(tmp_path, tree, model, capfd, 
         "missing": ([str(tree / "none.png"), "--output", out], "no such file or folder"),
         "no match": ([str(tree / "*.tif"), "--output", out], "matches no picture"),
         "empty": ([str(tmp_path / "empty"), "--output", out], "holds no picture"),
+        "no folder": ([str(tree), "--output", str(tree / "a.png" / "out")], "out: cannot be a folder"),
         "no model": ([str(tree), "--output", out], "Give the folder of a finished run"),
     }[case]
     (tree / "2024" / "may" / "a.png").write_bytes((tree / "a.png").read_bytes())
@@ -202,47 +292,76 @@ def test_side_by_side(tmp_path, tree, model, photo):
 def test_a_comparison_asked_for_later_leaves_the_result_as_it_is(tmp_path, tree, model, capfd):
     arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
-    Image.new("RGB", (101, 62), "red").save(tmp_path / "out" / "a.png")  # the user's own work
-    mine = (tmp_path / "out" / "a.png").read_bytes()
+    before = (tmp_path / "out" / "a.png").stat().st_mtime_ns
     assert main([*arguments, "--comparison"]) == 0
-    assert (tmp_path / "out" / "a.png").read_bytes() == mine
-    both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))
-    assert (both[24:, -101:] == (255, 0, 0)).all()
+    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
+    assert (tmp_path / "out" / "a.png.comparison.png").is_file()
     (tree / "a.png.comparison.png").write_bytes((tree / "a.png").read_bytes())
     capfd.readouterr()
     assert main([str(model), str(tree), "--output", str(tmp_path / "other"), "--comparison"]) == 2
     assert "would be overwritten" in capfd.readouterr().err
 
 
-def test_nothing_is_half_written_when_killed(tmp_path, shared, model):
+@pytest.fixture
+def large_photos(tmp_path, frame):
     folder = tmp_path / "photos"
     folder.mkdir()
-    source = Image.open(shared / "blurry" / "GOPR0384_11_00_000027.png").convert("RGB")
     for index in range(6):
-        source.crop((0, 0, 700 + index, 700)).save(folder / f"{index}.png")
-    command = [
-        sys.executable,
-        "-m",
-        "deepdeblur_tf.predict",
-        str(model),
-        str(folder),
-        "--output",
-        str(tmp_path / "out"),
-    ]
+        Image.fromarray(np.pad(frame, ((0, 340), (0, 60 + index), (0, 0)), "symmetric")).save(folder / f"{index}.png")
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "deepdeblur_tf.predict", *map(str, arguments)]
+
+
+@pytest.mark.slow
+def test_nothing_is_half_written_when_killed(tmp_path, large_photos, model):
+    line = command(model, large_photos, "--output", tmp_path / "out")
     for number, end in ((1, signal.SIGKILL), (3, signal.SIGINT), (4, signal.SIGTERM)):
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        while len([p for p in (tmp_path / "out").glob("*") if p.name[0] != "."]) < number and process.poll() is None:
+        process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        while len(list((tmp_path / "out").glob("[0-9]*"))) < number and process.poll() is None:
             time.sleep(0.01)
         os.kill(process.pid, end)
         _, error = process.communicate()
         assert "Traceback" not in error
         if end == signal.SIGINT and process.returncode == 130:
             assert "stopped. The same command goes on" in error
-    assert subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, check=False).returncode == 0
-    visible = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name[0] != ".")
-    assert visible == [f"{index}.png" for index in range(6)]
+    assert subprocess.run(line, cwd=ROOT, stderr=subprocess.PIPE, check=False).returncode == 0
+    assert {name for name in files(tmp_path / "out") if name[0] != "."} == {f"{index}.png" for index in range(6)}
     for index in range(6):
         assert Image.open(tmp_path / "out" / f"{index}.png").convert("RGB").size == (700 + index, 700)
+
+
+@pytest.mark.slow
+def test_two_processes_into_one_folder_end_well(tmp_path, large_photos, model):
+    line = command(model, large_photos, "--output", tmp_path / "out", "--comparison")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
+    processes = [subprocess.Popen(line, **pipes) for _ in range(2)]
+    for process in processes:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        assert "restored: 6 of 6 files" in output
+        # In a pipe each line is whole: the bar's, at the start and at the end, and what the command says.
+        assert "\r" not in output
+        assert all(re.match(r" *\d+% .*pixels|restored: |\d of 6 files", text) for text in output.splitlines())
+    names = {f"{index}.png" for index in range(6)}
+    assert files(tmp_path / "out") == names | {f"{name}.comparison.png" for name in names}
+    again = subprocess.run(line, check=False, **pipes)
+    assert again.returncode == 0 and "6 of 6 files are in" in again.stdout
+    network = load_model(model)
+    for name in sorted(names)[:2]:
+        expected = restore(network, np.asarray(Image.open(large_photos / name)))
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), expected)
+
+
+def test_in_a_pipe_the_progress_is_whole_lines(capfd):
+    with ProgressBar(total=1000, unit=" pixels", unit_scale=True) as bar:
+        for number in range(10):
+            bar.set_postfix_str(f"file {number}", refresh=False)
+            bar.update(100)
+    first, last = capfd.readouterr().err.splitlines()
+    assert first.startswith("  0%") and last.startswith("100% 1.00k/1.00k [") and last.endswith("file 9]")
 
 
 def write_video(path, frames, **options):
@@ -251,9 +370,9 @@ def write_video(path, frames, **options):
             writer.append_data(frame)
 
 
-def test_a_video_keeps_its_rate_size_and_length(tmp_path, shared, model, capfd):
-    frames = sorted((shared / "reds" / "val" / "val_blur" / "020").iterdir())
-    frames = [np.asarray(Image.open(path))[100:221, 300:463] for path in frames]
+@pytest.mark.slow
+def test_a_video_keeps_its_rate_size_and_length(tmp_path, frame, model, capfd):
+    frames = [frame[100:221, 5 * step : 5 * step + 163] for step in range(5)]
     folder = tmp_path / "videos"
     folder.mkdir()
     write_video(folder / "even.mp4", [frame[:120, :160] for frame in frames], ffmpeg_params=["-crf", "5"])
@@ -279,6 +398,8 @@ def test_a_video_keeps_its_rate_size_and_length(tmp_path, shared, model, capfd):
                 restored = restore(network, blurry).astype(int)
                 # Coded anew with loss, yet the restored frame and not the blurry one.
                 assert np.abs(restored - coded).mean() < 0.4 * np.abs(restored - blurry).mean()
+    assert main([str(model), str(folder / "odd.mp4"), "--output", str(tmp_path / "out")]) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
 
 
 def test_sound_is_kept(tmp_path, model):

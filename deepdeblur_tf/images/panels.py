@@ -24,7 +24,7 @@ def _captioned(image: np.ndarray, text: str) -> np.ndarray:
     return np.vstack([np.asarray(strip), image])
 
 
-def comparison(images, captions) -> np.ndarray:
+def side_by_side(images, captions) -> np.ndarray:
     """Images side by side, each under its caption, pixel for pixel.
 
     Args:
@@ -60,9 +60,9 @@ def scaled(image: np.ndarray, width: int, resample=Image.Resampling.LANCZOS) -> 
 
 
 def overview(images, captions, name: str, most: int = 640) -> np.ndarray:
-    """`comparison` of an image's versions under its name, each at most `most` pixels wide (report, Figure 4.1)."""
+    """`side_by_side` of an image's versions under its name, each at most `most` pixels wide (report, Figure 4.1)."""
     small = [scaled(image, min(most, image.shape[1])) for image in images]
-    return _captioned(comparison(small, captions), name)
+    return _captioned(side_by_side(small, captions), name)
 
 
 def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, count: int) -> list[tuple[int, int]]:
@@ -81,7 +81,7 @@ def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, 
     # The filter's value at (side // 2, side // 2) is the mean of the square that begins at (0, 0).
     means = uniform_filter(error, side)[side // 2 :, side // 2 :]
     means = means[: sharp.shape[0] - side + 1, : sharp.shape[1] - side + 1].copy()
-    found = []
+    found: list[tuple[int, int]] = []
     while len(found) < count and means.max() > -np.inf:
         top, left = np.unravel_index(means.argmax(), means.shape)
         found.append((int(left), int(top)))
@@ -90,36 +90,36 @@ def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, 
 
 
 def details(
-    panels: Sequence[tuple[str, np.ndarray]], places: Sequence[tuple[int, int]], side: int, name: str
+    panels: Sequence[tuple[str, np.ndarray]], corners: Sequence[tuple[int, int]], side: int, name: str
 ) -> np.ndarray:
     """An image with boxes, and what is in them side by side in double size (report, Figure 4.2).
 
     Args:
         panels: (caption, uint8 [H, W, 3]) of the image's versions. The boxes are shown on the second.
-        places: (left, top) of each square detail.
+        corners: (left, top) of each square detail.
         side: The details' side in pixels.
         name: The image's name.
 
     Returns:
         uint8 [H', W', 3].
     """
-    caption, boxed = panels[1]
-    boxed = Image.fromarray(boxed)
-    for colour, (left, top) in zip(_BOX_COLOURS, places):
+    caption, second = panels[1]
+    boxed = Image.fromarray(second)
+    for colour, (left, top) in zip(_BOX_COLOURS, corners):
         box = (left, top, left + side - 1, top + side - 1)
         ImageDraw.Draw(boxed).rectangle(box, outline=colour, width=max(2, boxed.width // 320))
     rows = []
-    for colour, (left, top) in zip(_BOX_COLOURS, places):
+    for colour, (left, top) in zip(_BOX_COLOURS, corners):
         crops = [image[top : top + side, left : left + side] for _, image in panels]
         doubled = [_framed(scaled(crop, 2 * side, Image.Resampling.NEAREST), colour) for crop in crops]
-        rows.append(comparison(doubled, [title for title, _ in panels]))
+        rows.append(side_by_side(doubled, [title for title, _ in panels]))
     right = np.vstack([np.pad(row, ((0, _GAP), (0, 0), (0, 0)), constant_values=255) for row in rows])
     height = right.shape[0] - _CAPTION - _GAP
-    left = _captioned(
+    whole = _captioned(
         scaled(np.asarray(boxed), max(1, round(height * boxed.width / boxed.height))), f"{name}: {caption}"
     )
-    left = np.pad(left, ((0, max(0, right.shape[0] - left.shape[0])), (0, _GAP), (0, 0)), constant_values=255)
-    return np.hstack([left[: right.shape[0]], right])
+    whole = np.pad(whole, ((0, max(0, right.shape[0] - whole.shape[0])), (0, _GAP), (0, 0)), constant_values=255)
+    return np.hstack([whole[: right.shape[0]], right])
 
 
 def _framed(image: np.ndarray, colour: str) -> np.ndarray:

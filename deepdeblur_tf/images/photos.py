@@ -5,18 +5,18 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin
 
-from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images.rgb import ImageError, check_checksums, pillow_errors, refuse_more_than_8_bits
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # as Pillow calls them
-# TIFF tags on how the pixels lie in the file, from 254 (NewSubfileType) to 532 (ReferenceBlackWhite), with 274, the
-# orientation. What describes the picture (maker, time, copyright, resolution, ...) is in between and beyond.
+# TIFF tags on how the file stores its pixels, from 254 (NewSubfileType) to 532 (ReferenceBlackWhite), and 274, the
+# orientation. All others describe the picture (maker, time, copyright, resolution, ...) and are kept.
 _TIFF_LAYOUT = {254, 255, *range(256, 267), *range(273, 282), 284, 290, 291, 292, 293, 317, 320, *range(321, 348)}
 _TIFF_LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 _GREY_MODES = ("1", "L", "LA")
@@ -25,13 +25,13 @@ _ALPHA_MODES = ("LA", "PA", "RGBA")
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture with what its file holds beside the colours.
+    """A picture, and what else its file holds.
 
     Attributes:
         rgb: uint8 [H, W, 3], upright.
         alpha: uint8 [H, W]; None for an opaque picture.
         is_grey: Whether the file holds no colours; then the three channels of `rgb` are equal.
-        options: What Pillow is told to write the file's format again: metadata, colour profile, JPEG tables.
+        options: Pillow's options to write the same format again: metadata, colour profile, JPEG tables.
     """
 
     rgb: np.ndarray
@@ -65,8 +65,9 @@ def read_photo(path) -> Photo:
             if image.mode not in ("P", "RGB", *_GREY_MODES, *_ALPHA_MODES):
                 raise ImageError(f"{path}: has the colour space {image.mode}; convert it to RGB.")
             # An MPO is a phone's JPEG with another picture, such as a depth map, behind it.
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise ImageError(f"{path}: has {image.n_frames} frames. Save the one to restore as a picture.")
+            frames = getattr(image, "n_frames", 1)
+            if image.format != "MPO" and frames > 1:
+                raise ImageError(f"{path}: has {frames} frames. Save the one to restore as a picture.")
             image.load()
             upright = ImageOps.exif_transpose(image)
             grey = image.mode in _GREY_MODES
@@ -78,8 +79,8 @@ def read_photo(path) -> Photo:
 
 def _options(image: Image.Image, upright: Image.Image) -> dict:
     info, kept = upright.info, ["icc_profile", "dpi", "exif"]
-    options = {"format": image.format}
-    if image.format in ("JPEG", "MPO"):
+    options: dict[str, Any] = {"format": image.format}
+    if isinstance(image, JpegImagePlugin.JpegImageFile):  # an MPO is one too
         kept += ["xmp", "comment"]
         # The source's own tables: its quality, whatever its program called that.
         options.update(format="JPEG", qtables=image.quantization, progressive="progressive" in info)
@@ -87,7 +88,7 @@ def _options(image: Image.Image, upright: Image.Image) -> dict:
         options["extra"] = b"".join(b"\xff\xed" + struct.pack(">H", len(data) + 2) + data for data in captions)
         # -1 for what Pillow cannot write, such as 4:4:0; then no colour is thrown away.
         options["subsampling"] = max(0, JpegImagePlugin.get_sampling(image))
-    elif image.format == "PNG":
+    elif isinstance(image, PngImagePlugin.PngImageFile):
         options["pnginfo"] = texts = PngImagePlugin.PngInfo()
         # What the values mean: gamma, primaries, sRGB (PNG specification, 11.3.2).
         if "gamma" in info:
@@ -100,7 +101,7 @@ def _options(image: Image.Image, upright: Image.Image) -> dict:
             if key == "XML:com.adobe.xmp":
                 texts.add_itxt(key, info[key])  # without the orientation
             elif isinstance(text, PngImagePlugin.iTXt):
-                texts.add_itxt(key, text, text.lang, text.tkey)
+                texts.add_itxt(key, text, text.lang or "", text.tkey or "")
             elif key != "Raw profile type exif":  # written as EXIF
                 texts.add_text(key, text)
     elif image.format == "TIFF":
@@ -128,7 +129,7 @@ def _exif(content: bytes, size: tuple[int, int]) -> bytes:
 
 
 def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
-    """Writes a restored picture as the file that it came from: format, grey, transparency, metadata. Whole or not.
+    """Writes a restored picture as the file that it came from: format, grey, transparency, metadata.
 
     Args:
         path: Where to.
@@ -142,4 +143,4 @@ def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
         image.putalpha(Image.fromarray(photo.alpha))
     # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess.
     ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * restored.size)
-    write_whole(Path(path), lambda beside: image.save(beside, **photo.options))
+    image.save(path, **photo.options)

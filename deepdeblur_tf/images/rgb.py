@@ -1,4 +1,4 @@
-"""Image files: what may be read, and reading it as 8-bit RGB. Refuses by name what would become a wrong picture."""
+"""Image files read as 8-bit RGB. Files that would become a wrong picture are refused by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
@@ -55,7 +55,7 @@ def image_size(path) -> tuple[int, int]:
 
 def _png_exif(image: Image.Image) -> Image.Exif:
     exif = Image.Exif()
-    exif.load(image.info.get("exif"))
+    exif.load(image.info.get("exif", b""))
     return exif
 
 
@@ -65,7 +65,7 @@ def refuse_more_than_8_bits(path, image: Image.Image) -> None:
     if image.format == "PNG":
         with open(path, "rb") as file:
             deep |= file.read(25)[24] == 16  # IHDR's bit depth
-    elif image.format == "TIFF":
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
         deep |= max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8
     if deep:
         raise ImageError(f"{path}: has 16 bits a channel or more; only 8-bit images are read. Convert it to 8 bits.")

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images import photos, videos
-from deepdeblur_tf.images.panels import comparison
-from deepdeblur_tf.images.rgb import ImageError, write_image
+from deepdeblur_tf.images.panels import side_by_side
+from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.restoration.results import Results
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
 
@@ -38,12 +40,6 @@ class Job:
     def is_video(self) -> bool:
         return self.source.suffix.lower() in videos.SUFFIXES
 
-    def is_restored(self, overwrite: bool = False) -> bool:
-        """Whether the result is there, and no older than its source."""
-        if overwrite or not self.target.is_file():
-            return False
-        return not self.source.exists() or self.target.stat().st_mtime >= self.source.stat().st_mtime
-
     @property
     def comparison(self) -> Path:
         """The picture of both side by side."""
@@ -61,8 +57,8 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
 
     Args:
         inputs: Files, folders (with their sub-folders) and patterns such as "photos/**/*.jpg".
-        output: The folder for the results. Files below a folder, or below the part of a pattern that is no pattern,
-            keep their sub-folders in it.
+        output: The folder for the results. Files below a folder, or below the folders that a pattern begins with, keep
+            their sub-folders in it.
         with_comparison: Whether pictures of both side by side are made, too.
 
     Returns:
@@ -70,7 +66,7 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
          the files of folders and patterns that are left alone, being no picture or video by their names).
 
     Raises:
-        PredictionError: an input that is not there, two files for one result, a result in its input's place.
+        PredictionError: an input that is not there, two files for one result, a result that would replace an input.
     """
     output = Path(output)
     jobs: dict[Path, Job] = {}
@@ -79,7 +75,7 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
         for source, below in _expanded(text, output, others):
             job = Job(source, output / below)
             known = jobs.setdefault(job.target, job)
-            if known.source.resolve() != source.resolve():
+            if known is not job and known.source.resolve() != source.resolve():
                 raise PredictionError(
                     f"{known.source} and {source} would both become {job.target}. Restore them into two folders."
                 )
@@ -96,7 +92,7 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
 
 
 def _expanded(text: str, output: Path, others: list[Path]):
-    """(file, its place below the output folder) for one input; what is left alone is added to `others`."""
+    """(file, its path below the output folder) for one input; what is left alone is added to `others`."""
     path = Path(text).expanduser()
     if path.is_file():
         yield path, Path(path.name)
@@ -104,8 +100,7 @@ def _expanded(text: str, output: Path, others: list[Path]):
         yield from ((file, file.relative_to(path)) for file in _files_below(path, output, others))
     elif glob.has_magic(text):
         found = sorted(glob.glob(str(path), recursive=True))
-        parts = Path(path).parts
-        root = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+        root = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
         files = [Path(name) for name in found if Path(name).is_file()]
         if output.resolve() != root.resolve():  # results of an earlier call are no inputs
             files = [file for file in files if output.resolve() not in file.resolve().parents]
@@ -130,46 +125,83 @@ def _files_below(folder: Path, output: Path, others: list[Path]) -> list[Path]:
         raise PredictionError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
     found, visited = [], {folder.resolve(), output.resolve()}  # results of an earlier call are no inputs
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        folders[:] = [name for name in folders if name[0] != "." and Path(place, name).resolve() not in visited]
-        visited.update(Path(place, name).resolve() for name in folders)  # links may lead round in circles
-        found += [Path(place, name) for name in names if name[0] != "."]
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        folders[:] = [name for name in folders if name[0] != "." and Path(parent, name).resolve() not in visited]
+        visited.update(Path(parent, name).resolve() for name in folders)  # links may lead round in circles
+        found += [Path(parent, name) for name in names if name[0] != "."]
     found = _pictures_and_videos(found, others)
     if not found:
         raise PredictionError(f"{folder}: holds no picture or video ({', '.join(SUFFIXES)}).")
     return sorted(found)
 
 
-def run_job(
-    job: Job, restore: Callable[[np.ndarray], np.ndarray], with_comparison: bool = False, overwrite: bool = False
-) -> None:
-    """Restores one file; one that is restored already only gets its comparison.
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done about a job.
+
+    Attributes:
+        todo: Its results that are to be written: its target, its comparison, both or none.
+        foreign: Files under its results' names that this command did not write as they are; they are left alone.
+    """
+
+    todo: tuple[Path, ...]
+    foreign: tuple[Path, ...]
+
+
+def plan(job: Job, results: Results, with_comparison: bool = False, overwrite: bool = False) -> Plan:
+    """Finds out what is to be done about a job.
 
     Args:
         job: The file.
+        results: The output folder's.
+        with_comparison: Whether both are to be shown side by side in a picture, too. One from an earlier call is
+            renewed in any case, or it would show an old result.
+        overwrite: Whether to restore again what is restored already, and to replace what is foreign.
+
+    Raises:
+        OSError: the source is gone.
+    """
+    states = {job.target: results.state(job.target, results.recipe(job.source, "restored"))}
+    if with_comparison or (results.made_of(job.comparison) or {}).get("kind") == "comparison":
+        states[job.comparison] = results.state(job.comparison, results.recipe(job.source, "comparison"))
+    if overwrite:
+        return Plan(tuple(states), ())
+    foreign = tuple(path for path, state in states.items() if state == "foreign")
+    if job.target in foreign:  # there is nothing of ours to compare
+        return Plan((), foreign)
+    return Plan(tuple(path for path, state in states.items() if state in ("missing", "outdated")), foreign)
+
+
+def is_restored(job: Job, results: Results) -> bool:
+    """Whether a file's result is there, as `results` are to be made."""
+    return job.source.exists() and results.state(job.target, results.recipe(job.source, "restored")) == "done"
+
+
+def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Writes a file's results.
+
+    Args:
+        job: The file.
+        todo: Which of its results, as `plan` has them.
+        results: The output folder's.
         restore: From uint8 [H, W, 3] to its restored form.
-        with_comparison: Whether both are shown side by side in a picture, too.
-        overwrite: Whether to restore again what is restored already.
 
     Raises:
         ImageError: the file cannot be read.
-        OSError: the result cannot be written.
+        OSError: a result cannot be written.
     """
-    is_restored = job.is_restored(overwrite)
+    # Before the source is read, so that one that is replaced meanwhile leaves an outdated result.
+    recipe, comparison_recipe = (results.recipe(job.source, kind) for kind in ("restored", "comparison"))
     if job.is_video:
-        if not is_restored:
-            videos.restore_video(job.source, job.target, restore)
-        if with_comparison:
-            _compare(job, videos.middle_frame(job.source), videos.middle_frame(job.target))
-        return
-    photo = photos.read_photo(job.source)
-    restored = photos.read_photo(job.target).rgb if is_restored else restore(photo.rgb)
-    if not is_restored:
-        photos.write_photo(job.target, photo, restored)
-    if with_comparison:
-        _compare(job, photo.rgb, restored)
-
-
-def _compare(job: Job, blurry: np.ndarray, restored: np.ndarray) -> None:
-    picture = comparison([blurry, restored], [f"blurry: {job.source.name}", "restored"])
-    write_image(job.comparison, picture)
+        if job.target in todo:
+            results.write(job.target, recipe, lambda beside: videos.restore_video(job.source, beside, restore))
+        if job.comparison in todo:
+            blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
+    else:
+        photo = photos.read_photo(job.source)
+        blurry, restored = photo.rgb, restore(photo.rgb) if job.target in todo else photos.read_photo(job.target).rgb
+        if job.target in todo:
+            results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored))
+    if job.comparison in todo:
+        picture = side_by_side([blurry, restored], [f"blurry: {job.source.name}", "restored"])
+        results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)

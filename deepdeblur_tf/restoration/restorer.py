@@ -230,5 +230,14 @@ def restore(
         UserError: for an option that is not allowed.
         ValueError: for another shape or dtype.
         MemoryError: not even the smallest tile fits.
+
+    Example:
+        >>> import numpy as np
+        >>> import deepdeblur_tf
+        >>> network = deepdeblur_tf.build_model(blocks=1, filters=4, global_skip=True)  # untrained, it changes nothing
+        >>> blurry = np.full((50, 70, 3), 100, np.uint8)
+        >>> restored = deepdeblur_tf.restore(network, blurry)
+        >>> restored.shape, bool((restored == blurry).all())
+        ((50, 70, 3), True)
     """
     return Restorer(model, tile, overlap, memory, self_ensemble, runtime)(image_uint8, progress)

@@ -13,8 +13,8 @@ from deepdeblur_tf.compat import tf
 
 _ORIENTATION = 0x0112  # EXIF's tag
 
-# Chunks, segments and blocks that are walked through in one file: a file of nothing else would keep a server busy.
-_MOST_PARTS = 100_000
+# Chunks, segments and blocks that are looked at in one file: a file of nothing else would keep a server busy.
+_MOST_CHUNKS = 100_000
 
 
 class Decoded(NamedTuple):
@@ -38,7 +38,7 @@ def require(condition, *message) -> tf.Operation:
         condition: bool scalar tensor.
         *message: strings and scalar tensors, joined.
     """
-    words = [part if isinstance(part, str) else tf.strings.as_string(part) for part in message]
+    words = [word if isinstance(word, str) else tf.strings.as_string(word) for word in message]
     return tf.debugging.Assert(condition, [tf.strings.join(words)])
 
 
@@ -81,17 +81,17 @@ class _Bytes:
         self.size = tf.strings.length(data)
         self._values = tf.io.decode_raw(tf.strings.join([data, b"\0"]), tf.uint8)
 
-    def at(self, places):
-        """int32 of the places' shape."""
-        return tf.cast(tf.gather(self._values, tf.clip_by_value(places, 0, self.size)), tf.int32)
+    def at(self, offsets):
+        """The bytes at these offsets: int32 of their shape."""
+        return tf.cast(tf.gather(self._values, tf.clip_by_value(offsets, 0, self.size)), tf.int32)
 
-    def are(self, place, expected: bytes):
-        return tf.reduce_all(self.at(place + tf.range(len(expected))) == list(expected))
+    def are(self, offset, expected: bytes):
+        return tf.reduce_all(self.at(offset + tf.range(len(expected))) == list(expected))
 
-    def number(self, place, count: int, big_endian=False):
-        """An unsigned number of 1 to 4 bytes: int64 of the shape of `place`."""
-        places = tf.expand_dims(place, -1) + tf.range(count)
-        values = tf.cast(self.at(places), tf.int64)
+    def number(self, offset, count: int, big_endian=False):
+        """An unsigned number of 1 to 4 bytes: int64 of the shape of `offset`."""
+        offsets = tf.expand_dims(offset, -1) + tf.range(count)
+        values = tf.cast(self.at(offsets), tf.int64)
         powers = [256**power for power in range(count)]
         return tf.reduce_sum(values * tf.where(big_endian, tf.constant(powers[::-1], tf.int64), powers), axis=-1)
 
@@ -112,19 +112,19 @@ def _png(data, header: _Bytes, max_pixels: int, subject):
         require(depth <= 8, subject, " has 16 bits a channel; convert it to 8"),
     ]
     with tf.control_dependencies(checks):
-        place = tf.constant(8)
+        offset = tf.constant(8)
 
-    def next_chunk(place, exif, transparent):
-        exif = tf.where(header.are(place + 4, b"eXIf"), place + 8, exif)
-        transparent = tf.logical_or(transparent, header.are(place + 4, b"tRNS"))
-        length = tf.cast(tf.minimum(header.number(place, 4, True), tf.cast(header.size, tf.int64)), tf.int32)
-        return place + 12 + length, exif, transparent
+    def next_chunk(offset, exif, transparent):
+        exif = tf.where(header.are(offset + 4, b"eXIf"), offset + 8, exif)
+        transparent = tf.logical_or(transparent, header.are(offset + 4, b"tRNS"))
+        length = tf.cast(tf.minimum(header.number(offset, 4, True), tf.cast(header.size, tf.int64)), tf.int32)
+        return offset + 12 + length, exif, transparent
 
     _, exif, transparent = tf.while_loop(
-        lambda place, *_: place < header.size,
+        lambda offset, *_: offset < header.size,
         next_chunk,
-        [place, tf.constant(0), tf.constant(False)],
-        maximum_iterations=_MOST_PARTS,
+        [offset, tf.constant(0), tf.constant(False)],
+        maximum_iterations=_MOST_CHUNKS,
     )
     with tf.control_dependencies(checks):
         pixels = tf.io.decode_png(data, channels=4)
@@ -141,18 +141,18 @@ def _jpeg(data, header: _Bytes, max_pixels: int, subject):
         require(channels <= 3, subject, " is a CMYK image; convert it to RGB"),
     ]
 
-    def is_segment(place, _):
+    def is_segment(offset, _):
         # The compressed data begin at SOS (0xDA).
-        return tf.logical_and(tf.equal(header.at(place), 0xFF), tf.not_equal(header.at(place + 1), 0xDA))
+        return tf.logical_and(tf.equal(header.at(offset), 0xFF), tf.not_equal(header.at(offset + 1), 0xDA))
 
-    def next_segment(place, exif):
-        is_fill = tf.equal(header.at(place + 1), 0xFF)  # a segment may begin with any number of them
-        found = tf.logical_and(tf.equal(header.at(place + 1), 0xE1), header.are(place + 4, b"Exif\0\0"))
-        exif = tf.where(tf.logical_and(found, tf.equal(exif, 0)), place + 10, exif)
-        length = tf.where(is_fill, 1, 2 + tf.cast(header.number(place + 2, 2, True), tf.int32))
-        return place + length, exif
+    def next_segment(offset, exif):
+        is_fill = tf.equal(header.at(offset + 1), 0xFF)  # a segment may begin with any number of them
+        found = tf.logical_and(tf.equal(header.at(offset + 1), 0xE1), header.are(offset + 4, b"Exif\0\0"))
+        exif = tf.where(tf.logical_and(found, tf.equal(exif, 0)), offset + 10, exif)
+        length = tf.where(is_fill, 1, 2 + tf.cast(header.number(offset + 2, 2, True), tf.int32))
+        return offset + length, exif
 
-    _, exif = tf.while_loop(is_segment, next_segment, [tf.constant(2), tf.constant(0)], maximum_iterations=_MOST_PARTS)
+    _, exif = tf.while_loop(is_segment, next_segment, [tf.constant(2), tf.constant(0)], maximum_iterations=_MOST_CHUNKS)
     with tf.control_dependencies(checks):
         # The faster default is off by up to 5 of 255.
         pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
@@ -195,19 +195,19 @@ def _gif(data, header: _Bytes, max_pixels: int, subject):
         """The bytes of a colour table that a flag byte announces."""
         return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
 
-    def after_blocks(place):
+    def after_blocks(offset):
         """Behind the sub-blocks that begin here: each its length and as many bytes, the last of length 0."""
         (last,) = tf.while_loop(
-            lambda place: tf.logical_and(place < header.size, header.at(place) > 0),
-            lambda place: (place + 1 + header.at(place),),
-            [place],
-            maximum_iterations=_MOST_PARTS,
+            lambda offset: tf.logical_and(offset < header.size, header.at(offset) > 0),
+            lambda offset: (offset + 1 + header.at(offset),),
+            [offset],
+            maximum_iterations=_MOST_CHUNKS,
         )
         return last + 1
 
     (image,) = tf.while_loop(
-        lambda place: tf.equal(header.at(place), 0x21),  # extensions
-        lambda place: (after_blocks(place + 2),),
+        lambda offset: tf.equal(header.at(offset), 0x21),  # extensions
+        lambda offset: (after_blocks(offset + 2),),
         [13 + table(header.at(10))],
         maximum_iterations=100,
     )
@@ -226,7 +226,7 @@ def _gif(data, header: _Bytes, max_pixels: int, subject):
 
 
 def _orientation(header: _Bytes, exif):
-    """EXIF's orientation, 1 to 8; 1 where `exif`, the place of its TIFF header, is 0."""
+    """EXIF's orientation, 1 to 8; 1 where `exif`, the offset of its TIFF header, is 0."""
     big_endian = header.are(exif, b"MM")
     size = tf.cast(header.size, tf.int64)
     directory = exif + tf.cast(tf.minimum(header.number(exif + 4, 4, big_endian), size), tf.int32)

@@ -34,7 +34,7 @@ def write_card(
     """
     run = run_of(file)
     is_best = run is not None and file.resolve() == run.best.resolve()
-    parts = [
+    sections = [
         "# Motion deblurring with deepdeblur_tf",
         "The multi-scale network of S. Nah, T. H. Kim, K. M. Lee: Deep Multi-scale Convolutional Neural Network for "
         f"Dynamic Scene Deblurring, CVPR 2017; {parameters:,} parameters. A blurry picture in, a sharp one of the same "
@@ -52,11 +52,11 @@ def write_card(
     ]
     if run:
         experiment = load_experiment(run.config)
-        # The folder's name alone: where it lay is nobody's business.
+        # Its name without the path, which says more of the machine than of the data.
         root = Path(experiment.data.root).name
         experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root))
-        parts += ["## Experiment", f"```yaml\n{to_yaml(experiment)}```"]
-    return "\n\n".join(parts) + "\n"
+        sections += ["## Experiment", f"```yaml\n{to_yaml(experiment)}```"]
+    return "\n\n".join(sections) + "\n"
 
 
 def _signatures(max_pixels: int, memory: float) -> str:

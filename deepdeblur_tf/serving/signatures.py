@@ -27,7 +27,7 @@ class Service(tf.Module):
 
     @tf.function(input_signature=[IMAGES])
     def restore_unbounded(self, image):
-        """As `restore_uint8`, of any number of pixels, for runtimes that are not asked by strangers."""
+        """`restore_uint8` without its bound, for programs that choose their images themselves."""
         height, width = tf.shape(image)[1], tf.shape(image)[2]
         return {"restored": to_uint8(self._graph(image)[0][:, :height, :width])}
 
@@ -60,7 +60,7 @@ class Service(tf.Module):
         Returns:
             {"restored_bytes": string [N]}, PNG; upright, grey where the image was, with its alpha channel.
 
-        Errors: INVALID_ARGUMENT, naming the image by its place, as `decoding.decode` has them.
+        Errors: INVALID_ARGUMENT with the image's number, for what `decoding.decode` refuses.
         """
         count = tf.shape(image_bytes)[0]
 

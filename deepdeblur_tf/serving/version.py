@@ -99,19 +99,19 @@ def export_network(
         lock.acquire()
     except filelock.Timeout as error:
         raise ExportError(f"another export is writing to {folder}. Wait for it, or give another folder.") from error
-    part = folder / f".{NAME}.part"  # servers look at numbers only
+    unfinished = folder / f".{NAME}.part"  # servers look at numbers only
     try:
-        shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
-        part.mkdir()
-        _write_version(file, sha256, formats, max_pixels, photo, evaluations, part, say)
+        shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
+        unfinished.mkdir()
+        _write_version(file, sha256, formats, max_pixels, photo, evaluations, unfinished, say)
         for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
             if not (folder / name).exists():  # it may have been adapted
                 write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
         version = folder / str(_next_version(folder))
-        os.rename(part, version)  # the last step: from now on a server takes it
+        os.rename(unfinished, version)  # the last step: from now on a server takes it
         return version
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         lock.release()
 
 
@@ -119,7 +119,7 @@ def _next_version(folder: Path) -> int:
     return 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
 
 
-def _write_version(file, sha256, formats, max_pixels, photo, evaluations, part: Path, say) -> None:
+def _write_version(file, sha256, formats, max_pixels, photo, evaluations, folder: Path, say) -> None:
     model = load_model(file)
     if sha256_of(file) != sha256:
         raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
@@ -128,7 +128,7 @@ def _write_version(file, sha256, formats, max_pixels, photo, evaluations, part: 
     checks = {}
     for name in ("saved_model", *formats):
         begin = time.perf_counter()
-        path = part / FORMATS[name].file
+        path = folder / FORMATS[name].file
         try:
             write_quietly(name, service, path)
         except (OSError, MemoryError, tf.errors.OpError):
@@ -138,15 +138,15 @@ def _write_version(file, sha256, formats, max_pixels, photo, evaluations, part: 
             raise ExportError(f"{name}: could not be written ({reason}). Nothing was exported.") from error
         checks[name] = difference = _difference(FORMATS[name].load(path)(photo[None])[0], expected)
         if name == "saved_model":
-            difference = checks["serving_default"] = max(difference, _difference(_served(part, photo), expected))
+            difference = checks["serving_default"] = max(difference, _difference(_served(folder, photo), expected))
         if difference > MOST_DIFFERENCE:
             raise ExportError(
                 f"{name}: differs from the network by {difference} of 255 on the picture it was checked with; allowed "
                 f"is {MOST_DIFFERENCE}. Nothing was exported."
             )
         say(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
-    say(_write_warm_up(part))
-    _describe(file, sha256, model, max_pixels, evaluations, checks, part)
+    say(_write_warm_up(folder))
+    _describe(file, sha256, model, max_pixels, evaluations, checks, folder)
 
 
 def _difference(image: np.ndarray, expected: np.ndarray) -> int:
@@ -189,13 +189,13 @@ def _write_warm_up(folder: Path) -> str:
     return f"warm-up requests: {len(inputs)}"
 
 
-def _describe(file: Path, sha256: str, model, max_pixels, evaluations, checks, part: Path) -> None:
+def _describe(file: Path, sha256: str, model, max_pixels, evaluations, checks, folder: Path) -> None:
     """The model card and the manifest."""
-    files = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     memory = max_pixels * bytes_per_pixel(model) / 2**30
     run = run_of(file)
     card = write_card(file, model.count_params(), max_pixels, memory, evaluations, [*files, "manifest.json"])
-    (part / "model_card.md").write_text(card, encoding="utf-8")
+    (folder / "model_card.md").write_text(card, encoding="utf-8")
     manifest = {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "model": {
@@ -212,7 +212,7 @@ def _describe(file: Path, sha256: str, model, max_pixels, evaluations, checks, p
             "tensorflow": tf.__version__,
             "python": platform.python_version(),
         },
-        "sha256": {name: sha256_of(part / name) for name in [*files, "model_card.md"]},
+        "sha256": {name: sha256_of(folder / name) for name in [*files, "model_card.md"]},
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (part / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")

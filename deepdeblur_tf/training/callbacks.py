@@ -16,7 +16,7 @@ from tqdm import tqdm
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.data.sources import Source, spread
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images.panels import centre, comparison, stacked
+from deepdeblur_tf.images.panels import centre, side_by_side, stacked
 from deepdeblur_tf.images.rgb import write_image
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.restoration.restorer import restore
@@ -143,12 +143,12 @@ class Samples(tf.keras.callbacks.Callback):
         rows = []
         for index in self._indices:
             blurry, sharp = np.split(self.source.read(index), 2, axis=2)
-            restored = restore(self.model.network, blurry)
+            restored = restore(self.model.shipped, blurry)
             captions = [
                 f"{title} {psnr(image, sharp):.2f} dB" for title, image in (("blurry", blurry), ("restored", restored))
             ]
             shown = [centre(image, SAMPLE_SIDE) for image in (blurry, restored, sharp)]
-            rows.append(comparison(shown, [*captions, f"sharp: {self.source.names[index]}"]))
+            rows.append(side_by_side(shown, [*captions, f"sharp: {self.source.names[index]}"]))
             with self.writer.as_default(self.model.steps_done):
                 tf.summary.image(f"samples/{self.source.names[index]}", rows[-1][None])
         self.writer.flush()

@@ -1,0 +1,239 @@
+"""An evaluation's folder: what it holds, who may write into it, and its tables read back."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import numpy as np
+
+import deepdeblur_tf
+from deepdeblur_tf.compat import device_name, tf
+from deepdeblur_tf.data.test_set import TestSet
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.evaluation.measurement import CONVENTION, MEASURES, means
+from deepdeblur_tf.files import write_whole
+
+COLUMNS = ("image", *MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
+
+# What must be equal for figures to stand in one table.
+_IDENTITY = (
+    ("model", "sha256"),
+    ("data", "blur"),
+    ("data", "fingerprint"),
+    ("restoration", "tile"),
+    ("restoration", "memory"),
+    ("restoration", "self_ensemble"),
+    ("restoration", "runtime"),
+)
+
+
+class EvaluationError(UserError):
+    """An evaluation that cannot be made or continued; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of one network.
+
+    Attributes:
+        label: What the network is called in tables and pictures.
+        folder: The folder that holds them.
+        summary: The content of summary.json, before NaN and infinity become null and text.
+        rows: The columns of metrics.csv by image, in the data set's order.
+        scenes: The scene of each image; "" for none.
+    """
+
+    label: str
+    folder: Path
+    summary: dict
+    rows: dict[str, dict]
+    scenes: dict[str, str]
+
+    def gains(self) -> dict[str, float]:
+        """What each image gained in PSNR, in dB, but those that equal their sharp partner already: nothing to gain."""
+        rows = ((name, row) for name, row in self.rows.items() if math.isfinite(row["blurry_psnr"]))
+        return {name: row["psnr"] - row["blurry_psnr"] for name, row in rows}
+
+    def scene_gains(self) -> dict[str, float]:
+        """The mean of `gains` over each scene; NaN where there was nothing to gain."""
+        gains = self.gains()
+        by_scene = {
+            scene: [gain for name, gain in gains.items() if self.scenes[name] == scene]
+            for scene in self.summary["scenes"]
+        }
+        return {scene: float(np.mean(values)) if values else math.nan for scene, values in by_scene.items()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network measured on one set of images, and its folder.
+
+        metrics.csv     a row an image, in the order of measuring
+        summary.json    what was measured, and the means, overall and per scene
+        restored/       the restored images that the pictures show
+
+    Args:
+        folder: Its path.
+        label: What the network is called in tables and pictures.
+        about: What determines the figures: the sections model, data and restoration of the summary.
+        test_set: The images.
+    """
+
+    folder: Path
+    label: str
+    about: dict
+    test_set: TestSet
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    def restored(self, name: str) -> Path:
+        return self.folder / "restored" / f"{name}.png"
+
+    @contextlib.contextmanager
+    def claimed(self):
+        """Makes the folder, or checks that it holds this very evaluation, and keeps other processes out of it.
+
+        A process that is killed lets go of the folder.
+
+        Raises:
+            EvaluationError: it holds another evaluation, with what differs, or other files, or is in use.
+            OSError: it cannot be written.
+        """
+        self._check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise EvaluationError(
+                f"another evaluation is writing to {self.folder}. Wait for its end, stop it, or give another folder "
+                "with --output."
+            ) from error
+        try:
+            self._check()  # what another process has begun in the meantime
+            # Also drops a torn last line, which an added row would otherwise run into.
+            rows = self.read_rows()
+            write_whole(self.metrics, lambda path: _write_csv(path, rows))
+            self.summarise()
+            yield
+        finally:
+            lock.release()
+
+    def _check(self) -> None:
+        if (self.folder / "summary.json").is_file():
+            held = read_summary(self.folder)
+            differing = [
+                f"{section}.{key}: {held[section][key]!r} / {self.about[section][key]!r}"
+                for section, key in _IDENTITY
+                if held[section][key] != self.about[section][key]
+            ]
+            if differing:
+                raise EvaluationError(
+                    f"{self.folder} holds another evaluation. What differs (there / here):\n  "
+                    + "\n  ".join(differing)
+                    + "\nGive another folder with --output, or remove that one."
+                )
+        elif self.folder.exists() and (not self.folder.is_dir() or self.metrics.exists()):
+            raise EvaluationError(f"{self.folder} holds other files. Give another folder with --output.")
+
+    def read_rows(self) -> dict[str, dict]:
+        """The measured images by name. A last line that was cut off by a kill is left out."""
+        if not self.metrics.is_file():
+            return {}
+        with open(self.metrics, newline="", encoding="utf-8") as file:
+            lines = [line for line in file if line.endswith("\n")]
+        rows = csv.DictReader(lines)
+        if lines and rows.fieldnames != list(COLUMNS):
+            raise EvaluationError(
+                f"{self.metrics}: is not from an evaluation, or another program changed it. Its first line should be "
+                f"{','.join(COLUMNS)}. Give another folder with --output."
+            )
+        return {row["image"]: {key: _number(value) for key, value in row.items() if key != "image"} for row in rows}
+
+    def add(self, name: str, row: dict) -> None:
+        """Adds an image's row to metrics.csv."""
+        with open(self.metrics, "a", newline="", encoding="utf-8") as file:
+            _write_row(csv.writer(file, lineterminator="\n"), name, row)
+
+    def summarise(self) -> Result:
+        """Writes summary.json from the images that are measured so far, and returns their figures."""
+        found, names = self.read_rows(), self.test_set.source.names
+        rows = {name: found[name] for name in names if name in found}
+        scenes = {name: scene for name, scene in zip(names, self.test_set.scenes) if name in rows}
+        summary = {
+            **self.about,
+            "convention": CONVENTION,
+            "versions": {
+                "deepdeblur_tf": deepdeblur_tf.__version__,
+                "tensorflow": tf.__version__,
+                "python": platform.python_version(),
+            },
+            "device": device_name(),
+            "label": self.label,
+            "measured": len(rows),
+            "finished": len(rows) == len(names),
+            "overall": means(list(rows.values())),
+            "scenes": {
+                scene: means([rows[name] for name in rows if scenes[name] == scene])
+                for scene in sorted(set(scenes.values()) - {""})
+            },
+        }
+        text = json.dumps(_plain(summary), indent=2, allow_nan=False, ensure_ascii=False)
+        write_whole(self.folder / "summary.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        return Result(self.label, self.folder, summary, rows, scenes)
+
+
+def read_summary(folder: Path) -> dict:
+    """The content of an evaluation's summary.json.
+
+    Raises:
+        EvaluationError: there is none, or it is not from an evaluation.
+    """
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise EvaluationError(f"{folder}: holds no summary.json. Give a folder that `evaluate` wrote.")
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        complete = all(key in summary[section] for section, key in (*_IDENTITY, ("data", "root")))
+        if complete and all(set(MEASURES) <= set(summary["overall"][side]) for side in ("restored", "blurry")):
+            return summary
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise EvaluationError(
+        f"{path}: is not from an evaluation, or from one of another version. Give another folder with --output."
+    )
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _plain(value):
+    """Numbers that JSON has no word for as text or null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _write_csv(path: Path, rows: dict[str, dict]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for name, row in rows.items():
+            _write_row(writer, name, row)
+
+
+def _write_row(writer, name: str, row: dict) -> None:
+    values = (row[key] for key in COLUMNS[1:])
+    writer.writerow([name, *("" if math.isnan(value) else repr(float(value)) for value in values)])

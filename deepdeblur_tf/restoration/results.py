@@ -1,0 +1,109 @@
+"""The results in a folder, and what each was made of: what is done, and which files are not to be touched."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from deepdeblur_tf.files import write_whole
+
+RECORD = "restored.jsonl"
+
+
+class Results:
+    """A folder of results. Its restored.jsonl says of each file what it was made of, in a line of JSON.
+
+    A file is known by its name, size and time of change. Its line is written before it gets its name, so that no lock
+    is needed: of several processes that write the same result, each has its line there, whichever is the last. A line
+    whose file was never finished, or was replaced or changed since, matches none.
+
+    Args:
+        folder: The folder; it need not exist.
+        how: What a result depends on beside its source: the network's SHA-256 and the options, as JSON has them.
+    """
+
+    def __init__(self, folder: Path, how: dict):
+        self.folder, self.how = folder, how
+        self._record = folder / RECORD
+        self._read = 0  # bytes of the record
+        self._made: dict[tuple, dict] = {}
+
+    def recipe(self, source: Path, kind: str) -> dict:
+        """What a result of a source is to be made of, for `state` and `write`.
+
+        Args:
+            source: The file as it is now.
+            kind: Which of its results, "restored" or "comparison".
+        """
+        state = source.stat()
+        known = {"path": os.path.abspath(source), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+        return {"kind": kind, "source": known, **self.how}
+
+    def read(self) -> None:
+        """Reads the lines that were added since, by other processes too."""
+        if not self._record.is_file():
+            return
+        with open(self._record, "rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):  # being written
+                    break
+                self._read += len(line)
+                try:
+                    entry = json.loads(line)
+                    self._made[entry["name"], entry["size"], entry["mtime_ns"]] = entry["made_of"]
+                except (ValueError, KeyError, TypeError):  # cut off by a full disk, or of another program
+                    continue
+
+    def made_of(self, path: Path) -> dict | None:
+        """The recipe of a result as it lies there; None for what is not there, or was not written by `write`."""
+        try:
+            state = path.stat()
+        except OSError:
+            return None
+        return self._made.get((self._name(path), state.st_size, state.st_mtime_ns))
+
+    def state(self, path: Path, recipe: dict) -> str:
+        """What a result's path holds.
+
+        Returns:
+            "missing"; "done", by this recipe; "outdated", by another network, with other options or of the source as
+            it was earlier; or "foreign", something else, which is not to be touched.
+        """
+        made = self.made_of(path)
+        if made is None:
+            return "foreign" if os.path.lexists(path) else "missing"
+        same_source = made["source"]["path"] == recipe["source"]["path"]
+        made = {**made, "source": {**made["source"], "path": recipe["source"]["path"]}}  # it may have been moved
+        if made == recipe:
+            return "done"
+        return "outdated" if same_source or made["source"] == recipe["source"] else "foreign"
+
+    def write(self, path: Path, recipe: dict, write: Callable[[Path], None]) -> None:
+        """Writes a result, whole or not at all, and its line.
+
+        Args:
+            path: Where to.
+            recipe: What it is made of.
+            write: Called with the path to write to, which has the same suffix.
+        """
+
+        def write_and_record(beside: Path) -> None:
+            write(beside)
+            state = beside.stat()
+            entry = {"name": self._name(path), "size": state.st_size, "mtime_ns": state.st_mtime_ns, "made_of": recipe}
+            self._add(json.dumps(entry).encode() + b"\n")
+
+        write_whole(path, write_and_record)
+
+    def _add(self, line: bytes) -> None:
+        with open(self._record, "ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # after one that was cut off
+            file.write(line)  # at the end, in one piece, wherever other processes have written meanwhile
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()

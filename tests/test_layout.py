@@ -1,0 +1,71 @@
+"""The rooms: imports point one way, what mypy checks loads no TensorFlow, the README's tree shows every file."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+
+import deepdeblur_tf
+
+from .conftest import ROOT
+
+PACKAGE = ROOT / "deepdeblur_tf"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name != "__init__.py"
+}
+COMMANDS = {"train", "evaluate", "predict", "export", "demo"}
+# A room imports from itself and from those before it.
+ROOMS = ("files", "images", "synthesis", "data", "runs", "restoration", "training", "evaluation", "serving", "commands")
+
+
+def room(module):
+    """The rank of a module's room in ROOMS; the files at the top of the package are one room."""
+    name = "commands" if module in COMMANDS else module.split(".")[0] if "." in module else "files"
+    return ROOMS.index(name)
+
+
+def imported(path):
+    """The package's modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name.partition(".")[2] for name in names if name.startswith("deepdeblur_tf."))
+
+
+def test_imports_point_one_way():
+    imports = [(module, other) for module, path in MODULES.items() for other in MODULES.keys() & set(imported(path))]
+    assert len(imports) > len(MODULES)
+    assert [(module, other) for module, other in imports if room(other) > room(module) or other in COMMANDS] == []
+
+
+def test_what_mypy_checks_loads_no_tensorflow():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    checked = [ROOT / name.strip() for name in setup["mypy"]["files"].split(",")]
+    light = [module for module, path in MODULES.items() if {path, path.parent} & set(checked)]
+    assert COMMANDS < set(light)
+    code = "".join(f"import deepdeblur_tf.{module}\n" for module in light)
+    code += "import sys; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_at_the_top_shadows_a_public_function():
+    functions = set(deepdeblur_tf.__all__) - {"metrics"}  # that one is a module
+    assert not functions & {name.partition(".")[0] for name in MODULES}
+
+
+def test_the_readmes_tree_shows_every_module():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = re.search(r"^## The code\n.*?^```\n(.*?)^```", readme, re.M | re.S)[1]
+    shown = []
+    for folder, names in re.findall(r"^  (?:(\w+)/ +)?(\w+(?: \w+)*)  ", tree, re.M):
+        shown += [f"{folder}.{name}" if folder else name for name in names.split()]
+    assert sorted(shown) == sorted(MODULES)
