@@ -166,13 +166,16 @@ def test_tiles_are_told(tmp_path, write_pairs, model, capfd):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, content", [("summary.json", "{}"), ("summary.json", ""), ("metrics.csv", "a;b\n1;2\n")])
+@pytest.mark.parametrize(
+    "name, content",
+    [("summary.json", b"{}"), ("summary.json", b""), ("metrics.csv", b"a;b\n1;2\n"), ("metrics.csv", b"\xff\n")],
+)
 def test_files_of_others_are_refused_by_name(tmp_path, data, model, capfd, name, content):
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", "--images", 1)
-    (tmp_path / "out" / name).write_text(content)
+    (tmp_path / "out" / name).write_bytes(content)
     error = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", status=2).err
     assert f"{tmp_path / 'out' / name}: is not from an evaluation" in error
-    assert (tmp_path / "out" / name).read_text() == content
+    assert (tmp_path / "out" / name).read_bytes() == content
 
 
 @pytest.mark.slow
