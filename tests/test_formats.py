@@ -10,7 +10,11 @@ from deepdeblur_tf.serving.signatures import Service
 
 @pytest.fixture(
     scope="module",
-    params=[("pixel_shuffle", 3, True), ("transposed_conv", 2, False), ("pixel_shuffle", 1, False)],
+    params=[
+        pytest.param(("pixel_shuffle", 3, True), marks=pytest.mark.slow),
+        pytest.param(("transposed_conv", 2, False), marks=pytest.mark.slow),
+        ("pixel_shuffle", 1, False),
+    ],
     ids=lambda param: f"{param[0]}-{param[1]}",
 )
 def network(request):

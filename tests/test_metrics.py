@@ -13,14 +13,42 @@ def pair(shared, scene, kind="blur"):
     return [iio.imread(shared / "gopro" / "test" / scene / folder / "000001.png") for folder in (kind, "sharp")]
 
 
+def patterns(height, width):
+    """Two images that a formula makes, much alike, with every kind of contrast."""
+    y, x, colour = np.indices((height, width, 3))
+    one = (3 * x * x + x * y + 7 * y + 50 * colour) // 5 % 256
+    other = np.clip(one + (11 * x + 5 * y + 17 * colour) % 41 - 20, 0, 255)
+    return one.astype(np.uint8), other.astype(np.uint8)
+
+
+def test_numbers_of_scikit_image():
+    # scikit-image 0.26.0: peak_signal_noise_ratio; structural_similarity with the options of `scikit_ssim`.
+    one, other = patterns(24, 31)
+    assert (one.sum(dtype=int), other.sum(dtype=int)) == (237415, 237437)
+    assert float(metrics.psnr(one, other)) == pytest.approx(26.830032207412597, abs=1e-9)
+    assert float(metrics.ssim(one, other)) == pytest.approx(0.9211398103999403, abs=1e-9)
+    # SciPy 1.17.1's gaussian_filter over a volume, as `ssim_of_a_volume` uses it.
+    assert float(metrics.ssim_matlab(one, other)) == pytest.approx(0.8992733631451904, abs=1e-9)
+    # scikit-image's structural_similarity at five scales, as `ms_ssim_by_scikit` puts them together.
+    assert float(metrics.ms_ssim(*patterns(163, 170))) == pytest.approx(0.9940628840937457, abs=1e-9)
+
+
+@pytest.mark.real_data
 @pytest.mark.parametrize(
-    "scene, kind, expected",
-    [("GOPR0384_11_00", "blur", 24.050), ("GOPR0396_11_00", "blur", 25.107), ("GOPR0396_11_00", "blur_gamma", 24.592)],
+    "scene, kind, psnr, ssim",
+    [
+        ("GOPR0384_11_00", "blur", 24.050, 0.71696),
+        ("GOPR0396_11_00", "blur", 25.107, 0.82099),
+        ("GOPR0396_11_00", "blur_gamma", 24.592, None),
+    ],
 )
-def test_psnr_of_real_pairs(shared, scene, kind, expected):
+def test_whole_frames_of_gopro(shared, scene, kind, psnr, ssim):
     blurry, sharp = pair(shared, scene, kind)
-    assert float(metrics.psnr(blurry, sharp)) == pytest.approx(expected, abs=5e-4)
+    assert float(metrics.psnr(blurry, sharp)) == pytest.approx(psnr, abs=5e-4)
     assert float(metrics.psnr(blurry, sharp)) == pytest.approx(peak_signal_noise_ratio(sharp, blurry), abs=1e-9)
+    assert float(metrics.ssim(blurry, sharp)) == pytest.approx(np.mean(scikit_ssim(blurry, sharp)), abs=1e-9)
+    if ssim:
+        assert float(metrics.ssim(blurry, sharp)) == pytest.approx(ssim, abs=1e-5)
 
 
 def test_psnr_of_floats_is_that_of_the_saved_picture(random):
@@ -47,16 +75,10 @@ def scikit_ssim(a, b, k1=0.01):
     return [structural_similarity(a[..., i], b[..., i], **options) for i in range(3)]
 
 
-@pytest.mark.parametrize(
-    "scene, kind, expected",
-    [("GOPR0384_11_00", "blur", 0.71696), ("GOPR0396_11_00", "blur", 0.82099), ("GOPR0396_11_00", "blur_gamma", None)],
-)
-def test_ssim_of_real_pairs(shared, scene, kind, expected):
-    blurry, sharp = pair(shared, scene, kind)
-    measured = float(metrics.ssim(blurry, sharp))
-    assert measured == pytest.approx(np.mean(scikit_ssim(blurry, sharp)), abs=1e-9)
-    if expected:
-        assert measured == pytest.approx(expected, abs=1e-5)
+def test_psnr_and_ssim_are_those_of_scikit_image(scenes):
+    for blurry, sharp in scenes:
+        assert float(metrics.psnr(blurry, sharp)) == pytest.approx(peak_signal_noise_ratio(sharp, blurry), abs=1e-9)
+        assert float(metrics.ssim(blurry, sharp)) == pytest.approx(np.mean(scikit_ssim(blurry, sharp)), abs=1e-9)
 
 
 def ssim_of_a_volume(a, b):
@@ -72,13 +94,17 @@ def ssim_of_a_volume(a, b):
     return ((2 * u * v + c1) * (2 * covariance + c2) / ((u * u + v * v + c1) * (variances + c2))).mean()
 
 
-def test_ssim_as_matlab_has_it_is_that_of_a_volume(shared, random):
-    blurry, sharp = pair(shared, "GOPR0384_11_00")
-    measured = float(metrics.ssim_matlab(blurry, sharp))
-    assert measured == pytest.approx(ssim_of_a_volume(blurry, sharp), abs=1e-9)
-    assert 0.04 < measured - float(metrics.ssim(blurry, sharp)) < 0.09  # why the two must not stand in one column
+def test_ssim_as_matlab_has_it_is_that_of_a_volume(scenes, random):
+    blurry, sharp = scenes[0]
+    assert float(metrics.ssim_matlab(blurry, sharp)) == pytest.approx(ssim_of_a_volume(blurry, sharp), abs=1e-9)
     a, b = random.integers(0, 256, (2, 3, 5, 3), dtype=np.uint8)  # smaller than the window
     assert float(metrics.ssim_matlab(a, b)) == pytest.approx(ssim_of_a_volume(a, b), abs=1e-9)
+
+
+@pytest.mark.real_data
+def test_on_gopro_the_two_kinds_of_ssim_must_not_stand_in_one_column(shared):
+    blurry, sharp = pair(shared, "GOPR0384_11_00")
+    assert 0.04 < float(metrics.ssim_matlab(blurry, sharp)) - float(metrics.ssim(blurry, sharp)) < 0.09
 
 
 def ms_ssim_by_scikit(a, b):
@@ -93,15 +119,21 @@ def ms_ssim_by_scikit(a, b):
     return product.mean()
 
 
-def test_ms_ssim_of_real_pairs_by_scikit_image(shared):
-    for blurry, sharp in (
-        pair(shared, "GOPR0384_11_00"),
-        [image[:401, :303] for image in pair(shared, "GOPR0396_11_00")],
-    ):
-        assert float(metrics.ms_ssim(blurry, sharp)) == pytest.approx(ms_ssim_by_scikit(blurry, sharp), abs=1e-7)
-        assert float(metrics.ms_ssim(blurry, sharp)) == pytest.approx(
-            float(tf.image.ssim_multiscale(blurry, sharp, 255)), abs=1e-3
-        )
+def assert_ms_ssim_by_scikit(blurry, sharp):
+    measured = float(metrics.ms_ssim(blurry, sharp))
+    assert measured == pytest.approx(ms_ssim_by_scikit(blurry, sharp), abs=1e-7)
+    assert measured == pytest.approx(float(tf.image.ssim_multiscale(blurry, sharp, 255)), abs=1e-3)
+
+
+def test_ms_ssim_by_scikit_image(scenes):
+    for blurry, sharp in scenes:
+        assert_ms_ssim_by_scikit(blurry, sharp)
+        assert_ms_ssim_by_scikit(blurry[:201, :163], sharp[:201, :163])  # odd at several scales
+
+
+@pytest.mark.real_data
+def test_ms_ssim_of_a_whole_frame_by_scikit_image(shared):
+    assert_ms_ssim_by_scikit(*pair(shared, "GOPR0384_11_00"))
 
 
 def test_ms_ssim_of_images_that_have_nothing_in_common_is_a_number(random):

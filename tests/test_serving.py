@@ -24,6 +24,7 @@ from deepdeblur_tf.images.photos import read_photo
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.serving.signatures import Service
 from tests.conftest import ROOT
 
 
@@ -33,6 +34,12 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "small.keras"
     build_model(blocks=2, filters=8, kernel_size=5).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def service(model):
+    """What an export holds, before it is saved."""
+    return Service(load_model(model), max_pixels=1_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +101,7 @@ assert "deepdeblur_tf" not in sys.modules
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["load", "session"])
 def test_a_process_without_this_package_gives_the_pixels_of_predict(exported, model, pictures, tmp_path, way):
     out = tmp_path / "out"
@@ -112,34 +120,37 @@ def test_a_process_without_this_package_gives_the_pixels_of_predict(exported, mo
         np.testing.assert_array_equal(np.asarray(served), expected, err_msg=path.name)
 
 
-def test_every_size_modulo_8(serve, model, random):
+def restored_by(service, *images):
+    return service.serving_default(tf.constant(images))["restored_bytes"].numpy()
+
+
+def test_every_size_modulo_8(service, model, random):
     network = load_model(model)
     images = [random.integers(0, 256, (8 + i, 23 - i, 3), dtype=np.uint8) for i in range(8)]
-    answers = serve(*(iio.imwrite("<bytes>", image, extension=".png") for image in images))
+    answers = restored_by(service, *(iio.imwrite("<bytes>", image, extension=".png") for image in images))
     for image, answer in zip(images, answers):
         np.testing.assert_array_equal(iio.imread(answer), restore(network, image))
 
 
-def test_restore_uint8_restores_a_batch(exported, model, random):
-    signature = tf.saved_model.load(str(exported)).signatures["restore_uint8"]
+def test_restore_uint8_restores_a_batch(service, model, random):
     images = random.integers(0, 256, (3, 37, 50, 3), dtype=np.uint8)
-    restored = signature(image=tf.constant(images))["restored"].numpy()
+    restored = service.restore_uint8(tf.constant(images))["restored"].numpy()
     for image, answer in zip(images, restored):
         np.testing.assert_array_equal(answer, restore(load_model(model), image))
     with pytest.raises(tf.errors.InvalidArgumentError, match="5 images of 500x401 pixels; allowed are 1 to 1000000"):
-        signature(image=tf.zeros((5, 401, 500, 3), tf.uint8))
+        service.restore_uint8(tf.zeros((5, 401, 500, 3), tf.uint8))
     with pytest.raises(tf.errors.InvalidArgumentError, match="allowed are 1 to"):
-        signature(image=tf.zeros((1, 0, 5, 3), tf.uint8))
+        service.restore_uint8(tf.zeros((1, 0, 5, 3), tf.uint8))
 
 
-def test_an_error_names_the_image_and_the_server_lives_on(serve):
+def test_an_error_names_the_image_and_the_next_request_is_answered(service):
     good = iio.imwrite("<bytes>", np.zeros((9, 9, 3), np.uint8), extension=".png")
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 2 of 3 is none of PNG, JPEG, BMP, GIF"):
-        serve(good, b"no picture", good)
+        restored_by(service, good, b"no picture", good)
     large = iio.imwrite("<bytes>", np.zeros((1000, 1001, 3), np.uint8), extension=".png")
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 1 of 1 has 1001x1000 pixels"):
-        serve(large)
-    assert len(serve(good, good)) == 2
+        restored_by(service, large)
+    assert len(restored_by(service, good, good)) == 2
 
 
 def seeds(picture):
@@ -197,6 +208,7 @@ def every_way(network, data):
             yield restore(network, turned)
 
 
+@pytest.mark.slow
 def test_2000_damaged_images_are_answered_or_refused(serve, model, frame, capfd):
     picture = Image.fromarray(frame).resize((96, 54))
     files, random, network = list(seeds(picture)), python_random.Random(0), load_model(model)
@@ -267,11 +279,13 @@ def rest_address(serve):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_readmes_rest_request(rest_address, model, request_folder):
     exec(readmes("python", "b64encode").replace("localhost:8501", rest_address), {})
     assert_restored(request_folder, model)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 def test_the_readmes_curl_request(rest_address, model, request_folder):
     command = readmes("sh", "curl")
@@ -283,6 +297,7 @@ def test_the_readmes_curl_request(rest_address, model, request_folder):
     assert_restored(request_folder, model)
 
 
+@pytest.mark.slow
 def test_the_readmes_grpc_request(exported, model, request_folder):
     """Against the service of TensorFlow Serving's own protos."""
     grpc = pytest.importorskip("grpc")
@@ -291,7 +306,7 @@ def test_the_readmes_grpc_request(exported, model, request_folder):
 
     loaded = tf.saved_model.load(str(exported))
 
-    class Service(apis.PredictionServiceServicer):
+    class Server(apis.PredictionServiceServicer):
         def Predict(self, request, context):
             assert request.model_spec.name == "deepdeblur"
             signature = loaded.signatures[request.model_spec.signature_name or "serving_default"]
@@ -300,7 +315,7 @@ def test_the_readmes_grpc_request(exported, model, request_folder):
             return predict_pb2.PredictResponse(outputs=outputs)
 
     server = grpc.server(futures.ThreadPoolExecutor(1))
-    apis.add_PredictionServiceServicer_to_server(Service(), server)
+    apis.add_PredictionServiceServicer_to_server(Server(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
