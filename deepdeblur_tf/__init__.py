@@ -25,7 +25,7 @@ Importing the package loads no TensorFlow; the first use of a name that needs it
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what editors see; test_package.py holds it equal to _HOMES
+if TYPE_CHECKING:  # what editors see; tests/test_package.py holds it equal to _HOMES
     from deepdeblur_tf import metrics as metrics
     from deepdeblur_tf.config import load_experiment as load_experiment
     from deepdeblur_tf.data.pipeline import make_datasets as make_datasets

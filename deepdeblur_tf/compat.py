@@ -101,11 +101,12 @@ def _shown(logs) -> dict:
 
 
 @contextlib.contextmanager
-def progress_bar(first_epoch: int):
+def progress_bar(first_epoch: int, epochs: int):
     """A callback with tqdm bars on a terminal for `fit`: epoch, step, loss, PSNR and the time left.
 
     Args:
         first_epoch: Epochs done before this `fit`, so that the time left is that of the rest.
+        epochs: Of the whole training; a `fit` may be for some of them.
     """
     seconds = 0.2  # between two pictures
     if KERAS_3:
@@ -117,6 +118,9 @@ def progress_bar(first_epoch: int):
                 self._epoch_done, self._batch_done = self.on_epoch_end, self.on_batch_end
                 self.on_epoch_end = lambda epoch, logs=None: self._epoch_done(epoch, _shown(logs))
                 self.on_train_batch_end = lambda batch, logs=None: self._batch_done(batch, _shown(logs))
+
+            def set_params(self, params):
+                super().set_params({**params, "epochs": epochs})
 
             def on_epoch_begin(self, epoch, logs=None):
                 super().on_epoch_begin(epoch, logs)
@@ -135,6 +139,9 @@ def progress_bar(first_epoch: int):
         from tensorflow_addons.callbacks import TQDMProgressBar
 
     class AddonsBar(TQDMProgressBar):
+        def set_params(self, params):
+            super().set_params({**params, "epochs": epochs})
+
         def on_train_begin(self, logs=None):
             super().on_train_begin(logs)
             self.overall_progress_tqdm.initial = self.overall_progress_tqdm.n = first_epoch

@@ -9,6 +9,7 @@ import argparse
 import difflib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
@@ -93,7 +94,7 @@ def _evaluate(flags) -> int:
 
 def _labels(models: list[str]) -> list[str]:
     """Short and different names: the run's, with the file's where it is not the run's last network."""
-    labels = []
+    labels: list[str] = []
     for model in models:
         path, run = Path(model).expanduser().resolve(), run_of(model)
         name = run.folder.resolve().name if run else path.stem
@@ -107,10 +108,12 @@ def _data(flags) -> tuple[str, str, str]:
     """(root, layout, blur) of what is measured on."""
     if flags.data:
         return flags.data, "auto", flags.blur or "blur"
-    runs = [run_of(model) for model in flags.models]
-    if None in runs:
-        raise UserError(f"{flags.models[runs.index(None)]} lies in no run folder; name the data set with --data.")
-    datas = [load_experiment(run.config).data for run in runs]
+    datas = []
+    for model in flags.models:
+        run = run_of(model)
+        if run is None:
+            raise UserError(f"{model} lies in no run folder; name the data set with --data.")
+        datas.append(load_experiment(run.config).data)
     for data in datas:
         if data.root != SCENES and not find_pairs(data.root, "validation", data.layout, data.blur).pairs:
             raise UserError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
@@ -121,7 +124,7 @@ def _data(flags) -> tuple[str, str, str]:
     return found.pop()
 
 
-def _pictures(flags, names: list[str]) -> dict[str, list[tuple[int, int]]]:
+def _pictures(flags, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
     """The images of --pictures, with the corners of their details where they are given."""
     pictures: dict[str, list] = {}
     for text in flags.pictures or ():

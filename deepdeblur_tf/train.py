@@ -70,18 +70,23 @@ def _train(experiment, run: Run, force: bool) -> int:
         # The run's settings name the data wherever the command is given.
         root = str(Path(experiment.data.root).expanduser().resolve())
         experiment = replace(experiment, data=replace(experiment.data, root=root))
-    if run.is_finished:
-        run.check(experiment)
-        print(f"{run.folder} is finished; nothing to do. Its network is {run.model}.")
-        return 0
+    if run.is_finished and not run.differing(experiment):
+        return _nothing_to_do(run)
     folders = find_folders(experiment)
     for folder in folders or ():
         if folder.pairs:
             print(folder.describe())
     steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else experiment.data.scenes)
     data = describe_data(folders)
+    if run.is_finished and not run.differing(experiment, data):  # the same data under another path
+        return _nothing_to_do(run)
     with run.claimed(experiment, data, force):
         return _train_claimed(experiment, run, folders, data)
+
+
+def _nothing_to_do(run: Run) -> int:
+    print(f"{run.folder} is finished; nothing to do. Its network is {run.model}.")
+    return 0
 
 
 def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
@@ -114,9 +119,10 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
                 "data.cache none."
             ) from error
         raise
+    run.extending.unlink(missing_ok=True)
     print(f"network: {run.model}")
     print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
-    if outcome.images:
+    if outcome.psnr_before is not None and outcome.psnr_after is not None:
         gain = outcome.psnr_after - outcome.psnr_before
         if outcome.picture:
             print(f"picture: {outcome.picture}")

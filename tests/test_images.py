@@ -18,16 +18,23 @@ def test_png_is_read_exactly(tmp_path, colour):
     assert image_size(tmp_path / "a.png") == (10, 14)
 
 
+def test_png_equals_tensorflows_decoder(tmp_path, frame):
+    iio.imwrite(tmp_path / "a.png", frame)
+    expected = tf.image.decode_png(tf.io.read_file(str(tmp_path / "a.png")), channels=3)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.real_data
 def test_real_frame_equals_tensorflows_decoder(shared):
     path = shared / "gopro" / "test" / "GOPR0384_11_00" / "blur" / "000001.png"
     np.testing.assert_array_equal(read_rgb(path), tf.image.decode_png(tf.io.read_file(str(path)), channels=3))
 
 
-def test_jpeg_equals_tensorflows_accurate_decoder(tmp_path, shared):
-    path = tmp_path / "a.jpg"
-    Image.open(shared / "gopro" / "test" / "GOPR0384_11_00" / "blur" / "000001.png").save(path, quality=90)
-    expected = tf.image.decode_jpeg(tf.io.read_file(str(path)), channels=3, dct_method="INTEGER_ACCURATE")
-    np.testing.assert_array_equal(read_rgb(path), expected)
+def test_jpeg_equals_tensorflows_accurate_decoder(tmp_path, frame):
+    Image.fromarray(frame).save(tmp_path / "a.jpg", quality=90)
+    encoded = tf.io.read_file(str(tmp_path / "a.jpg"))
+    expected = tf.image.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.jpg"), expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])

@@ -6,7 +6,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deepdeblur_tf.data.pairs import GOPRO_LARGE, PairsError, check_sizes, find_folders, find_pairs
+from deepdeblur_tf.data.pairs import GOPRO_LARGE, PairsError, check_sizes, find_folders, find_pairs, find_test_pairs
 from deepdeblur_tf.images.rgb import ImageError
 
 
@@ -45,6 +45,27 @@ def test_reds_layout(write_pairs):
     assert names(train) == ["000/000001", "000/000002"] and names(validation) == ["001/000001", "001/000002"]
 
 
+def test_a_linked_split_of_reds_goes_by_its_links_name(write_pairs, tmp_path, monkeypatch):
+    part = write_pairs([("train_blur/000", "train_sharp/000")], root=tmp_path / "disk2" / "part")
+    (tmp_path / "REDS").mkdir()
+    (tmp_path / "REDS" / "train").symlink_to(part)
+    assert names(find_pairs(tmp_path / "REDS", "train")) == ["000/000001", "000/000002"]
+    # A link of another name, and the folder that one is in.
+    part.rename(tmp_path / "train")
+    (tmp_path / "mine").symlink_to(tmp_path / "train")
+    monkeypatch.chdir(tmp_path / "train")
+    for root in (tmp_path / "mine", "."):
+        assert names(find_test_pairs(root)) == ["000/000001", "000/000002"]
+
+
+def test_what_was_looked_for_in_a_linked_split_is_named(tmp_path):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "REDS").mkdir()
+    (tmp_path / "REDS" / "train").symlink_to(tmp_path / "part")
+    with pytest.raises(PairsError, match="train_blur beside train_sharp or part_blur beside part_sharp"):
+        find_pairs(tmp_path / "REDS", "train", "reds")
+
+
 @pytest.mark.parametrize("blurry, sharp", [("input", "target"), ("blur", "sharp")])
 @pytest.mark.parametrize("prefix", ["", "train/"])
 def test_paired_layout(write_pairs, blurry, sharp, prefix):
@@ -61,6 +82,7 @@ def test_partners_may_have_different_suffixes(write_pairs, random):
     assert find_pairs(root, "train").pairs[0].sharp.name == "000001.JPG"
 
 
+@pytest.mark.real_data
 def test_real_folders(shared):
     assert len(find_pairs(shared / "reds", "train").pairs) == 20
     assert len(find_pairs(shared / "reds", "validation").pairs) == 5
@@ -70,6 +92,7 @@ def test_real_folders(shared):
         find_pairs(shared / "gopro", "train")
 
 
+@pytest.mark.real_data
 def test_counts_are_those_of_the_published_lists(shared):
     with open(shared / "gopro" / "scenes.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -16,11 +16,11 @@ def test_details_are_where_the_error_is_largest(side):
 
 def test_details_do_not_overlap_and_lie_within(random):
     sharp, restored = random.integers(0, 256, (2, 33, 41, 3), dtype=np.uint8)
-    places = worst_details([restored], sharp, 16, 100)
-    assert 2 <= len(places) <= 4
-    for index, (left, top) in enumerate(places):
+    corners = worst_details([restored], sharp, 16, 100)
+    assert 2 <= len(corners) <= 4
+    for index, (left, top) in enumerate(corners):
         assert 0 <= left <= 41 - 16 and 0 <= top <= 33 - 16
-        assert all(abs(left - x) >= 16 or abs(top - y) >= 16 for x, y in places[:index])
+        assert all(abs(left - x) >= 16 or abs(top - y) >= 16 for x, y in corners[:index])
 
 
 def test_details_show_the_pixels_enlarged(random):

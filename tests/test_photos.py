@@ -63,10 +63,10 @@ def test_jpeg_keeps_quality_and_metadata(tmp_path, picture):
 
 def test_a_noisy_jpeg_of_full_quality_can_be_written(tmp_path, random):
     noise = Image.fromarray(random.integers(0, 256, (400, 500, 3), dtype=np.uint8))
-    noise.save(tmp_path / "a.jpg", quality=100, subsampling=0)
-    through(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    noise.save(tmp_path / "c.jpg", quality=100, subsampling=0, progressive=True)
-    through(tmp_path / "c.jpg", tmp_path / "d.jpg")
+    for progressive in (False, True):
+        noise.save(tmp_path / "a.jpg", quality=100, subsampling=0, progressive=progressive)
+        photo, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+        assert np.abs(np.asarray(again).astype(int) - photo.rgb).max() <= 4  # complete, and hardly changed
 
 
 def test_a_thumbnail_of_the_blurry_picture_is_dropped_and_sizes_are_turned(tmp_path, picture):
@@ -99,18 +99,22 @@ def test_png_keeps_what_its_values_mean(tmp_path, picture):
     assert again.info["chromaticity"] == Image.open(tmp_path / "a.png").info["chromaticity"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")  # of each damaged tag
 def test_damaged_tiffs_are_refused_by_name(tmp_path, picture, random):
     picture.save(tmp_path / "a.tif")
-    content = (tmp_path / "a.tif").read_bytes()
+    content, refused = (tmp_path / "a.tif").read_bytes(), 0
     for _ in range(300):
         damaged = bytearray(content)
-        for place in random.integers(0, len(content), 2):
-            damaged[place if random.random() < 0.3 else max(8, len(content) - 200) + place % 190] = random.integers(256)
+        for offset in random.integers(0, len(content), 2):
+            # Mostly among the tags, which Pillow writes in front of the pixels.
+            damaged[offset if random.random() < 0.3 else 4 + offset % 150] = random.integers(256)
         (tmp_path / "b.tif").write_bytes(damaged)
         try:
             assert read_photo(tmp_path / "b.tif").rgb.ndim == 3
         except ImageError as error:
+            refused += 1
             assert str(error).startswith(str(tmp_path / "b.tif"))
+    assert 30 < refused < 270  # of the others only pixels or texts are damaged
 
 
 def test_a_grey_jpeg_stays_one(tmp_path, picture):

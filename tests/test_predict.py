@@ -244,7 +244,7 @@ def test_another_networks_file_is_refused(tmp_path, tree, capfd, kind):
     outputs = layers.Dense(3)(inputs) if kind == "dense" else layers.Conv2D(1, 3)(inputs)
     tf.keras.Model(inputs, outputs).save(tmp_path / "other.keras")
     assert main([str(tmp_path / "other.keras"), str(tree), "--output", str(tmp_path / "out")]) == 2
-    assert "other.keras: is not a network that deepdeblur_tf saved" in capfd.readouterr().err
+    assert f"error: {tmp_path / 'other.keras'}: is not a network" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("case", ["in place", "two for one", "missing", "no match", "empty", "no model", "no folder"])

@@ -171,7 +171,7 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
                 return PairedFolder(root, split, name, blur, tuple(sorted(pairs, key=lambda pair: pair.name)))
     looked_for = {
         "gopro": f"<scene>/{blur} beside <scene>/sharp",
-        "reds": f"{folder.name}_blur beside {folder.name}_sharp",
+        "reds": " or ".join(f"{name}_blur beside {name}_sharp" for name in _reds_names(folder)),
         "paired": " or ".join(f"{b} beside {s}" for b, s in PAIRED_NAMES),
     }
     raise PairsError(
@@ -271,13 +271,19 @@ def _gopro_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
                 yield scene.name, scene / blur, scene / "sharp"
 
 
+def _reds_names(split: Path) -> list[str]:
+    """What a split's folder is called: as it was given, and where that is a link, as its target is."""
+    return list(dict.fromkeys((Path(os.path.abspath(split)).name, split.resolve().name)))
+
+
 def _reds_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
-    name = split.resolve().name
-    blurry, sharp = (split / f"{name}_{kind}" for kind in ("blur", "sharp"))
-    if blurry.is_dir() or sharp.is_dir():
+    for name in _reds_names(split):
+        blurry, sharp = (split / f"{name}_{kind}" for kind in ("blur", "sharp"))
         sides = [side for side in (blurry, sharp) if side.is_dir()]
         for scene in sorted({folder.name for side in sides for folder in side.iterdir() if folder.is_dir()}):
             yield scene, blurry / scene, sharp / scene
+        if sides:
+            return
 
 
 def _paired_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
@@ -291,7 +297,7 @@ def _images(folder: Path) -> dict[str, Path]:
     """The images of a folder and its sub-folders, by their path without suffix."""
     found: dict[str, Path] = {}
     # Links to folders are followed, as the users of large data sets make them.
-    paths = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
     for path in sorted(paths):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             key = path.relative_to(folder).with_suffix("").as_posix()
@@ -314,5 +320,5 @@ def _match(scene: str, blurry_folder: Path, sharp_folder: Path) -> Iterator[Pair
             more = f" So have {len(alone) - 1} other images of this folder." if len(alone) > 1 else ""
             raise PairsError(f"{images[alone[0]]}: has no partner in {partner}.{more}")
     for key, path in blurry.items():
-        place, _, _ = key.rpartition("/")
-        yield Pair(scene or place, f"{scene}/{key}" if scene else key, path, sharp[key])
+        subfolder, _, _ = key.rpartition("/")
+        yield Pair(scene or subfolder, f"{scene}/{key}" if scene else key, path, sharp[key])

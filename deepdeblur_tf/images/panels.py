@@ -81,7 +81,7 @@ def worst_details(restored: Sequence[np.ndarray], sharp: np.ndarray, side: int, 
     # The filter's value at (side // 2, side // 2) is the mean of the square that begins at (0, 0).
     means = uniform_filter(error, side)[side // 2 :, side // 2 :]
     means = means[: sharp.shape[0] - side + 1, : sharp.shape[1] - side + 1].copy()
-    found = []
+    found: list[tuple[int, int]] = []
     while len(found) < count and means.max() > -np.inf:
         top, left = np.unravel_index(means.argmax(), means.shape)
         found.append((int(left), int(top)))
@@ -103,8 +103,8 @@ def details(
     Returns:
         uint8 [H', W', 3].
     """
-    caption, boxed = panels[1]
-    boxed = Image.fromarray(boxed)
+    caption, second = panels[1]
+    boxed = Image.fromarray(second)
     for colour, (left, top) in zip(_BOX_COLOURS, corners):
         box = (left, top, left + side - 1, top + side - 1)
         ImageDraw.Draw(boxed).rectangle(box, outline=colour, width=max(2, boxed.width // 320))
@@ -115,11 +115,11 @@ def details(
         rows.append(side_by_side(doubled, [title for title, _ in panels]))
     right = np.vstack([np.pad(row, ((0, _GAP), (0, 0), (0, 0)), constant_values=255) for row in rows])
     height = right.shape[0] - _CAPTION - _GAP
-    left = _captioned(
+    whole = _captioned(
         scaled(np.asarray(boxed), max(1, round(height * boxed.width / boxed.height))), f"{name}: {caption}"
     )
-    left = np.pad(left, ((0, max(0, right.shape[0] - left.shape[0])), (0, _GAP), (0, 0)), constant_values=255)
-    return np.hstack([left[: right.shape[0]], right])
+    whole = np.pad(whole, ((0, max(0, right.shape[0] - whole.shape[0])), (0, _GAP), (0, 0)), constant_values=255)
+    return np.hstack([whole[: right.shape[0]], right])
 
 
 def _framed(image: np.ndarray, colour: str) -> np.ndarray:

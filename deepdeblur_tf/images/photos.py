@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin
@@ -64,8 +65,9 @@ def read_photo(path) -> Photo:
             if image.mode not in ("P", "RGB", *_GREY_MODES, *_ALPHA_MODES):
                 raise ImageError(f"{path}: has the colour space {image.mode}; convert it to RGB.")
             # An MPO is a phone's JPEG with another picture, such as a depth map, behind it.
-            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                raise ImageError(f"{path}: has {image.n_frames} frames. Save the one to restore as a picture.")
+            frames = getattr(image, "n_frames", 1)
+            if image.format != "MPO" and frames > 1:
+                raise ImageError(f"{path}: has {frames} frames. Save the one to restore as a picture.")
             image.load()
             upright = ImageOps.exif_transpose(image)
             grey = image.mode in _GREY_MODES
@@ -77,8 +79,8 @@ def read_photo(path) -> Photo:
 
 def _options(image: Image.Image, upright: Image.Image) -> dict:
     info, kept = upright.info, ["icc_profile", "dpi", "exif"]
-    options = {"format": image.format}
-    if image.format in ("JPEG", "MPO"):
+    options: dict[str, Any] = {"format": image.format}
+    if isinstance(image, JpegImagePlugin.JpegImageFile):  # an MPO is one too
         kept += ["xmp", "comment"]
         # The source's own tables: its quality, whatever its program called that.
         options.update(format="JPEG", qtables=image.quantization, progressive="progressive" in info)
@@ -86,7 +88,7 @@ def _options(image: Image.Image, upright: Image.Image) -> dict:
         options["extra"] = b"".join(b"\xff\xed" + struct.pack(">H", len(data) + 2) + data for data in captions)
         # -1 for what Pillow cannot write, such as 4:4:0; then no colour is thrown away.
         options["subsampling"] = max(0, JpegImagePlugin.get_sampling(image))
-    elif image.format == "PNG":
+    elif isinstance(image, PngImagePlugin.PngImageFile):
         options["pnginfo"] = texts = PngImagePlugin.PngInfo()
         # What the values mean: gamma, primaries, sRGB (PNG specification, 11.3.2).
         if "gamma" in info:
@@ -99,7 +101,7 @@ def _options(image: Image.Image, upright: Image.Image) -> dict:
             if key == "XML:com.adobe.xmp":
                 texts.add_itxt(key, info[key])  # without the orientation
             elif isinstance(text, PngImagePlugin.iTXt):
-                texts.add_itxt(key, text, text.lang, text.tkey)
+                texts.add_itxt(key, text, text.lang or "", text.tkey or "")
             elif key != "Raw profile type exif":  # written as EXIF
                 texts.add_text(key, text)
     elif image.format == "TIFF":

@@ -20,7 +20,8 @@ logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
-# Colour matrices as ffmpeg tells them, and as its filter `scale` takes them. The others it cannot compute.
+# Colour matrices as ffmpeg tells them, and as its filter `scale` takes them. Videos with others it does not convert at
+# all, and so they do not open.
 _MATRICES = {
     "bt709": "bt709",
     "smpte170m": "bt601",
@@ -70,7 +71,7 @@ def _open_rgb(path):
     """(a reader of RGB frames, the video's colours)."""
     with _open(path) as reader:
         meta = reader.get_meta_data()
-    colours = _colours(path, meta)
+    colours = _colours(meta)
     if _is_rgb(meta):
         return _open(path), colours
     conversion = f"{_SCALE}:in_color_matrix={_MATRICES[colours.matrix]}:in_range={colours.range}"
@@ -81,7 +82,7 @@ def _is_rgb(meta: dict) -> bool:
     return re.match("[a0x]?(rgb|bgr|gbr)|pal8", meta["pix_fmt"]) is not None
 
 
-def _colours(path, meta: dict) -> Colours:
+def _colours(meta: dict) -> Colours:
     """A video's colours: what it is tagged with, and for the rest what players assume by its size (mpv's rule)."""
     width, height = meta["source_size"]
     default = "bt709" if width >= 1280 or height > 576 else "smpte170m"
@@ -92,8 +93,6 @@ def _colours(path, meta: dict) -> Colours:
     matrix, primaries, transfer = (default if word in ("unknown", "reserved") else word for word in triple)
     if _is_rgb(meta):  # it has no matrix, and its range is not the one that it is to be coded with
         return Colours(default, primaries, transfer, "tv")
-    if matrix not in _MATRICES:
-        raise ImageError(f"{path}: has the colour matrix {matrix}; read are {', '.join(_MATRICES)}. Convert it first.")
     return Colours(matrix, primaries, transfer, "pc" if "pc" in words else "tv")
 
 
@@ -141,7 +140,7 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
             with iio.get_writer(target, **options) as writer:
                 count = 0
                 for frame in reader:
-                    writer.append_data(restore(frame))
+                    writer.append_data(restore(frame))  # type: ignore[attr-defined] # its hint is a base class
                     count += 1
         except (OSError, RuntimeError) as error:
             # What went wrong is in ffmpeg's last words, after its whole command line.

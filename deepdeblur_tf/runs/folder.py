@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filelock
 
-from deepdeblur_tf.config import Experiment, differences, load_experiment, to_yaml
+from deepdeblur_tf.config import ConfigError, Experiment, differences, load_experiment, to_yaml
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.files import UNFINISHED, write_whole
 from deepdeblur_tf.runs.provenance import changes, read
 
 
@@ -31,6 +31,8 @@ class Run:
         unreadable.txt  training images that were skipped, with `data.on_error: skip`
         samples/        validation images, blurry, restored and sharp
         model.keras     the trained network, when the run is finished
+        .extending      there while a finished run is trained further: model.keras is that of before
+        .lock           held by the training that writes here
 
     Args:
         folder: Its path.
@@ -75,8 +77,16 @@ class Run:
         return self.folder / "provenance.json"
 
     @property
+    def extending(self) -> Path:
+        return self.folder / ".extending"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
     def is_finished(self) -> bool:
-        return self.model.is_file()
+        return self.model.is_file() and not self.extending.is_file()
 
     @contextlib.contextmanager
     def claimed(self, experiment: Experiment, data: dict, force: bool = False):
@@ -88,14 +98,14 @@ class Run:
         Args:
             experiment: The experiment.
             data: Its data, as `provenance.describe_data` gives it.
-            force: Whether to continue a run in spite of other settings or data.
+            force: Whether to continue a run, a finished one too, in spite of other settings or data.
 
         Raises:
             RunError: the folder holds another experiment, one of other data (with what differs) or other files, is in
                 use by another training, or cannot be written.
         """
-        self.check(experiment, data, force)
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        self._check(experiment, data, force)
+        lock = filelock.FileLock(self.lock, timeout=0)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -107,41 +117,87 @@ class Run:
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
         try:
-            self.check(experiment, data, force)  # what another training has begun in the meantime
-            self._write_config(experiment)
+            self._check(experiment, data, force)  # what another training has begun in the meantime
+            self._begin(experiment)
             yield
         finally:
             lock.release()
 
-    def _write_config(self, experiment: Experiment) -> None:
+    def _begin(self, experiment: Experiment) -> None:
         try:
+            for left_over in self.folder.rglob(UNFINISHED):  # of a training that was killed
+                left_over.unlink()
+            if self.model.is_file():
+                self.extending.touch()
             write_whole(self.config, lambda path: path.write_text(to_yaml(experiment), encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
 
-    def check(self, experiment: Experiment, data: dict | None = None, force: bool = False) -> None:
-        """Raises RunError where the folder cannot be an experiment's: it holds another one, or other files.
+    def differing(self, experiment: Experiment, data: dict | None = None) -> list[str]:
+        """What differs between the training that the folder holds and this one, a line each; none in a new folder.
 
         Args:
             experiment: The experiment.
-            data: As `claimed` has it; None leaves the data unchecked.
-            force: As `claimed` has it.
+            data: As `claimed` has it; None leaves the data out. The same pairs under another path are no difference.
+
+        Raises:
+            RunError: the folder is no run's and not empty.
         """
-        if self.config.is_file() and (self.is_finished or any(self.last_checkpoints.glob("*.sha256"))):
-            differing = differences(load_experiment(self.config), experiment)
-            held = read(self.provenance).get("data")
-            if data is not None and held is not None:
-                differing += changes(held, data)
-            if differing and not force:
-                raise RunError(
-                    f"{self.folder} holds another experiment. What differs (there / here):\n  "
-                    + "\n  ".join(differing)
-                    + "\nFor a new run give another --name or --output. To continue that one give its own settings, or "
-                    "--force, which goes on with these."
-                )
-        elif self.folder.exists() and not self.config.is_file():
-            if not self.folder.is_dir() or any(path.name != ".lock" for path in self.folder.iterdir()):
-                raise RunError(f"{self.folder} is no run folder and not empty. Give another folder with --output.")
+        held = self._held()
+        if held is None:
+            return []
+        held_data = read(self.provenance).get("data")
+        if data and data == held_data:
+            held = replace(held, data=replace(held.data, root=experiment.data.root))
+        lines = differences(held, experiment)
+        if data is not None and held_data is not None:
+            lines += changes(held_data, data)
+        return lines
+
+    def _held(self) -> Experiment | None:
+        """The experiment of the training that the folder holds; None where none has got as far as a checkpoint.
+
+        Raises:
+            RunError: the folder is no run's and not empty. Other programs have a config.yaml too.
+        """
+        traces = (self.lock, self.provenance, self.last_checkpoints, self.model)
+        if self.config.is_file() and any(path.exists() for path in traces):
+            try:
+                held = load_experiment(self.config)
+            except ConfigError as error:
+                raise RunError(f"{self.folder} is no run folder: {error}\nGive another one with --output.") from error
+            return held if self.model.is_file() or any(self.last_checkpoints.glob("*.sha256")) else None
+        if self.folder.exists():
+            if not self.folder.is_dir() or any(
+                path != self.lock and not path.match(UNFINISHED) for path in self.folder.iterdir()
+            ):
+                raise RunError(f"{self.folder} is no run folder and not empty. Give another one with --output.")
+        return None
+
+    def _check(self, experiment: Experiment, data: dict, force: bool) -> None:
+        """Raises RunError where the folder cannot be this experiment's; the arguments are those of `claimed`."""
+        differing = self.differing(experiment, data)
+        if not differing:
+            return
+        if not force:
+            raise RunError(
+                f"{self.folder} holds another experiment. What differs (there / here):\n  "
+                + "\n  ".join(differing)
+                + "\nFor a new run give another --name or --output. To continue that one give its own settings, or "
+                "--force, which goes on with these."
+            )
+        if self._held().model != experiment.model:
+            raise RunError(
+                f"{self.folder} holds another network, which --force cannot change. For a new run give another --name "
+                "or --output."
+            )
+        trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
+        least = trained + 1 if self.is_finished else trained
+        if experiment.training.epochs < least:
+            raise RunError(
+                f"training.epochs: received {experiment.training.epochs}; allowed: at least {least}, for {self.folder} "
+                f"has trained {trained}."
+            )
 
     def read_history(self) -> list[dict[str, str]]:
         """The rows of history.csv, oldest first; none before the first epoch's end."""

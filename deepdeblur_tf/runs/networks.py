@@ -184,7 +184,8 @@ def _read_off(layers: list) -> dict:
 
 def _read_arrays(content: bytes, layers: list) -> dict:
     """The arrays of a model.weights.h5, by their layers' names; those of no layer by their names in the file."""
-    names, counts = {}, collections.Counter()
+    names: dict[str, str] = {}
+    counts: collections.Counter[str] = collections.Counter()
     for layer in layers:
         group = _GROUPS.get(layer["class_name"])
         if group:

@@ -171,7 +171,8 @@ def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
             levels=levels,
             start_step=start,
         )
-        with progress_bar(first_epoch) if sys.stderr.isatty() else contextlib.nullcontext(lines) as progress:
+        terminal = sys.stderr.isatty()
+        with progress_bar(first_epoch, settings.epochs) if terminal else contextlib.nullcontext(lines) as progress:
             trainer.fit(
                 train,
                 initial_epoch=first_epoch,

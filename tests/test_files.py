@@ -1,0 +1,81 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from deepdeblur_tf.files import UNFINISHED, write_whole
+
+from .conftest import ROOT
+
+
+def test_a_file_is_written_whole_and_its_folder_made(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+
+    def write(beside):
+        assert beside.suffix == ".csv" and beside.parent == path.parent and not path.exists()
+        assert beside.match(UNFINISHED)
+        beside.write_text("1, 2")
+
+    write_whole(path, write)
+    assert path.read_text() == "1, 2" and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail(beside):
+        beside.write_text("half")
+        raise error
+
+    with pytest.raises(error):
+        write_whole(path, fail)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_writer_does_not_touch_what_the_first_is_writing(tmp_path):
+    path = tmp_path / "text"
+
+    def write(beside):
+        beside.write_text("first half, ")
+        write_whole(path, lambda other: other.write_text("another's"))
+        assert path.read_text() == "another's"
+        with open(beside, "a") as file:
+            file.write("second half")
+
+    write_whole(path, write)
+    assert path.read_text() == "first half, second half" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_write_one_file_and_every_reader_finds_a_whole_one(tmp_path):
+    path = tmp_path / "text"
+    script = (
+        "import sys, pathlib; from deepdeblur_tf.files import write_whole\n"
+        "for _ in range(200): write_whole(pathlib.Path(sys.argv[1]), lambda p: p.write_text(sys.argv[2] * 200_000))"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    processes = [subprocess.Popen([*command, letter], cwd=ROOT) for letter in "ab"]
+    seen = set()
+    while any(process.poll() is None for process in processes):
+        if path.exists():
+            seen.add(path.read_text())
+    assert [process.returncode for process in processes] == [0, 0]
+    assert seen | {path.read_text()} <= {"a" * 200_000, "b" * 200_000}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
+    script = (
+        "import os, sys, pathlib; from deepdeblur_tf.files import write_whole\n"
+        "write_whole(pathlib.Path(sys.argv[1]), lambda p: (p.write_text('half'), os._exit(9)))"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / "text")], cwd=ROOT, check=False)
+    old, recent = tmp_path.glob(UNFINISHED)
+    os.utime(old, (time.time() - 2 * 24 * 60 * 60,) * 2)
+    (tmp_path / ".mine.part").write_text("another program's")
+    write_whole(tmp_path / "text", lambda path: path.write_text("whole"))
+    assert set(tmp_path.iterdir()) == {tmp_path / "text", tmp_path / ".mine.part", recent}
