@@ -292,6 +292,8 @@ def test_two_evaluations_into_one_folder_at_the_same_time(tmp_path, many, model,
     process.send_signal(signal.SIGCONT)
     _, error = process.communicate()
     assert process.returncode == 0, error
+    # Into a pipe a line at the beginning, at the end, and every half minute.
+    assert "100% 20/20" in error and len(error.splitlines()) < 10
     assert len({row.split(",")[0] for row in measured(out / "first")}) == len(measured(out / "first")) == 20
     evaluate(capfd, model, second, "--data", many, "--output", out)  # the folder is free again
 
