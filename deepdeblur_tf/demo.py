@@ -34,11 +34,23 @@ def _parser() -> argparse.ArgumentParser:
         help="The address to listen on. Defaults to %(default)s, which only this machine reaches; the page asks nobody "
         "for a password.",
     )
-    parser.add_argument("--port", type=int, metavar="N", help="Defaults to the first free one from 7860 on.")
     parser.add_argument(
-        "--max_pixels", type=int, default=MAX_PIXELS, metavar="N", help="Pixels a picture may have: %(default)s."
+        "--port", type=int, metavar="N", help="The port to listen on. Defaults to the first free one from 7860 on."
     )
-    parser.add_argument("--max_upload", type=int, default=64, metavar="MB", help="Size of an upload: %(default)s MB.")
+    parser.add_argument(
+        "--max_pixels",
+        type=int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="Pixels that a picture may have. Defaults to %(default)s.",
+    )
+    parser.add_argument(
+        "--max_upload",
+        type=int,
+        default=64,
+        metavar="MB",
+        help="Size that an upload may have. Defaults to %(default)s.",
+    )
     add_restoration_arguments(parser)
     return parser
 

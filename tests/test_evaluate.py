@@ -166,13 +166,16 @@ def test_tiles_are_told(tmp_path, write_pairs, model, capfd):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, content", [("summary.json", "{}"), ("summary.json", ""), ("metrics.csv", "a;b\n1;2\n")])
+@pytest.mark.parametrize(
+    "name, content",
+    [("summary.json", b"{}"), ("summary.json", b""), ("metrics.csv", b"a;b\n1;2\n"), ("metrics.csv", b"\xff\n")],
+)
 def test_files_of_others_are_refused_by_name(tmp_path, data, model, capfd, name, content):
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", "--images", 1)
-    (tmp_path / "out" / name).write_text(content)
+    (tmp_path / "out" / name).write_bytes(content)
     error = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", status=2).err
     assert f"{tmp_path / 'out' / name}: is not from an evaluation" in error
-    assert (tmp_path / "out" / name).read_text() == content
+    assert (tmp_path / "out" / name).read_bytes() == content
 
 
 @pytest.mark.slow
@@ -289,6 +292,8 @@ def test_two_evaluations_into_one_folder_at_the_same_time(tmp_path, many, model,
     process.send_signal(signal.SIGCONT)
     _, error = process.communicate()
     assert process.returncode == 0, error
+    # Into a pipe a line at the beginning, at the end, and every half minute.
+    assert "100% 20/20" in error and len(error.splitlines()) < 10
     assert len({row.split(",")[0] for row in measured(out / "first")}) == len(measured(out / "first")) == 20
     evaluate(capfd, model, second, "--data", many, "--output", out)  # the folder is free again
 

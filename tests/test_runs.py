@@ -41,6 +41,14 @@ def begin(run, experiment, data=None, epochs=0, finish=False):
         run.model.touch()
 
 
+@pytest.mark.parametrize("content", [b"epoch;step\n1;3\n", "epoch,step\n1,3\n".encode("utf-16-le"), b"\xff\n\xff\n"])
+def test_a_history_that_another_program_changed_is_named(run, content):
+    run.folder.mkdir()
+    run.history.write_bytes(content)
+    with pytest.raises(RunError, match="history.csv: another program changed it"):
+        run.read_history()
+
+
 # Whose folder it is.
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data.pairs import PairsError
 from deepdeblur_tf.data.sources import spread
@@ -96,8 +95,7 @@ def evaluate_networks(
                 "another folder with --output."
             )
         results = []
-        seconds = 0.2 if sys.stderr.isatty() else 30  # into a file or a pipe, a line every 30 seconds is enough
-        with tqdm(total=len(indices) * len(networks), unit="image", dynamic_ncols=True, mininterval=seconds) as bar:
+        with ProgressBar(total=len(indices) * len(networks), unit="image") as bar:
             for evaluation, restorer in zip(evaluations, restorers):
                 try:
                     _measure_missing(evaluation, restorer, indices, pictures, bar)
@@ -145,10 +143,10 @@ def _measure_missing(evaluation: Evaluation, restorer: Restorer, indices, pictur
         if name not in rows:
             evaluation.add(name, row)
             rows[name] = row
+            mean = means(list(rows.values()))
+            psnr, before = mean["restored"]["psnr"], mean["blurry"]["psnr"]
+            bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, blurry {before:.2f} dB", refresh=False)
             bar.update()
-        mean = means(list(rows.values()))
-        psnr, before = mean["restored"]["psnr"], mean["blurry"]["psnr"]
-        bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, blurry {before:.2f} dB")
     if failed:
         raise EvaluationError(
             f"{len(failed)} images cannot be read; the others are measured. Mend or remove:\n  " + "\n  ".join(failed)

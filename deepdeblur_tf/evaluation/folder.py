@@ -149,7 +149,7 @@ class Evaluation:
         """The measured images by name. A last line that was cut off by a kill is left out."""
         if not self.metrics.is_file():
             return {}
-        with open(self.metrics, newline="", encoding="utf-8") as file:
+        with open(self.metrics, newline="", encoding="utf-8", errors="replace") as file:
             lines = [line for line in file if line.endswith("\n")]
         rows = csv.DictReader(lines)
         if lines and rows.fieldnames != list(COLUMNS):

@@ -20,7 +20,7 @@ MEASURES = ("loss", "psnr", "ssim", "ssim_matlab", "ms_ssim")
 CONVENTION = {
     "images": "whole image, RGB, clipped and rounded to 8 bits; each measured alone, then averaged",
     "loss": "sum over the levels of the mean squared error in [-0.5, 0.5], before clipping and rounding",
-    "psnr": "dB, peak 255, over all pixels and channels",
+    "psnr": "peak 255, over all pixels and channels; infinite for equal images",
     "ssim": "per channel: 11x11 Gaussian, sigma 1.5, inside the image, K1 0.01, K2 0.03 (scikit-image, the report)",
     "ssim_matlab": "MATLAB's ssim on RGB arrays: 11x11x11 Gaussian, border repeated (most GOPRO tables)",
     "ms_ssim": "five scales, per channel (Wang et al. 2003)",

@@ -144,10 +144,8 @@ def _differences_table(results: Sequence[Result]) -> str:
     )
     count = len(set(scenes.values()))
     if count < FEWEST_SCENES:
-        note += (
-            f" None is shown for {count} scene{'s' * (count > 1)}: fewer than {FEWEST_SCENES} say too little. The "
-            "images of one folder count as one scene."
-        )
+        note += f" None is shown for {count} scene{'s' * (count > 1)}: fewer than {FEWEST_SCENES} say too little."
+        note += "" if is_embedded else " The images of one folder count as one scene."
     return _table(["", "", "mean difference", "95 % interval", "better on"], lines, 2) + f"\n\n{note}"
 
 

@@ -201,8 +201,15 @@ class Run:
             )
 
     def read_history(self) -> list[dict[str, str]]:
-        """The rows of history.csv, oldest first; none before the first epoch's end."""
+        """The rows of history.csv, oldest first; none before the first epoch's end.
+
+        Raises:
+            RunError: another program changed it.
+        """
         if not self.history.is_file():
             return []
-        with open(self.history, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
+            rows = list(csv.DictReader(file))
+        if not all((row.get("epoch") or "").isdecimal() for row in rows):
+            raise RunError(f"{self.history}: another program changed it. Put it back as it was, or remove it.")
+        return rows
