@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
@@ -111,10 +110,11 @@ def read_rgb(path) -> np.ndarray:
     image_size(path)
     with pillow_errors(path):
         check_checksums(path)
-        return iio.imread(path, plugin="pillow", mode="RGB", rotate=True)
+        # Not by imageio: Ctrl+C while it sets its plugin up ends in a traceback from the plugin's destructor.
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def write_image(path, image: np.ndarray) -> None:
     """Writes uint8 [H, W, 3] in the format that the path's suffix names. Whole or not."""
-    # Not by imageio: Ctrl+C while it sets its plugin up ends in a traceback from the plugin's destructor.
     write_whole(Path(path), Image.fromarray(image).save)

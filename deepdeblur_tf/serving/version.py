@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import filelock
-import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
@@ -156,12 +156,12 @@ def _difference(image: np.ndarray, expected: np.ndarray) -> int:
 def _served(folder: Path, photo: np.ndarray) -> np.ndarray:
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     (answer,) = serve(image_bytes=tf.constant([_png(photo)]))["restored_bytes"].numpy()
-    return iio.imread(answer)
+    return np.asarray(Image.open(io.BytesIO(answer)))
 
 
 def _png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
-    iio.imwrite(file, image, extension=".png")
+    Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
 
 
