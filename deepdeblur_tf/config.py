@@ -43,6 +43,19 @@ RisingInts = Annotated[
     "a list of rising whole numbers above 0, such as [400, 500]",
     lambda value: value == sorted(set(value)) and min(value, default=1) > 0,
 ]
+Share = Annotated[float, "a number from 0 to 1", lambda value: 0 <= value <= 1]
+Kept = Annotated[float, "a number from 0, and below 1", lambda value: 0 <= value < 1]
+NonNegativeFloat = Annotated[float, "a finite number, 0 or above", lambda value: 0 <= value < math.inf]
+PositiveRange = Annotated[
+    list[float],
+    "two numbers above 0, the second no smaller, such as [0.5, 1.5]",
+    lambda value: len(value) == 2 and 0 < value[0] <= value[1] < math.inf,
+]
+QualityRange = Annotated[
+    list[int],
+    "two whole numbers from 1 to 100, the second no smaller, such as [60, 98]",
+    lambda value: len(value) == 2 and 1 <= value[0] <= value[1] <= 100,
+]
 
 
 class ConfigError(UserError):
@@ -55,11 +68,14 @@ class Data:
 
     Args:
         root: The data set's folder, or `scenes` for the embedded scenes, which need no download.
-        layout: How the folder is laid out; `auto` finds out.
+        layout: How the folder is laid out; `auto` finds out. `photos` is a folder of sharp photos, from which blurry
+            ones are made while the training runs, as the section `synthesis` says; every tenth photo is validated on.
+        pairs: How many pairs an epoch of `layout: photos` has; each epoch makes new ones.
         blur: GOPRO's kind of blur: `blur` averages 8-bit values, `blur_gamma` linear light (gamma 2.2).
         patch_size: Side of the square training patches, in pixels.
-        cache: Where decoded images are kept: `none` decodes at every use, `memory` keeps them in RAM, `disk` in
+        cache: Where decoded pairs are kept: `none` decodes at every use, `memory` keeps them in RAM, `disk` in
             memory-mapped files that later runs reuse (5.5 MB a 1280x720 pair; 11.6 GB for GOPRO's training set).
+            `layout: photos` keeps its photos in RAM, large ones shrunk.
         cache_folder: The folder of `cache: disk`.
         scenes: How many training pairs of 256x256 pixels `root: scenes` makes.
         on_error: What a training image does that fails to decode: `stop` ends the training with its name, `skip` takes
@@ -67,13 +83,64 @@ class Data:
     """
 
     root: str = SCENES
-    layout: Literal["auto", "gopro", "reds", "paired"] = "auto"
+    layout: Literal["auto", "gopro", "reds", "paired", "photos"] = "auto"
+    pairs: PositiveInt = 4000
     blur: Literal["blur", "blur_gamma"] = "blur"
     patch_size: MultipleOf4 = 256
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: str = "~/.cache/deepdeblur_tf"
     scenes: PositiveInt = 400
     on_error: Literal["stop", "skip"] = "stop"
+
+
+@dataclass
+class Synthesis:
+    """How blurry images are made from sharp pictures, for `data.layout: photos`.
+
+    Args:
+        painted: The share of pictures that are painted, as the embedded scenes are, and not taken from photos.
+        path: The camera's path is up to this many pixels long.
+        turn: The camera's turn during half of the exposure, in radians: a standard deviation.
+        zoom: Its growth in that time, as a fraction: a standard deviation.
+        tilt: The perspective's change in that time, in 1 / pixels: a standard deviation; 0 makes pairs twice as fast.
+        objects: At most so many things move on their own.
+        object_path: Their own paths are up to this many pixels long.
+        unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.
+        linear: The share of pairs whose light is averaged (gamma 2.2); the others average 8-bit values.
+        exposure: The share of pairs whose light is multiplied by 0.25 to 1.75 before the sensor clips it.
+        noise: The share of pairs with a sensor's noise in the blurry image.
+        noise_strength: From and to what the noise's published variances (RSBlur) are multiplied by.
+        jpeg: The share of pairs whose blurry image is compressed.
+        jpeg_quality: From and to which quality.
+    """
+
+    painted: Share = 0.35
+    path: NonNegativeFloat = 30.0
+    turn: NonNegativeFloat = 0.012
+    zoom: NonNegativeFloat = 0.006
+    tilt: NonNegativeFloat = 1e-5
+    objects: Count = 3
+    object_path: NonNegativeFloat = 40.0
+    unblurred: Share = 0.0
+    linear: Share = 0.0
+    exposure: Share = 0.0
+    noise: Share = 0.0
+    noise_strength: PositiveRange = field(default_factory=lambda: [0.5, 1.5])
+    jpeg: Share = 0.0
+    jpeg_quality: QualityRange = field(default_factory=lambda: [60, 98])
+
+
+@dataclass
+class Augmentation:
+    """What else is varied in the training patches, beside the report's crops and flips.
+
+    Args:
+        turns: Whether patches are also turned, by 0, 90, 180 or 270 degrees.
+        colours: Whether brightness and colour balance are varied, of both images alike.
+    """
+
+    turns: bool = False
+    colours: bool = False
 
 
 @dataclass
@@ -87,6 +154,8 @@ class Model:
         filters: Feature maps of each convolution; 64 in the report.
         kernel_size: Side of the convolutions' kernels; 5 in the report.
         global_skip: Whether each level's blurry input is added to its output; not in the report.
+        shuffle_input: What the levels work on: 1 for pixels, as in the report; 2 for half their resolution, with 2x2
+            pixels as channels: a quarter of the work, twice the receptive field.
     """
 
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"
@@ -95,6 +164,7 @@ class Model:
     filters: PositiveInt = 64
     kernel_size: OddInt = 5
     global_skip: bool = False
+    shuffle_input: Literal[1, 2] = 1
 
 
 @dataclass
@@ -117,6 +187,14 @@ class Training:
     Args:
         epochs: Passes over the training pairs, one random patch of each pair a pass.
         batch_size: Patches a step.
+        precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
+            network that is validated and saved computes in float32.
+        loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the
+            absolute one (l1), or Charbonnier's, sqrt(error^2 + 0.001^2).
+        schedule: How the learning rate falls: `piecewise` by `decay`, `cosine` along half a cosine to 0.
+        warmup: Steps in which the cosine's learning rate first rises from 0.
+        ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
+            of itself at each step, such as 0.999; 0 for the weights as they are.
         learning_rate: Adam's learning rate at the start.
         decay: When the learning rate falls.
         clip: Gradients are clipped by value to [-clip, clip] before Adam.
@@ -130,6 +208,11 @@ class Training:
 
     epochs: PositiveInt = 1000
     batch_size: PositiveInt = 2
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    schedule: Literal["piecewise", "cosine"] = "piecewise"
+    warmup: Count = 0
+    ema: Kept = 0.0
     learning_rate: PositiveFloat = 5e-5
     decay: Decay = field(default_factory=Decay)
     clip: PositiveFloat = 0.5
@@ -166,6 +249,8 @@ class Experiment:
     name: Name
     seed: Seed = 0
     data: Data = field(default_factory=Data)
+    synthesis: Synthesis = field(default_factory=Synthesis)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     validation: Validation = field(default_factory=Validation)
@@ -305,6 +390,8 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
     if data.root == SCENES and data.patch_size > SCENE_SIZE:
         raise _refused("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
+    if data.root == SCENES and data.layout == "photos":
+        raise _refused("data.root", data.root, "a folder of photos with data.layout: photos")
     return experiment
 
 

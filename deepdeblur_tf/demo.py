@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deepdeblur_tf.demo",
         description="Opens a page to try a network on: drop a picture, see before and after under one slider, download "
-        "the result. Pictures stay on this machine and are removed within an hour and at the end.",
+        "the result. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
     parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
     parser.add_argument(
@@ -80,13 +80,13 @@ def _serve(flags) -> int:
                 max_file_size=f"{flags.max_upload}mb",
                 share=False,
                 quiet=True,
-                show_error=False,  # an error that nobody thought of goes to the terminal, and not to visitors
+                show_error=False,  # visitors are not shown our tracebacks; they go to the terminal
                 prevent_thread_lock=True,
                 theme=THEME,
                 footer_links=[],
             )
-        except OSError as error:  # Gradio's, in its own words
-            raise UserError(f"--port: received {flags.port}, which is in use ({error}).") from error
+        except OSError as error:
+            raise UserError(f"--port: received {flags.port}; allowed: a port that is free.") from error
         print(f"open {url} (Ctrl+C stops it)", flush=True)
         try:
             while True:

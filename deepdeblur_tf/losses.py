@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from deepdeblur_tf.compat import tf
 
+_ERRORS = {
+    "mse": tf.square,
+    "l1": tf.abs,
+    "charbonnier": lambda difference: tf.sqrt(tf.square(difference) + 1e-3**2),  # Lai et al., LapSRN, CVPR 2017
+}
 
-def multiscale_loss(sharp, restored) -> list:
-    """The mean squared error of each level; their sum is the loss.
 
-    L = sum over levels k of 1 / (3 w_k h_k) ||L_k - S_k||^2, averaged over the batch.
+def multiscale_loss(sharp, restored, kind: str = "mse") -> list:
+    """The mean error of each level; their sum is the loss.
+
+    With squared errors, L = sum over levels k of 1 / (3 w_k h_k) ||L_k - S_k||^2, averaged over the batch.
 
     Args:
         sharp: tuple of tensors [N, H, W, 3], finest first, in [-0.5, 0.5].
         restored: tuple of as many tensors. One that exceeds its sharp partner (an image continued by mirroring to a
             multiple of 4) is cut to its size at the right and at the bottom.
+        kind: "mse", "l1" or "charbonnier". Defaults to "mse", the paper's and the report's.
 
     Returns:
         list of float32 scalars, one a level, finest first.
@@ -22,5 +29,5 @@ def multiscale_loss(sharp, restored) -> list:
     for sharp_level, restored_level in zip(sharp, restored):
         size = tf.shape(sharp_level)
         difference = tf.cast(restored_level[:, : size[1], : size[2]], tf.float32) - sharp_level
-        losses.append(tf.reduce_mean(tf.square(difference)))
+        losses.append(tf.reduce_mean(_ERRORS[kind](difference)))
     return losses

@@ -24,6 +24,34 @@ class DepthToSpace(layers.Layer):
         return batch, height and 2 * height, width and 2 * width, channels // 4
 
 
+@tf.keras.utils.register_keras_serializable("deepdeblur_tf")
+class SpaceToDepth(layers.Layer):
+    """Rearranges [N, H, W, C] into [N, H / 2, W / 2, 4 C]; an odd side's last row or column is repeated."""
+
+    def call(self, inputs):
+        height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
+        inputs = tf.concat([inputs, inputs[:, height - height % 2 :]], axis=1)
+        inputs = tf.concat([inputs, inputs[:, :, width - width % 2 :]], axis=2)
+        return tf.nn.space_to_depth(inputs, 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, height and (height + 1) // 2, width and (width + 1) // 2, 4 * channels
+
+
+@tf.keras.utils.register_keras_serializable("deepdeblur_tf")
+class CropLike(layers.Layer):
+    """Cuts the first of two images at the right and at the bottom to the size of the second."""
+
+    def call(self, inputs):
+        image, like = inputs
+        return image[:, : tf.shape(like)[1], : tf.shape(like)[2]]
+
+    def compute_output_shape(self, input_shape):
+        image, like = input_shape
+        return (*like[:3], image[3])
+
+
 def build_model(
     upsampling: str = "pixel_shuffle",
     levels: int = 3,
@@ -31,6 +59,7 @@ def build_model(
     filters: int = 64,
     kernel_size: int = 5,
     global_skip: bool = False,
+    shuffle_input: int = 1,
 ) -> tf.keras.Model:
     """Builds the network.
 
@@ -47,6 +76,8 @@ def build_model(
         kernel_size: int. Side of the kernels, odd. Defaults to 5.
         global_skip: bool. Whether each level's blurry input is added to its output, so that the network learns the
             difference, and starts as the identity. Not in the paper. Defaults to False.
+        shuffle_input: 1, or 2 for levels that work at half their resolution: 2x2 pixels become channels before the
+            first convolution, and pixels again after the last one. Not in the paper. Defaults to 1.
 
     Returns:
         Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
@@ -69,6 +100,8 @@ def build_model(
         raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}. Received: upsampling={upsampling!r}")
     if levels not in (1, 2, 3):
         raise UserError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
+    if shuffle_input not in (1, 2):
+        raise UserError(f"shuffle_input must be 1 or 2. Received: shuffle_input={shuffle_input!r}")
     for name, value in (("blocks", blocks), ("filters", filters), ("kernel_size", kernel_size)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{name} must be a whole number above 0. Received: {name}={value!r}")
@@ -92,6 +125,8 @@ def build_model(
         x = blurry[level - 1]
         if restored:
             x = layers.Concatenate(name=f"level{level}_concatenate")([x, up(restored[-1], level)])
+        if shuffle_input == 2:
+            x = SpaceToDepth(name=f"level{level}_space_to_depth")(x)
         x = convolution(filters, f"level{level}_head")(x)
         for block in range(1, blocks + 1):
             name = f"level{level}_block{block}"
@@ -99,19 +134,22 @@ def build_model(
             y = convolution(filters, f"{name}_conv2")(y)
             x = layers.Add(name=f"{name}_add")([x, y])
         x = layers.Conv2D(
-            3,
+            3 * shuffle_input**2,
             kernel_size,
             padding="same",
             name=f"level{level}_tail",
             dtype="float32",  # also under mixed precision: the output is compared with 8-bit values
             kernel_initializer="zeros" if global_skip else "glorot_uniform",
         )(x)
+        if shuffle_input == 2:
+            x = DepthToSpace(name=f"level{level}_to_pixels", dtype="float32")(x)
+            x = CropLike(name=f"level{level}_crop", dtype="float32")([x, blurry[level - 1]])
         if global_skip:
             x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
         restored.append(x)
     network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name="deepdeblur")
     # A dataclass: Keras would take a dict or a list for a part of the network, and look for it in checkpoints.
-    network.settings = config.Model(upsampling, levels, blocks, filters, kernel_size, global_skip)
+    network.settings = config.Model(upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input)
     return network
 
 

@@ -112,8 +112,9 @@ def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[
         )
     if foreign:
         print(
-            f"left alone: {len(foreign)} files in {flags.output} that this command did not write as they are, by its "
-            f"{RECORD} there, which earlier versions did not keep. Move them away, or replace them with --overwrite:",
+            f"left alone: {len(foreign)} files in {flags.output} that this command did not write, or that were changed "
+            f"since. (Its record there is {RECORD}; earlier versions kept none.) Move them away, or replace them with "
+            "--overwrite:",
             *foreign[:SHOWN],
             *([f"and {len(foreign) - SHOWN} more"] if len(foreign) > SHOWN else []),
             sep="\n  ",

@@ -76,7 +76,8 @@ def _train(experiment, run: Run, force: bool) -> int:
     for folder in folders or ():
         if folder.pairs:
             print(folder.describe())
-    steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else experiment.data.scenes)
+    made = experiment.data.pairs if experiment.data.layout == "photos" else experiment.data.scenes
+    steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else made)
     data = describe_data(folders)
     if run.is_finished and not run.differing(experiment, data):  # the same data under another path
         return _nothing_to_do(run)

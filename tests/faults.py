@@ -7,6 +7,7 @@ kill with the steps that were on disk, and exits with 1 where the two runs diffe
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -19,10 +20,15 @@ from pathlib import Path
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.training.callbacks import StopOnNonFiniteLoss
+
 from .conftest import ROOT, SMALL_FLAGS, read_csv
 
 FLAGS = [
     *SMALL_FLAGS,
+    "--model.levels=1",
     *("--data.scenes=20", "--training.epochs=3", "--data.cache=memory", "--validation.images=4"),
     # A checkpoint at every step, so that there are moments to aim at.
     "--training.checkpoint_minutes=1e-9",
@@ -39,28 +45,43 @@ def start(run, flags=()):
     )
 
 
+@contextlib.contextmanager
+def send_signal(monkeypatch, after_step=None, number=signal.SIGTERM):
+    """Within it, trainings in this process get a signal after a step, or in the first validation without one."""
+
+    def send(callback, *_, **__):
+        if after_step in (None, callback.model.steps_done):
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopOnNonFiniteLoss, "on_train_batch_end" if after_step else "on_test_begin", send)
+        yield
+
+
 def last_step(run):
     """The step of the newest checkpoint that is whole."""
     hashes = (Path(run) / "checkpoints" / "last").glob("step-*.sha256")
     return max((int(path.stem.split("-")[1]) for path in hashes), default=0)
 
 
-def load_events(run):
-    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0}, purge_orphaned_data=False)
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def load_events(run, purge=False):
+    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0}, purge_orphaned_data=purge)
     events.Reload()
     return events
 
 
 def curve(run, name):
-    from deepdeblur_tf.compat import tf
-
     return [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in load_events(run).Tensors(name)]
 
 
 def assert_equal_runs(one, other):
     """Compares final and best weights, history.csv but its seconds, and TensorBoard's curves."""
-    from deepdeblur_tf.runs.networks import load_model
-
     for name in ("model.keras", "checkpoints/best.keras"):
         for weight, other_weight in zip(load_model(one / name).get_weights(), load_model(other / name).get_weights()):
             np.testing.assert_array_equal(weight, other_weight)
@@ -74,7 +95,7 @@ def assert_equal_runs(one, other):
 
 
 def is_writing(run):
-    """Whether a checkpoint is on disk in parts: begun, but its hashes not yet written."""
+    """Whether a checkpoint has been begun, but its hashes are not yet written."""
     folder = Path(run) / "checkpoints" / "last"
     try:
         names = os.listdir(folder)

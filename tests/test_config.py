@@ -43,11 +43,14 @@ def test_the_reports_experiments_hold_the_reports_settings(upsampling):
         "filters": 64,
         "kernel_size": 5,
         "global_skip": False,
+        "shuffle_input": 1,
     }
     training = experiment.training
     assert (training.epochs, training.batch_size, training.learning_rate, training.clip) == (1000, 2, 5e-5, 0.5)
     assert (training.decay.epochs, training.decay.factor) == ([400, 500, 600, 700, 800, 900], 0.5)
+    assert (training.precision, training.loss, training.schedule, training.ema) == ("float32", "mse", "piecewise", 0)
     assert (experiment.data.patch_size, experiment.data.blur, experiment.data.layout) == (256, "blur", "gopro")
+    assert not any(vars(experiment.augmentation).values())
 
 
 def test_flags_win_over_the_file():

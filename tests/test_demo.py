@@ -21,14 +21,12 @@ from deepdeblur_tf import demo
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
 from tests.conftest import ROOT
 
-gradio_client = pytest.importorskip("gradio_client", reason="no gradio, which needs Python 3.10")
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("gradio", reason="no gradio, which needs Python 3.10")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-
-SECONDS = 90_000  # milliseconds, in truth: how long a step may take before the test fails
+MILLISECONDS = 90_000  # how long a step may take before the test fails
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +58,13 @@ def address(model, tmp_path_factory):
 
 @pytest.fixture
 def page(address):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(SECONDS)
+        page.set_default_timeout(MILLISECONDS)
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
@@ -85,6 +86,8 @@ def download(page, folder):
     return path
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_picture_is_restored_shown_under_a_slider_and_downloaded(page, model, tmp_path, random):
     image = random.integers(0, 256, (120, 200, 3), dtype=np.uint8)
     drop(page, "holiday.png", iio.imwrite("<bytes>", image, extension=".png"))
@@ -99,10 +102,12 @@ def test_a_picture_is_restored_shown_under_a_slider_and_downloaded(page, model, 
     assert slider.screenshot() != before
     path = download(page, tmp_path)
     assert path.name == "holiday_restored.png"
-    expected = restore(tf.keras.models.load_model(model, compile=False), image)
+    expected = restore(load_model(model), image)
     np.testing.assert_array_equal(iio.imread(path), expected)
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_sample_is_restored_by_a_click(page, tmp_path):
     page.get_by_label("Thumbnail 2 of 4").click()
     page.wait_for_selector("text=256x256 pixels")
@@ -119,6 +124,8 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.parametrize(
     "name, content, words",
     [
@@ -138,13 +145,31 @@ def test_a_bad_file_gets_a_clear_word_and_the_next_one_works(page, name, content
     page.wait_for_selector("text=30x20 pixels")
 
 
+@pytest.mark.slow
+@pytest.mark.browser
 def test_an_upload_is_bounded(page, random):
     noise = random.integers(0, 256, (700, 700, 3), dtype=np.uint8)
     drop(page, "noise.png", iio.imwrite("<bytes>", noise, extension=".png"))
     page.wait_for_selector("text=/exceeds|too large|maximum/i")
 
 
+@pytest.mark.slow
+def test_a_program_gets_a_picture_restored(address, model, tmp_path, random):
+    import gradio_client
+
+    image = random.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    iio.imwrite(tmp_path / "holiday.png", image)
+    client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path))
+    _, download, words = client.predict(gradio_client.handle_file(tmp_path / "holiday.png"), api_name="/of_file")
+    path = download["value"] if isinstance(download, dict) else download
+    assert path.endswith("holiday_restored.png") and words.startswith("90x60 pixels in")
+    np.testing.assert_array_equal(iio.imread(path), restore(load_model(model), image))
+
+
+@pytest.mark.slow
 def test_an_address_is_not_fetched(address):
+    import gradio_client
+
     asked = []
 
     class Server(http.server.BaseHTTPRequestHandler):
@@ -179,11 +204,21 @@ def test_old_results_are_removed(tmp_path):
         (["--port", "0"], "--port: received 0"),
         (["--host", "1.2.3.4"], "--host: received '1.2.3.4', where this machine cannot listen"),
         (["--host", "no such host"], "--host: received 'no such host'"),
+        (["--max_pixels", "0"], "--max_pixels: received 0; allowed: a whole number above 0"),
+        (["--tile", "130"], "tile must be a multiple of 4 pixels"),
     ],
 )
-def test_where_nobody_can_listen_is_named_at_once(model, capsys, arguments, words):
+def test_wrong_settings_are_named_at_once(model, capsys, arguments, words):
     assert demo.main([str(model), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_named(model, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert demo.main([str(model), "--port", str(port)]) == 2
+    assert f"--port: received {port}; allowed: a port that is free" in capsys.readouterr().err
 
 
 def test_a_wrong_model_is_named_at_once(tmp_path, capsys):

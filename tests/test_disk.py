@@ -9,6 +9,7 @@ import pytest
 from deepdeblur_tf import export
 from deepdeblur_tf.data.pairs import PairsError, find_pairs
 from deepdeblur_tf.data.sources import Files, OnDisk
+from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main
@@ -35,16 +36,17 @@ def disk(tmp_path):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(tmp_path, disk, capfd):
     folder, remount = disk
-    flags = [*SMALL_FLAGS, "--training.epochs=6"]
+    flags = [*SMALL_FLAGS, "--model.levels=1", "--training.epochs=6"]
     assert main(["--output", str(tmp_path / "whole"), *flags]) == 0
     capfd.readouterr()
     assert main(["--output", str(folder / "run"), *flags]) == 2
     error = capfd.readouterr().err
     assert f"{folder / 'run'} cannot be written any more: No space left on device" in error
     assert "the same command continues the run" in error and "Traceback" not in error
-    assert not list((folder / "run").rglob("*.part*"))  # nothing half-written that takes up room or is trusted later
+    assert not list((folder / "run").rglob(UNFINISHED))  # nothing half-written that takes up room or is trusted later
     remount("size=50m")
     assert main(["--output", str(folder / "run"), *flags]) == 0
     for one, other in zip(load_model(folder / "run").get_weights(), load_model(tmp_path / "whole").get_weights()):
@@ -64,6 +66,7 @@ def test_a_read_only_disk_is_named(disk, capfd):
     assert "cannot be written" in error and "Read-only file system" in error and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_an_export_that_finds_no_room_leaves_no_version(tmp_path, disk, capfd):
     folder, remount = disk
     build_model(blocks=1, filters=4, kernel_size=3).save(tmp_path / "small.keras")
@@ -82,3 +85,13 @@ def test_the_room_for_a_cache_is_checked_before(disk, gopro, write_pairs, tmp_pa
     large = write_pairs([("input", "target")], size=(300, 400), root=tmp_path / "large")
     with pytest.raises(PairsError, match="has 0.0 GB free, and the decoded images need"):
         OnDisk(Files(find_pairs(large, "train").pairs), folder / "cache")
+
+
+def test_a_cache_that_fills_the_disk_is_named(disk, gopro):
+    folder, _ = disk
+    source = OnDisk(Files(find_pairs(gopro, "train").pairs), folder / "cache")
+    with pytest.raises(OSError, match="No space left"), open(folder / "other", "wb") as other:
+        other.write(bytes(10**6))
+    with pytest.raises(PairsError, match="data.cache_folder: cannot write to .*No space left on device"):
+        source.read(0)
+    assert not list((folder / "cache").iterdir())

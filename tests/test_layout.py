@@ -18,7 +18,7 @@ MODULES = {
 }
 COMMANDS = {"train", "evaluate", "predict", "export", "demo"}
 # A room imports from itself and from those before it.
-ROOMS = ("files", "images", "data", "runs", "restoration", "training", "evaluation", "serving", "commands")
+ROOMS = ("files", "images", "synthesis", "data", "runs", "restoration", "training", "evaluation", "serving", "commands")
 
 
 def room(module):

@@ -1,20 +1,17 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import ConfigError
+from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.data.pairs import find_pairs
-from deepdeblur_tf.data.pipeline import (
-    make_datasets,
-    open_sources,
-    spread,
-    train_dataset,
-    validation_dataset,
-)
-from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
+from deepdeblur_tf.data.pipeline import make_datasets, open_sources, train_dataset, validation_dataset
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
+from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.resizing import imresize
 
 from .conftest import ROOT
@@ -22,6 +19,8 @@ from .conftest import ROOT
 
 class Numbered:
     """Pairs whose pixels tell where they came from: their row, column and pair; the sharp image is 255 minus that."""
+
+    is_endless = False
 
     def __init__(self, count=5, height=60, width=72):
         self.shape = (count, height, width)
@@ -159,8 +158,15 @@ def test_every_cache_gives_the_same_stream(gopro, tmp_path, small_experiment, ca
             **{"data.root": str(gopro), "data.cache": cache, "data.cache_folder": str(tmp_path / "cache")}
         )
 
-    assert isinstance(open_sources(experiment(cache))[0], kind)
+    train, validation = open_sources(experiment(cache))
+    assert isinstance(train, kind) and isinstance(validation, kind)
     assert_same(flat(make_datasets(experiment(cache))[0]), flat(make_datasets(experiment("none"))[0]))
+
+
+def test_only_the_images_that_validate_are_opened(gopro, small_experiment):
+    experiment = small_experiment(**{"data.root": str(gopro), "validation.images": 1})
+    assert open_sources(experiment)[1].names == ["GOPR0384_11_00/000001"]
+    assert len(make_datasets(experiment)[1]) == 1
 
 
 def test_make_datasets_of_the_embedded_scenes(small_experiment):
@@ -169,16 +175,66 @@ def test_make_datasets_of_the_embedded_scenes(small_experiment):
     assert train.element_spec[0][0].shape[1:] == (32, 32, 3)
 
 
+class Failing(Numbered):
+    """Pairs of which one cannot be read."""
+
+    def __init__(self, message="pair 3: does not decode"):
+        super().__init__()
+        self.error = ImageError(message)
+
+    def read(self, index):
+        if index == 3:
+            raise self.error
+        return super().read(index)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [lambda source: stream(source), lambda source: validation_dataset(source, levels=1)],
+    ids=["train", "val"],
+)
+def test_an_images_error_comes_out_of_tf_data_as_it_is(dataset):
+    source = Failing()
+    with pytest.raises(ImageError) as caught, original_errors():
+        list(dataset(source))
+    assert caught.value is source.error
+    with pytest.raises(tf.errors.OpError, match="ImageError: pair 3: does not decode"):
+        list(dataset(source))
+
+
+def test_each_dataset_raises_its_own_error_in_any_thread():
+    sources = [Failing(f"data set {number}") for number in range(8)]
+
+    def caught(source):
+        try:
+            with original_errors():
+                list(stream(source))
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(caught, sources)) == [source.error for source in sources]
+
+
+def test_an_error_of_tensorflow_is_not_taken_for_an_earlier_one_of_an_image():
+    with pytest.raises(tf.errors.OpError):
+        list(stream(Failing()))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="did not hold"), original_errors():
+        tf.debugging.assert_equal(tf.constant(1), tf.constant(2))
+
+
+@pytest.mark.real_data
 def test_real_pairs(shared):
     source = Files(find_pairs(shared / "reds", "train").pairs)
     (blurry, sharp), *_ = train_dataset(source, seed=0, epochs=1, batch_size=2, patch_size=256, levels=3)
     assert blurry[0].shape == (2, 256, 256, 3)
-    # Blurry and sharp show the same place: far more alike than two patches of different places.
-    here = np.abs(blurry[0] - sharp[0]).mean()
-    there = np.abs(blurry[0] - np.asarray(sharp[0])[::-1]).mean()
-    assert here < 0.5 * there
+    # Blurry and sharp show the same detail: far more alike than two patches of different details.
+    same = np.abs(blurry[0] - sharp[0]).mean()
+    different = np.abs(blurry[0] - np.asarray(sharp[0])[::-1]).mean()
+    assert same < 0.5 * different
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["", "1 / 0"])
 def test_a_program_ends_although_an_iterator_is_alive(ending):
     # tf.data's threads are inside of Python then, and the ending interpreter would wait for them for ever.

@@ -22,6 +22,8 @@ from deepdeblur_tf.runs.networks import load_model
 
 from .conftest import ROOT
 
+SLOW = pytest.mark.slow
+
 
 def write_network(path, seed):
     tf.keras.utils.set_random_seed(seed)
@@ -112,9 +114,6 @@ def test_what_is_done_is_skipped_unless_told(tmp_path, tree, model, capfd):
     assert (out / "a.png").stat().st_mtime_ns == before.st_mtime_ns and (out / "c.png").is_file()
     assert main([*arguments, "--overwrite"]) == 0
     assert (out / "a.png").stat().st_mtime_ns > before.st_mtime_ns
-
-
-SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("case", ["network", pytest.param("options", marks=SLOW), pytest.param("source", marks=SLOW)])

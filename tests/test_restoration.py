@@ -5,7 +5,7 @@ import numpy as np
 import psutil
 import pytest
 
-from deepdeblur_tf.compat import GPUS, tf
+from deepdeblur_tf.compat import gpus, tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model, to_network, to_uint8
@@ -197,7 +197,7 @@ def test_wrong_options_are_named_before_an_image_comes(network, options, word):
         Restorer(network, **options)
 
 
-@pytest.mark.skipif(bool(GPUS), reason="a GPU's budget does not depend on the machine's memory")
+@pytest.mark.skipif(bool(gpus()), reason="a GPU's budget does not depend on the machine's memory")
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_containers_page_cache_counts_as_available(tmp_path, version):
     names = {

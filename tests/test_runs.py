@@ -8,6 +8,7 @@ import pytest
 
 from deepdeblur_tf.config import load_experiment, to_yaml
 from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run, RunError
@@ -129,6 +130,14 @@ def test_the_same_data_under_another_path_are_the_same_data(run, gopro, tmp_path
         claim(run, *described(other))
 
 
+@pytest.mark.parametrize("content", ['{"data"', "[]"])
+def test_a_damaged_provenance_is_named(run, small_experiment, content):
+    begin(run, small_experiment())
+    run.provenance.write_text(content)
+    with pytest.raises(UserError, match="provenance.json is"):
+        claim(run, small_experiment())
+
+
 def test_force_does_not_change_the_network(run, small_experiment):
     begin(run, small_experiment(), finish=True)
     before = run.config.read_text()
@@ -166,8 +175,9 @@ def stop_after(step, monkeypatch):
 @pytest.mark.slow
 def test_a_finished_run_is_extended_and_ends_like_a_longer_one(tmp_path, monkeypatch, capfd):
     run, whole = Run(tmp_path / "run"), Run(tmp_path / "whole")
-    longer = [*SMALL_FLAGS, "--training.epochs=4"]
-    assert main(["--output", str(run.folder), *SMALL_FLAGS]) == 0
+    small = [*SMALL_FLAGS, "--model.levels=1", "--validation.samples=0"]
+    longer = [*small, "--training.epochs=4"]
+    assert main(["--output", str(run.folder), *small]) == 0
     assert main(["--output", str(whole.folder), *longer]) == 0
     finished = run.model.read_bytes()
     capfd.readouterr()

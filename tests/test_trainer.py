@@ -3,6 +3,8 @@ import pytest
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Decay, Training
+from deepdeblur_tf.data.pipeline import make_datasets
+from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
@@ -123,10 +125,8 @@ def test_fit_logs_epoch_means_and_callbacks_see_every_step(random):
 
 
 def test_training_lowers_the_loss(small_experiment):
-    from deepdeblur_tf import make_datasets
-
-    train, _ = make_datasets(small_experiment(**{"training.epochs": 20, "data.cache": "memory"}))
-    trainer = small_trainer(tf.keras.optimizers.Adam(1e-2))
+    train, _ = make_datasets(small_experiment(**{"training.epochs": 20, "data.cache": "memory", "model.levels": 1}))
+    trainer = small_trainer(tf.keras.optimizers.Adam(1e-2), levels=1)
     losses = trainer.fit(train, epochs=20, steps_per_epoch=3, verbose=0, shuffle=False).history["loss"]
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
@@ -162,3 +162,11 @@ def test_a_batch_that_is_not_finite_changes_no_weight_and_no_mean(random, bad):
     )
     history = trainer.fit(both, steps_per_epoch=2, shuffle=False, verbose=0).history
     assert history["skipped"] == [0.5] and history["loss"][0] == pytest.approx(loss, rel=1e-5)
+
+
+def test_fit_raises_the_error_of_an_image_itself(gopro, small_experiment):
+    path = gopro / "train/GOPR0372_07_00/sharp/000001.png"
+    path.write_bytes(path.read_bytes()[:-500])
+    train, _ = make_datasets(small_experiment(**{"data.root": str(gopro), "model.levels": 1}))
+    with pytest.raises(ImageError, match=f"^{path}: does not decode"):
+        small_trainer("adam", levels=1).fit(train, verbose=0, shuffle=False)

@@ -28,7 +28,7 @@ _last_call = 0.0
 _exiting = False
 
 _numbers = itertools.count(1)
-# Only the newest, for tf.data may drop an error unseen: more than its threads ever raise at a time.
+# The newest only: tf.data drops the errors of batches that nobody asks for, and they would gather here.
 _raised = collections.deque(maxlen=256)
 
 

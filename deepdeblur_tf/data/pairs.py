@@ -245,13 +245,14 @@ def check_sizes(pairs, smallest: int) -> None:
 
 
 def find_folders(experiment: Experiment) -> tuple[PairedFolder, PairedFolder] | None:
-    """The training and validation pairs of an experiment's data set, found and checked; None for embedded scenes.
+    """The training and validation pairs of an experiment's data set, found and checked; None where
+    pairs are made: from embedded scenes or from photos.
 
     Raises:
         PairsError, ImageError: what is wrong with the folder, by the file's name.
     """
     data = experiment.data
-    if data.root == SCENES:
+    if data.root == SCENES or data.layout == "photos":
         return None
     train, validation = (find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
     check_sizes(train.pairs, data.patch_size)

@@ -9,10 +9,12 @@ of threads and wherever the stream starts. So an interrupted run continues with 
 
 from __future__ import annotations
 
+import importlib.util
+
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import SCENES, Data, Experiment, steps_per_epoch
+from deepdeblur_tf.config import SCENES, Augmentation, Data, Experiment, steps_per_epoch
 from deepdeblur_tf.data.numpy_call import numpy_call
-from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.data.pairs import PairsError, find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Source, spread
 from deepdeblur_tf.model import to_network
@@ -29,11 +31,13 @@ def _numpy_pyramid(image, levels: int, size: int) -> list:
     return result
 
 
-def _pair_of_sample(number, seed: int, per_epoch: int, pairs: int):
-    """Which pair a sample is of: each epoch has an order of its own."""
+def _pair_of_sample(source: Source, number, seed: int, per_epoch: int):
+    """Which pair a sample is of: each epoch has an order of its own, and of an endless source pairs of its own."""
     number = tf.cast(number, tf.int64)
+    if source.is_endless:
+        return number
     order = tf.stack([tf.constant(seed, tf.int64), number // per_epoch])
-    return tf.random.experimental.index_shuffle(number % per_epoch, order, tf.constant(pairs - 1, tf.int64))
+    return tf.random.experimental.index_shuffle(number % per_epoch, order, tf.constant(len(source) - 1, tf.int64))
 
 
 def batch_names(source: Source, step: int, *, seed: int, batch_size: int) -> list[str]:
@@ -47,10 +51,33 @@ def batch_names(source: Source, step: int, *, seed: int, batch_size: int) -> lis
     """
     per_epoch = len(source) // batch_size * batch_size
     numbers = range((step - 1) * batch_size, step * batch_size)
-    return [source.names[int(_pair_of_sample(number, seed, per_epoch, len(source)))] for number in numbers]
+    return [source.names[int(_pair_of_sample(source, number, seed, per_epoch)) % len(source)] for number in numbers]
 
 
-def train_patch(source: Source, number, *, seed: int, per_epoch: int, patch_size: int, levels: int):
+def _augmented(pair, augmentation: Augmentation, seed):
+    """A pair [H, H, 6] turned and coloured, both images alike."""
+    turn_seed, colour_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+    if augmentation.turns:
+        quarters = tf.random.stateless_uniform([], turn_seed, 0, 4, tf.int32)
+        pair = tf.ensure_shape(tf.image.rot90(pair, quarters), pair.shape)
+    if augmentation.colours:
+        # Gains alone: they are the same before and after an average, but for what they clip.
+        gains = tf.random.stateless_uniform([4], colour_seed, [0.7, 0.9, 0.9, 0.9], [1.1, 1.1, 1.1, 1.1])
+        values = tf.cast(pair, tf.float32) * tf.tile(gains[0] * gains[1:], [2])
+        pair = tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
+    return pair
+
+
+def train_patch(
+    source: Source,
+    number,
+    *,
+    seed: int,
+    per_epoch: int,
+    patch_size: int,
+    levels: int,
+    augmentation: Augmentation | None = None,
+):
     """One training sample.
 
     Args:
@@ -60,11 +87,12 @@ def train_patch(source: Source, number, *, seed: int, per_epoch: int, patch_size
         per_epoch: int. Samples an epoch.
         patch_size: int. Side of the patch in pixels.
         levels: int. Levels of the pyramid.
+        augmentation: What is varied beside crops and flips. Defaults to nothing.
 
     Returns:
         (blurry, sharp), each a tuple of `levels` float32 [side, side, 3] in [-0.5, 0.5], finest first.
     """
-    index = _pair_of_sample(number, seed, per_epoch, len(source))
+    index = _pair_of_sample(source, number, seed, per_epoch)
     pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])
     own_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
     crop_seed, left_right_seed, up_down_seed = tf.unstack(tf.random.experimental.stateless_split(own_seed, 3))
@@ -72,6 +100,8 @@ def train_patch(source: Source, number, *, seed: int, per_epoch: int, patch_size
     pair = tf.image.stateless_random_crop(pair, [patch_size, patch_size, 6], crop_seed)
     pair = tf.image.stateless_random_flip_left_right(pair, left_right_seed)
     pair = tf.image.stateless_random_flip_up_down(pair, up_down_seed)
+    if augmentation is not None:
+        pair = _augmented(pair, augmentation, tf.random.experimental.stateless_fold_in(own_seed, 1))
     return tuple(
         tuple(to_network(level) for level in _numpy_pyramid(image, levels, patch_size))
         for image in tf.split(pair, 2, axis=2)
@@ -87,6 +117,7 @@ def train_dataset(
     patch_size: int,
     levels: int,
     start_step: int = 0,
+    augmentation: Augmentation | None = None,
     parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """The batches of a whole training, all epochs in a row.
@@ -99,6 +130,7 @@ def train_dataset(
         patch_size: int. Pixels, a multiple of 4.
         levels: int. 1 to 3.
         start_step: int. The first batch is that of this step, counted from 0 over the whole training.
+        augmentation: What is varied beside crops and flips. Defaults to nothing.
         parallel_calls: int. Samples made side by side; changes nothing in the stream.
 
     Returns:
@@ -110,7 +142,13 @@ def train_dataset(
         tf.data.Dataset.range(start_step * batch_size, per_epoch * epochs)
         .map(
             lambda number: train_patch(
-                source, number, seed=seed, per_epoch=per_epoch, patch_size=patch_size, levels=levels
+                source,
+                number,
+                seed=seed,
+                per_epoch=per_epoch,
+                patch_size=patch_size,
+                levels=levels,
+                augmentation=augmentation,
             ),
             num_parallel_calls=parallel_calls,
             deterministic=True,
@@ -166,6 +204,12 @@ def open_sources(experiment: Experiment, folders=None) -> tuple[Source, Source]:
             Scenes(data.scenes, experiment.seed, data.blur, "train"),
             Scenes(experiment.validation.images, experiment.seed, data.blur, "validation"),
         )
+    elif data.layout == "photos":
+        if importlib.util.find_spec("cv2") is None:
+            raise PairsError("data.layout: photos needs OpenCV. Install it: pip install -e '.[synthesis]'")
+        from deepdeblur_tf.data.photos import open_photos
+
+        return open_photos(experiment)
     else:
         train, validation = folders or find_folders(experiment)
         measured = spread(len(validation.pairs), experiment.validation.images)
@@ -213,6 +257,7 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
             batch_size=experiment.training.batch_size,
             patch_size=experiment.data.patch_size,
             levels=experiment.model.levels,
+            augmentation=experiment.augmentation,
         ),
         validation_dataset(validation, levels=experiment.model.levels),
     )

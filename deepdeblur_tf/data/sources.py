@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from deepdeblur_tf.data.pairs import Pair, PairsError
-from deepdeblur_tf.images.rgb import ImageError, image_size, read_rgb
+from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.images.rgb import ImageError, image_size, pillow_errors, read_rgb
 
 
 class Source(Protocol):
@@ -23,6 +22,10 @@ class Source(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """One name a pair, such as GOPR0384_11_00/000001."""
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether there is a pair for any index, so that each epoch has `len(self)` new ones."""
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -37,6 +40,8 @@ class Files:
     Args:
         pairs: The `Pair`s.
     """
+
+    is_endless = False
 
     def __init__(self, pairs: Sequence[Pair]):
         self.pairs = pairs
@@ -61,6 +66,8 @@ class ReadableOnly:
         source: The source.
         log: The file that the unreadable ones are listed in, a line each.
     """
+
+    is_endless = False
 
     def __init__(self, source: Source, log: Path):
         self.source, self.log = source, log
@@ -96,6 +103,8 @@ class InMemory:
         source: The source to keep.
     """
 
+    is_endless = False
+
     def __init__(self, source: Source):
         self.source = source
         self.names = source.names
@@ -115,13 +124,15 @@ class OnDisk:
     """File pairs, each decoded once into a memory-mapped array that later runs reuse.
 
     A pair's array is named after both files' paths, sizes and modification times, so a file that changed is decoded
-    anew. It is written whole under another name and then renamed: a first pass may be interrupted, and several
-    processes may fill one folder.
+    anew. It is written whole or not at all: a first pass may be interrupted, and several processes may fill one
+    folder.
 
     Args:
         source: The files.
         folder: Where the arrays go; made if missing.
     """
+
+    is_endless = False
 
     def __init__(self, source: Files, folder):
         self.source = source
@@ -159,7 +170,7 @@ class OnDisk:
             raise PairsError(f"data.cache_folder: {array} cannot be read ({error.strerror}).") from error
         image = self.source.read(index)
         try:
-            self._write(array, image)
+            write_whole(array, lambda beside: np.save(beside, image))
         except OSError as error:
             raise PairsError(
                 f"data.cache_folder: cannot write to {self.folder} ({error.strerror or error}). Make room, name "
@@ -167,20 +178,11 @@ class OnDisk:
             ) from error
         return image
 
-    def _write(self, array: Path, image: np.ndarray) -> None:
-        handle, beside = tempfile.mkstemp(dir=self.folder, prefix=array.stem, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, image)
-            os.replace(beside, array)
-        except BaseException:
-            os.unlink(beside)
-            raise
-
     def _array(self, pair: Pair) -> Path:
         stamp = hashlib.sha256()
         for path in (pair.blurry, pair.sharp):
-            status = path.stat()
+            with pillow_errors(path):
+                status = path.stat()
             stamp.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
         return self.folder / f"{stamp.hexdigest()[:32]}.npy"
 

@@ -15,8 +15,8 @@ from deepdeblur_tf.images.rgb import ImageError, check_checksums, pillow_errors,
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # as Pillow calls them
-# TIFF tags on how the pixels lie in the file, from 254 (NewSubfileType) to 532 (ReferenceBlackWhite), with 274, the
-# orientation. What describes the picture (maker, time, copyright, resolution, ...) is in between and beyond.
+# TIFF tags on how the file stores its pixels, from 254 (NewSubfileType) to 532 (ReferenceBlackWhite), and 274, the
+# orientation. All others describe the picture (maker, time, copyright, resolution, ...) and are kept.
 _TIFF_LAYOUT = {254, 255, *range(256, 267), *range(273, 282), 284, 290, 291, 292, 293, 317, 320, *range(321, 348)}
 _TIFF_LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 _GREY_MODES = ("1", "L", "LA")
@@ -25,13 +25,13 @@ _ALPHA_MODES = ("LA", "PA", "RGBA")
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture with what its file holds beside the colours.
+    """A picture, and what else its file holds.
 
     Attributes:
         rgb: uint8 [H, W, 3], upright.
         alpha: uint8 [H, W]; None for an opaque picture.
         is_grey: Whether the file holds no colours; then the three channels of `rgb` are equal.
-        options: What Pillow is told to write the file's format again: metadata, colour profile, JPEG tables.
+        options: Pillow's options to write the same format again: metadata, colour profile, JPEG tables.
     """
 
     rgb: np.ndarray

@@ -1,4 +1,4 @@
-"""Image files: what may be read, and reading it as 8-bit RGB. Refuses by name what would become a wrong picture."""
+"""Image files read as 8-bit RGB. Files that would become a wrong picture are refused by name."""
 
 from __future__ import annotations
 

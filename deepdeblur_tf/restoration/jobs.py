@@ -75,7 +75,7 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
         for source, below in _expanded(text, output, others):
             job = Job(source, output / below)
             known = jobs.setdefault(job.target, job)
-            if known.source.resolve() != source.resolve():
+            if known is not job and known.source.resolve() != source.resolve():
                 raise PredictionError(
                     f"{known.source} and {source} would both become {job.target}. Restore them into two folders."
                 )
@@ -141,7 +141,7 @@ class Plan:
 
     Attributes:
         todo: Its results that are to be written: its target, its comparison, both or none.
-        foreign: Files by their names that this command did not write as they are, and so leaves alone.
+        foreign: Files under its results' names that this command did not write as they are; they are left alone.
     """
 
     todo: tuple[Path, ...]
@@ -154,8 +154,8 @@ def plan(job: Job, results: Results, with_comparison: bool = False, overwrite: b
     Args:
         job: The file.
         results: The output folder's.
-        with_comparison: Whether both are to be shown side by side in a picture, too. One that lies there from an
-            earlier call is renewed in any case, or it would show what is no longer.
+        with_comparison: Whether both are to be shown side by side in a picture, too. One from an earlier call is
+            renewed in any case, or it would show an old result.
         overwrite: Whether to restore again what is restored already, and to replace what is foreign.
 
     Raises:
@@ -190,7 +190,7 @@ def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[
         ImageError: the file cannot be read.
         OSError: a result cannot be written.
     """
-    # Of the source before it is read: should it be replaced meanwhile, the result is outdated.
+    # Before the source is read, so that one that is replaced meanwhile leaves an outdated result.
     recipe, comparison_recipe = (results.recipe(job.source, kind) for kind in ("restored", "comparison"))
     if job.is_video:
         if job.target in todo:

@@ -23,7 +23,7 @@ SAMPLES = 4
 KEPT_SECONDS = 3000
 PURGE_SECONDS = 600
 
-# No fonts from elsewhere: the page works without a network, and tells nobody who uses it.
+# No fonts from other servers: the page works offline, and they do not learn who uses it.
 THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
@@ -35,7 +35,7 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
     """Builds the page.
 
     Args:
-        restore: From uint8 [H, W, 3] and a keyword `progress`, as `deepdeblur_tf.restore` has it, to the same shape.
+        restore: A `Restorer`, or what is called as one is.
         max_pixels: Pixels that a picture may have.
         title: What the page calls the network.
         results: A folder for the restored files.
@@ -64,7 +64,7 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
             return None, gradio.DownloadButton(interactive=False), f"⚠️ {str(error).replace(path, Path(path).name)}"
         begin = time.perf_counter()
         try:
-            restored = restore(photo.rgb, progress=lambda part: progress(part, desc="restoring"))
+            restored = restore(photo.rgb, progress=lambda fraction: progress(fraction, desc="restoring"))
         except MemoryError as error:
             return None, gradio.DownloadButton(interactive=False), f"⚠️ {error}"
         target = Path(tempfile.mkdtemp(dir=results), f"{Path(path).stem}_restored{Path(path).suffix}")

@@ -38,7 +38,7 @@ class Results:
             kind: Which of its results, "restored" or "comparison".
         """
         state = source.stat()
-        known = {"path": str(source.resolve()), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+        known = {"path": os.path.abspath(source), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
         return {"kind": kind, "source": known, **self.how}
 
     def read(self) -> None:

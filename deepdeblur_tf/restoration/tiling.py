@@ -15,8 +15,8 @@ class Span(NamedTuple):
     Attributes:
         start: Where the tile begins.
         stop: Where it ends.
-        first: Where the part of it begins that is kept.
-        end: Where that ends.
+        first: The first pixel that is kept of it.
+        end: The one after the last.
     """
 
     start: int
@@ -25,7 +25,7 @@ class Span(NamedTuple):
     end: int
 
     def kept(self, level: int) -> slice:
-        """The part that is kept, in the image's coordinates at a level, 0 for the finest."""
+        """The pixels that are kept, in the image's coordinates at a level, 0 for the finest."""
         return slice(self.first >> level, self.end >> level)
 
     def within(self, level: int) -> slice:
@@ -43,10 +43,10 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     """
     if tile >= length:
         return [Span(0, length, 0, length)]
-    way = -(-length // GRID) * GRID - tile  # from the first tile's start to the last one's
-    count = 1 + math.ceil(way / (tile - 2 * overlap))
-    starts = [way * i // (count - 1) // GRID * GRID for i in range(count)]
-    # Neighbours part in the middle of what they share, where both are farthest from their borders.
+    last = -(-length // GRID) * GRID - tile  # where the last tile starts
+    count = 1 + math.ceil(last / (tile - 2 * overlap))
+    starts = [last * i // (count - 1) // GRID * GRID for i in range(count)]
+    # Cut in the middle of what two neighbours share, where both are farthest from their borders.
     cuts = [(later + earlier + tile) // 2 // GRID * GRID for earlier, later in zip(starts, starts[1:])]
     return [
         Span(start, min(start + tile, length), first, end)

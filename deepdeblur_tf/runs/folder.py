@@ -31,7 +31,7 @@ class Run:
         unreadable.txt  training images that were skipped, with `data.on_error: skip`
         samples/        validation images, blurry, restored and sharp
         model.keras     the trained network, when the run is finished
-        .extending      there while a finished run is trained further: model.keras is that of before
+        .extending      there while a finished run is trained further: model.keras is still the earlier one
         .lock           held by the training that writes here
 
     Args:
@@ -186,7 +186,8 @@ class Run:
                 + "\nFor a new run give another --name or --output. To continue that one give its own settings, or "
                 "--force, which goes on with these."
             )
-        if self._held().model != experiment.model:
+        held = self._held()
+        if held is not None and held.model != experiment.model:
             raise RunError(
                 f"{self.folder} holds another network, which --force cannot change. For a new run give another --name "
                 "or --output."

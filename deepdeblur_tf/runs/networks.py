@@ -4,7 +4,7 @@ A network is settings and arrays, not a program. Its file is a Keras archive, a 
 
     config.json             the layers, in Keras's words
     model.weights.h5        their arrays, in groups that Keras names by class and counter: layers/conv2d_1/vars/0
-    deepdeblur_tf.json      the settings of `build_model`; files of before lack it
+    deepdeblur_tf.json      the settings of `build_model`; older files lack it
 
 so that Keras can read it too, on the stack that wrote it. `load_model` reads it without Keras, on either stack: it
 builds the network from the settings and assigns the arrays. Nothing of a file is executed, and whatever it claims, it
@@ -98,7 +98,7 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
         run_folder_or_keras_file: A finished run's folder, or a `.keras` file such as RUN/checkpoints/best.keras.
 
     Returns:
-        The network, as `build_model` describes it, under the precision that Keras is set to.
+        The network, as `build_model` describes it. It computes in the precision that Keras is set to.
 
     Raises:
         NetworkError: there is no such file or finished run, or the file is damaged or holds no such network.
@@ -145,7 +145,7 @@ def _read(opened) -> tuple[dict, dict]:
         else:
             settings = _read_off(layers)
         arrays = _read_arrays(archive.read("model.weights.h5"), layers)
-    # Most of a network is the kernels of its residual blocks. Where they are there, the rest is no larger.
+    # Before anything is built: most of a network is these kernels, and so are its memory and the time to build it.
     side, filters = settings["kernel_size"], settings["filters"]
     held = sum(array.shape == (side, side, filters, filters) for array in arrays.values())
     wanted = 2 * settings["levels"] * settings["blocks"]
@@ -179,6 +179,7 @@ def _read_off(layers: list) -> dict:
         "filters": configs["level1_head"]["filters"],
         "kernel_size": configs["level1_head"]["kernel_size"][0],
         "global_skip": "level1_global_skip" in configs,
+        "shuffle_input": 2 if "level1_space_to_depth" in configs else 1,
     }
 
 

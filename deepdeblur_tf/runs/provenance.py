@@ -12,6 +12,7 @@ from pathlib import Path
 
 import deepdeblur_tf
 from deepdeblur_tf.data.pairs import fingerprint
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 
@@ -77,5 +78,17 @@ def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> N
 
 
 def read(path: Path) -> dict:
-    """The content of a provenance.json; {} where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The content of a provenance.json; {} where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}). Remove it; it is then begun anew.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no run's. Received: {str(content)[:100]}")
+    return content

@@ -40,6 +40,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.steps_per_epoch, self.minutes = steps_per_epoch, settings.checkpoint_minutes
         self._best = tf.Variable(-math.inf, dtype=tf.float64)
         self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
+        # Only where it is another network: checkpoints of plain runs lack it.
+        shipped = {"shipped": trainer.shipped} if trainer.shipped is not trainer.network else {}
         self._files = CheckpointFiles(
             tf.train.Checkpoint(
                 network=trainer.network,
@@ -47,6 +49,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
                 best=self._best,
                 means=self._means,
                 seconds=seconds,
+                **shipped,
             ),
             run.last_checkpoints,
             settings.keep_checkpoints,
@@ -83,7 +86,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs.get("val_psnr", -math.inf) > float(self._best):
             self._best.assign(logs["val_psnr"])
-            save_network(self.trainer.network, self.run.best)
+            save_network(self.trainer.shipped, self.run.best)
         self.save()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.compat import device_name, progress_bar, tf
-from deepdeblur_tf.config import Experiment, steps_per_epoch
+from deepdeblur_tf.config import Experiment, Model, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import ReadableOnly, Source
 from deepdeblur_tf.metrics import psnr
@@ -24,6 +24,9 @@ from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.tensorboard import TensorBoard
 from deepdeblur_tf.training.trainer import Trainer
+
+# Keras's names of `training.precision`: what is computed in; the weights are float32 in all of them.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     samples = Samples(plan.validation, experiment.validation.samples, run.samples, tensorboard.writer)
     with StopOnSignal(checkpoints) as stop:
         _fit(plan, trainer, start, [*_guards(plan), tensorboard, samples, history, checkpoints, stop])
-    save_network(trainer.network, run.model)
+    trainer.update_shipped()
+    save_network(trainer.shipped, run.model)
     return _summarise(plan, run, psnr_before, samples.file(experiment.training.epochs), say)
 
 
@@ -113,7 +117,12 @@ def _plan(experiment: Experiment, run: Run, folders) -> _Plan:
 
 def _build(plan: _Plan, say) -> Trainer:
     model, training = plan.experiment.model, plan.experiment.training
-    trainer = Trainer(build_model(**vars(model)))
+    network = _of_precision(POLICIES[training.precision], model)
+    shipped = None
+    if training.ema or training.precision != "float32":
+        shipped = build_model(**vars(model))
+        shipped.set_weights(network.get_weights())
+    trainer = Trainer(network, shipped, training.loss, training.ema)
     trainer.compile(make_optimizer(training, plan.steps))
     say(f"device: {device_name()}; TensorFlow {tf.__version__}")
     say(
@@ -121,6 +130,14 @@ def _build(plan: _Plan, say) -> Trainer:
         f"{training.epochs} epochs of {plan.steps} steps of {training.batch_size} patches"
     )
     return trainer
+
+
+def _of_precision(policy: str, settings: Model) -> tf.keras.Model:
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        return build_model(**vars(settings))
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
 
 
 def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
@@ -170,6 +187,7 @@ def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
             patch_size=plan.experiment.data.patch_size,
             levels=levels,
             start_step=start,
+            augmentation=plan.experiment.augmentation,
         )
         terminal = sys.stderr.isatty()
         with progress_bar(first_epoch, settings.epochs) if terminal else contextlib.nullcontext(lines) as progress:

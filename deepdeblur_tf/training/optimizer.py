@@ -7,16 +7,24 @@ from deepdeblur_tf.config import Training
 
 
 def learning_rate_schedule(training: Training, steps_per_epoch: int):
-    """The piecewise-constant learning rate, counted in epochs and turned into steps.
+    """The learning rate, counted in epochs and turned into steps.
 
     Args:
-        training: The experiment's settings: learning_rate, decay.epochs, decay.factor.
+        training: The experiment's settings: learning_rate, schedule, decay, warmup, epochs.
         steps_per_epoch: int.
 
     Returns:
-        Keras schedule from the step, counted from 0, to the rate: `learning_rate` in the first decay.epochs[0]
-        epochs, then `factor` times less after each entry.
+        Keras schedule from the step, counted from 0, to the rate. Piecewise: `learning_rate` in the first
+        decay.epochs[0] epochs, then `factor` times less after each entry. Cosine: half a cosine from `learning_rate`,
+        after `warmup` steps of a linear rise, to 0 at the training's end.
     """
+    if training.schedule == "cosine":
+        return tf.keras.optimizers.schedules.CosineDecay(
+            0.0 if training.warmup else training.learning_rate,
+            decay_steps=training.epochs * steps_per_epoch - training.warmup,
+            warmup_target=training.learning_rate if training.warmup else None,
+            warmup_steps=training.warmup,
+        )
     # PiecewiseConstantDecay keeps a value up to and including its boundary, so the boundary is an epoch's last step.
     boundaries = [epochs * steps_per_epoch - 1 for epochs in training.decay.epochs]
     values = [training.learning_rate * training.decay.factor**drops for drops in range(len(boundaries) + 1)]
@@ -31,7 +39,8 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimiz
     Keras clips inside the optimizer, after a mixed-precision loss scale is taken out of the gradients.
 
     Args:
-        training: The experiment's settings: those of `learning_rate_schedule`, and clip.
+        training: The experiment's settings: those of `learning_rate_schedule`, clip and precision. In float16 the
+            loss is scaled, or small gradients would vanish.
         steps_per_epoch: int.
 
     Example:
@@ -41,4 +50,5 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimiz
         >>> print(f"{float(optimizer.learning_rate):.0e}, clipped to {optimizer.clipvalue}")
         5e-05, clipped to 0.5
     """
-    return tf.keras.optimizers.Adam(learning_rate_schedule(training, steps_per_epoch), clipvalue=training.clip)
+    adam = tf.keras.optimizers.Adam(learning_rate_schedule(training, steps_per_epoch), clipvalue=training.clip)
+    return tf.keras.mixed_precision.LossScaleOptimizer(adam) if training.precision == "float16" else adam

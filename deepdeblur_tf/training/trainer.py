@@ -20,7 +20,12 @@ class Trainer(tf.keras.Model):
     or gradients are NaN or infinite: it counts as a step, but changes neither weights nor means).
 
     Args:
-        network: The network; it alone is what is saved and used afterwards.
+        network: The network that is trained.
+        shipped: The network that is validated, saved and used afterwards, of the same shape as `network`: float32
+            where that computes in less, or its moving average. Defaults to `network` itself.
+        loss: The kind of error, as `multiscale_loss` has it. Defaults to "mse".
+        ema: How much of itself the shipped network keeps at each step, from 0, and below 1. Defaults to 0: it gets the
+            weights as they are when it is validated.
 
     Example:
         >>> import numpy as np
@@ -34,9 +39,17 @@ class Trainer(tf.keras.Model):
         >>> trainer.network.save("model.keras")
     """
 
-    def __init__(self, network: tf.keras.Model, **kwargs):
+    def __init__(
+        self,
+        network: tf.keras.Model,
+        shipped: tf.keras.Model | None = None,
+        loss: str = "mse",
+        ema: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.network = network
+        self.network, self.shipped = network, shipped or network
+        self._error, self._ema = loss, ema
         names = [
             "loss",
             *(f"loss_{level + 1}" for level in range(len(network.inputs))),
@@ -56,6 +69,11 @@ class Trainer(tf.keras.Model):
         with original_errors():
             return super().fit(*args, **kwargs)
 
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, of the shipped network; `fit` calls it for each validation."""
+        self.update_shipped()
+        return super().evaluate(*args, **kwargs)
+
     @property
     def steps_done(self) -> int:
         """Training steps, over all epochs and processes."""
@@ -70,12 +88,14 @@ class Trainer(tf.keras.Model):
         return self.network(blurry, training=training)
 
     def _measure(self, sharp, restored) -> dict:
-        losses = multiscale_loss(sharp, restored)
+        losses = multiscale_loss(sharp, restored, self._error)
         size = tf.shape(sharp[0])
         finest = tf.cast(restored[0][:, : size[1], : size[2]], tf.float32)
         values = {"loss": tf.add_n(losses)}
         values.update({f"loss_{level}": loss for level, loss in enumerate(losses, 1)})
-        values["psnr"] = tf.reduce_mean(psnr(finest + 0.5, sharp[0] + 0.5))
+        # A patch without any blur may be restored exactly, and one infinity would be the mean of an epoch. 100 dB is
+        # what a 256x256 patch has with a single value off by one.
+        values["psnr"] = tf.reduce_mean(tf.minimum(psnr(finest + 0.5, sharp[0] + 0.5), 100.0))
         return values
 
     def train_step(self, data):
@@ -103,14 +123,29 @@ class Trainer(tf.keras.Model):
     def test_step(self, data):
         """Measures one batch of whole images; returns the means so far."""
         blurry, sharp = data
-        values = self._measure(sharp, run_network(self.network, blurry, training=False))
+        values = self._measure(sharp, run_network(self.shipped, blurry, training=False))
         with tf.control_dependencies([values["loss"]]):
             self._update_means(values)
         return {name: self._means[name].result() for name in values}
 
     def _apply(self, gradients):
+        step = tf.identity(self.optimizer.iterations) + 1
         self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
-        return tf.convert_to_tensor(self.optimizer.iterations)
+        if self._ema:
+            # Little is kept at first, or the random start would stay in the average for long.
+            early = tf.cast(1 + step, tf.float32) / tf.cast(10 + step, tf.float32)
+            self._ship(tf.minimum(self._ema, early))
+        # A scaled loss that overflowed is a step, too, for the data goes on: the optimizer alone would not count it.
+        return tf.convert_to_tensor(self.optimizer.iterations.assign(step))
+
+    def _ship(self, kept) -> None:
+        for shipped, weight in zip(self.shipped.trainable_variables, self.network.trainable_variables):
+            shipped.assign(kept * shipped + (1 - kept) * weight)
+
+    def update_shipped(self) -> None:
+        """Gives the shipped network the weights as they are, unless it is their moving average."""
+        if self.shipped is not self.network and not self._ema:
+            self.shipped.set_weights(self.network.get_weights())
 
     def _update_means(self, values: dict, finite=True) -> None:
         for name, value in values.items():

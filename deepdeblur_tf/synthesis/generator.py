@@ -1,0 +1,98 @@
+"""One synthetic pair: sharp pictures, moved, averaged, and photographed, as a `Synthesis` section asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from deepdeblur_tf.config import Synthesis
+from deepdeblur_tf.synthesis import camera
+from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
+from deepdeblur_tf.synthesis.rendering import Cutout, margin_of, render, to_8_bits
+
+# From a random generator and a side in pixels to a square sharp picture, uint8 [side, side, 3].
+Pictures = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def make_pair(
+    random: np.random.Generator, settings: Synthesis, side: int, pictures: Pictures
+) -> tuple[np.ndarray, dict]:
+    """Makes one pair.
+
+    Args:
+        random: The generator; the same state makes the same pair.
+        settings: What kind of blur, how much of it, and what the camera adds.
+        side: The pair's height and width in pixels.
+        pictures: Where the ground and the objects come from.
+
+    Returns:
+        (uint8 [side, side, 6], the blurry image's RGB, then the sharp one's; every parameter that was drawn).
+    """
+    is_blurred = random.random() >= settings.unblurred
+    linear = bool(random.random() < settings.linear)
+    exposure = float(random.uniform(0.25, 1.75)) if random.random() < settings.exposure else 1.0
+    motion = still()
+    if is_blurred:
+        length = 1 + settings.path * random.beta(1.2, 1.8)
+        motion = random_motion(random, length, settings.turn, settings.zoom, settings.tilt)
+    margin = margin_of(motion, (side, side))
+    ground = pictures(random, side + 2 * margin)
+    cutouts = []
+    for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
+        own = (
+            random_motion(random, settings.object_path * random.beta(1, 1.8), settings.turn) if is_blurred else still()
+        )
+        cutouts.append(_cutout(random, pictures, side, joined(motion, own) if is_blurred else own))
+    blurry, sharp = render(ground, margin, motion, cutouts, linear, exposure)
+    noise = 0.0
+    if random.random() < settings.noise:
+        low, high = np.log(settings.noise_strength)
+        noise = float(np.exp(random.uniform(low, high)))
+        light = camera.add_noise(random, blurry if linear else blurry**camera.GAMMA, noise)
+        blurry = light if linear else light ** (1 / camera.GAMMA)
+    blurry, sharp = to_8_bits(blurry, linear), to_8_bits(sharp, linear)
+    quality = None
+    if random.random() < settings.jpeg:
+        quality = int(random.integers(settings.jpeg_quality[0], settings.jpeg_quality[1] + 1))
+        blurry = camera.compress(blurry, quality)
+    parameters = {
+        "path_pixels": path_length(motion.shifts),
+        "turn": motion.turn,
+        "zoom": motion.zoom,
+        "objects": len(cutouts),
+        "linear": linear,
+        "exposure": exposure,
+        "noise_strength": noise,
+        "jpeg_quality": quality,
+    }
+    return np.dstack([blurry, sharp]), parameters
+
+
+def _cutout(random: np.random.Generator, pictures: Pictures, side: int, motion: Motion) -> Cutout:
+    """A piece of another picture with a soft, irregular outline, somewhere in the image."""
+    radius = random.uniform(0.08, 0.32) * side
+    size = int(2.2 * radius) + 6
+    mask = _outline(random, size, radius)
+    corner = random.uniform(-size / 2, side - size / 2, 2).astype(int)
+    return Cutout(pictures(random, size), mask, (int(corner[0]), int(corner[1])), motion)
+
+
+def _outline(random: np.random.Generator, size: int, radius: float) -> np.ndarray:
+    """float32 [size, size] coverage 0 to 1 of a smooth closed shape, upright, lying or round."""
+    angles = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    waves = np.arange(2, 7)
+    amplitudes = random.normal(0, 0.22, (2, len(waves), 1)) / waves[:, None] * 2
+    outline = 0.8 + (amplitudes * np.stack([np.cos(waves[:, None] * angles), np.sin(waves[:, None] * angles)])).sum(
+        (0, 1)
+    )
+    outline = radius * np.clip(outline, 0.3, 1.25)
+    aspect = random.uniform(0.35, 1)
+    turn = random.choice([0, np.pi / 2, random.uniform(0, np.pi)])
+    x, y = outline * np.cos(angles), aspect * outline * np.sin(angles)
+    points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1) + size / 2
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255,), cv2.LINE_AA, shift=4)
+    softness = random.uniform(0.4, 1.2)
+    return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness)

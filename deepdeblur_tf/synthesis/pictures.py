@@ -1,0 +1,86 @@
+"""Sharp pictures for the generator: crops of photos, and paintings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from deepdeblur_tf.synthesis.painting import paint
+
+# A photo with a shorter side above this is shrunk before use, which removes its noise and its compression.
+LARGE = 1080
+# Candidates for a crop; mostly the one with the most detail is taken, for what is out of focus teaches nothing.
+_CANDIDATES = 3
+PAINTINGS = 64
+
+
+def shrunk(photo: np.ndarray) -> np.ndarray:
+    """A photo, or where it is large its half or third: uint8 [H, W, 3]."""
+    factor = min(3, max(1, round(min(photo.shape[:2]) / LARGE)))
+    if factor == 1:
+        return photo
+    return cv2.resize(photo, (photo.shape[1] // factor, photo.shape[0] // factor), interpolation=cv2.INTER_AREA)
+
+
+@functools.lru_cache(maxsize=PAINTINGS)
+def painting(number: int) -> np.ndarray:
+    """One of the 64 paintings: uint8 [768, 768, 3]."""
+    return np.asarray(paint(np.random.default_rng((2017, number)), 768))
+
+
+class Pictures:
+    """Random crops of photos and of paintings.
+
+    Args:
+        photo: From an index to a photo, uint8 [H, W, 3].
+        count: How many photos there are.
+        painted: The fraction of crops that are of paintings.
+    """
+
+    def __init__(self, photo: Callable[[int], np.ndarray], count: int, painted: float):
+        self.photo, self.count, self.painted = photo, count, painted
+
+    def __call__(self, random: np.random.Generator, side: int) -> np.ndarray:
+        """A square picture: uint8 [side, side, 3]."""
+        is_painted = random.random() < self.painted or not self.count
+        whole = (
+            painting(int(random.integers(PAINTINGS))) if is_painted else self.photo(int(random.integers(self.count)))
+        )
+        return varied(random, crop(random, whole, side))
+
+
+def crop(random: np.random.Generator, photo: np.ndarray, side: int) -> np.ndarray:
+    """A random crop, shrunk by up to 2, turned and mirrored: uint8 [side, side, 3]."""
+    height, width = photo.shape[:2]
+    largest = min(height, width)
+    if largest < side:
+        photo = cv2.copyMakeBorder(photo, 0, max(0, side - height), 0, max(0, side - width), cv2.BORDER_REFLECT)
+        height, width = photo.shape[:2]
+        largest = side
+    taken = min(largest, int(side * random.uniform(1, 2)))
+    candidates = []
+    for _ in range(1 if random.random() < 0.25 else _CANDIDATES):  # some at random, for the world is not all detail
+        top, left = random.integers(0, height - taken + 1), random.integers(0, width - taken + 1)
+        candidates.append(photo[top : top + taken, left : left + taken])
+    chosen = max(candidates, key=_detail)
+    if taken > side:
+        chosen = cv2.resize(chosen, (side, side), interpolation=cv2.INTER_AREA)
+    chosen = np.rot90(chosen, random.integers(4))
+    return np.ascontiguousarray(chosen[:, ::-1] if random.random() < 0.5 else chosen)
+
+
+def _detail(picture: np.ndarray) -> float:
+    """How much fine detail there is, from the half-size green channel."""
+    return float(cv2.Laplacian(picture[::2, ::2, 1], cv2.CV_16S, ksize=1).std())
+
+
+def varied(random: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Another brightness, contrast and colour: uint8 of the same shape."""
+    values = np.arange(256, dtype=np.float32) / 255
+    gains = random.uniform(0.7, 1.2) * (1 + random.normal(0, 0.06, 3))
+    gamma = np.exp(random.normal(0, 0.25))
+    table = 255 * np.clip(values[:, None] ** gamma * gains, 0, 1)
+    return cv2.LUT(picture, np.round(table).astype(np.uint8)[None])

@@ -1,0 +1,25 @@
+"""What an import of the package gives: its names, and the devices."""
+
+import ast
+
+import deepdeblur_tf
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.restoration.memory import memory_budget
+
+from .conftest import ROOT
+
+
+def test_editors_see_the_names_that_are_loaded_at_their_first_use():
+    source = (ROOT / "deepdeblur_tf" / "__init__.py").read_text(encoding="utf-8")
+    (block,) = (node for node in ast.parse(source).body if isinstance(node, ast.If))
+    seen = {alias.asname: f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
+    homes = {name: f"deepdeblur_tf.{home}.{name}" for name, home in deepdeblur_tf._HOMES.items()}
+    assert seen == {**homes, "metrics": "deepdeblur_tf.metrics"}
+
+
+def test_a_gpu_counts_while_it_is_visible(monkeypatch):
+    visible = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: visible)
+    assert memory_budget() == 4 * 2**30
+    visible.clear()
+    assert memory_budget() != 4 * 2**30

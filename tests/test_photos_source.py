@@ -1,0 +1,84 @@
+"""`data.layout: photos`: pairs made from sharp photos while the training runs."""
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
+
+from deepdeblur_tf.config import ConfigError, load_experiment  # noqa: E402
+from deepdeblur_tf.data.pairs import PairsError  # noqa: E402
+from deepdeblur_tf.data.photos import open_photos  # noqa: E402
+from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
+
+from .conftest import ROOT  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path, scenes):
+    for number in range(12):
+        image = np.roll(scenes[number % 2][1], 20 * number, axis=1)
+        (tmp_path / "photos" / f"sub{number % 3}").mkdir(parents=True, exist_ok=True)
+        iio.imwrite(tmp_path / "photos" / f"sub{number % 3}" / f"{number:02d}.png", image)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def experiment(folder):
+    def make(**changes):
+        settings = {
+            "data.root": folder,
+            "data.layout": "photos",
+            "data.pairs": 8,
+            "data.patch_size": 32,
+            "synthesis.painted": 0,
+            "training.batch_size": 4,
+            "training.epochs": 3,
+            "validation.images": 3,
+            **changes,
+        }
+        return load_experiment(ROOT / "experiments" / "quickstart.yaml", settings)
+
+    return make
+
+
+def test_each_epoch_has_new_pairs_and_the_validation_set_stays(experiment):
+    train, validation = open_photos(experiment())
+    assert len(train) == 8 and len(validation) == 3
+    pairs = [train.read(number).tobytes() for number in range(24)]
+    assert len(set(pairs)) == 24
+    assert train.read(3).shape == (32, 32, 6)
+    np.testing.assert_array_equal(validation.read(1), validation.read(1))
+
+
+def test_photos_that_validate_are_not_trained_on(experiment):
+    train, validation = open_photos(experiment())
+    assert not set(train.files) & set(validation.files)
+    assert len(train.files) == 10 and len(validation.files) == 2
+
+
+def test_the_stream_is_a_function_of_the_seed(experiment):
+    def stream(**changes):
+        return [np.asarray(blurry[0]) for blurry, _ in make_datasets(experiment(**changes))[0]]
+
+    one, same, other = stream(), stream(), stream(seed=5)
+    assert len(one) == 6
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_a_folder_without_photos_is_named(experiment, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PairsError, match="empty: holds no photos"):
+        open_photos(experiment(**{"data.root": tmp_path / "empty"}))
+
+
+def test_a_photo_smaller_than_a_patch_is_named(experiment, folder):
+    iio.imwrite(folder / "tiny.png", np.zeros((20, 300, 3), np.uint8))
+    with pytest.raises(PairsError, match=r"tiny.png: is 300x20, smaller than the 32x32 patch"):
+        open_photos(experiment())
+
+
+def test_photos_need_a_folder(experiment):
+    with pytest.raises(ConfigError, match="data.root: received 'scenes'; allowed: a folder of photos"):
+        experiment(**{"data.root": "scenes"})

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
+
+from scipy import ndimage  # noqa: E402
+
+from deepdeblur_tf.config import Synthesis  # noqa: E402
+from deepdeblur_tf.synthesis.camera import READ, SHOT, add_noise  # noqa: E402
+from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
+from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
+from deepdeblur_tf.synthesis.pictures import Pictures, shrunk  # noqa: E402
+from deepdeblur_tf.synthesis.rendering import margin_of, render, to_8_bits, view_times  # noqa: E402
+
+
+def point_of_light(motion, side=96):
+    """What a camera makes of a single bright point in the middle."""
+    margin = margin_of(motion, (side, side))
+    ground = np.zeros((side + 2 * margin, side + 2 * margin, 3), np.uint8)
+    ground[margin + side // 2, margin + side // 2] = 255
+    blurry, sharp = render(ground, margin, motion)
+    return blurry[..., 0], sharp[..., 0]
+
+
+@pytest.mark.parametrize("length", [0.5, 3, 17.5, 40])
+def test_a_path_is_as_long_as_asked_and_passes_through_the_middle(random, length):
+    path = smooth_path(random, length)
+    assert path_length(path) == pytest.approx(length)
+    np.testing.assert_array_equal(path[len(path) // 2], 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_point_of_light_draws_the_path(seed):
+    random = np.random.default_rng(seed)
+    motion = random_motion(random, 24.0)
+    streak, sharp = point_of_light(motion)
+    assert sharp[48, 48] == 1 and np.count_nonzero(sharp) == 1
+    assert streak.sum() == pytest.approx(1, abs=0.02)  # no light is lost
+    _, pieces = ndimage.label(streak > 0, np.ones((3, 3)))
+    assert pieces == 1
+    # Each point of the path shines, and nothing that is farther than a pixel from it.
+    x, y = (motion.shifts + 48).T
+    assert ndimage.map_coordinates(streak, [y, x], order=1).min() > 0.1 / 24
+    rows, columns = np.nonzero(streak)
+    distances = np.hypot(rows[:, None] - y, columns[:, None] - x).min(axis=1)
+    assert distances.max() < 1.5
+
+
+def test_a_straight_streaks_length_in_pixels():
+    times = np.linspace(-1, 1, 3)
+    for length in (4, 9, 30):
+        motion = Motion(times, np.outer(times * length / 2, [1, 0]))
+        streak, _ = point_of_light(motion)
+        profile = streak.sum(axis=0)
+        # Its width, were it as bright everywhere as at its brightest: the path, and the two halves of the point itself.
+        assert profile.sum() / profile.max() == pytest.approx(length + 0.5, abs=0.8)
+
+
+@pytest.mark.parametrize("kind", ["turn", "zoom", "tilt"])
+def test_the_corners_move_as_the_motion_says(kind):
+    value = {"turn": 0.05, "zoom": 0.04, "tilt": (2e-4, 0.0)}[kind]
+    motion = Motion(np.array([-1.0, 1.0]), np.zeros((2, 2)), **{kind: value})
+    corner = motion.homographies([1.0], (48, 48))[0] @ [96, 96, 1]
+    x, y = corner[:2] / corner[2] - 48
+    expected = {
+        "turn": (48 * np.cos(0.05) - 48 * np.sin(0.05), 48 * np.sin(0.05) + 48 * np.cos(0.05)),
+        "zoom": (48 * 1.04, 48 * 1.04),
+        "tilt": (48 / (1 + 48 * 2e-4), 48 / (1 + 48 * 2e-4)),
+    }[kind]
+    assert (x, y) == pytest.approx(expected)
+
+
+def test_views_are_at_most_a_pixel_apart(random):
+    for _ in range(20):
+        motion = random_motion(random, random.uniform(1, 60), turn=0.03, zoom=0.02)
+        homographies = motion.homographies(view_times([motion], (128, 128)), (64, 64))
+        for corner in ([0, 0, 1], [128, 128, 1]):
+            positions = homographies @ corner
+            positions = positions[:, :2] / positions[:, 2:]
+            assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 1.05
+
+
+def test_nothing_moves_in_a_still_exposure(random):
+    ground = random.integers(0, 256, (44, 52, 3), dtype=np.uint8)
+    blurry, sharp = render(ground, 2, still())
+    np.testing.assert_array_equal(to_8_bits(blurry, False), ground[2:-2, 2:-2])
+    np.testing.assert_array_equal(blurry, sharp)
+
+
+def test_linear_light_is_brighter_than_the_mean_of_8_bit_values(random):
+    motion = Motion(np.array([-1.0, 1.0]), np.array([[-8.0, 0], [8, 0]]))
+    margin = margin_of(motion, (32, 32))
+    ground = np.zeros((32 + 2 * margin, 32 + 2 * margin, 3), np.uint8)
+    ground[:, ::32] = 255  # lines farther apart than the streak: each pixel is lit for about 1/16 of the time or never
+    plain = to_8_bits(render(ground, margin, motion)[0], False)
+    linear = to_8_bits(render(ground, margin, motion, linear=True)[0], True)
+    lit = plain[16, :, 0] > 5
+    fraction = plain[16, lit, 0].mean() / 255
+    assert linear[16, lit, 0].mean() / 255 == pytest.approx(fraction ** (1 / 2.2), rel=0.06)
+
+
+def test_an_exposure_above_1_saturates():
+    ground = np.full((20, 20, 3), 200, np.uint8)
+    blurry, sharp = render(ground, 2, still(), exposure=1.5)
+    assert blurry.max() == sharp.max() == 1
+
+
+@pytest.mark.parametrize("light", [0.0, 0.2, 0.8])
+def test_noise_has_the_published_variance(random, light):
+    noisy = add_noise(random, np.full((400, 400, 3), light, np.float32), 1.0)
+    inside = noisy[noisy > 0]
+    expected = np.sqrt(SHOT * light + READ)
+    if light:
+        assert inside.std() == pytest.approx(expected, rel=0.02)
+    else:  # clipped at 0: half a normal distribution is left
+        assert inside.mean() == pytest.approx(expected * np.sqrt(2 / np.pi), rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def pictures(scenes):
+    photos = [sharp for _, sharp in scenes]
+    return Pictures(photos.__getitem__, len(photos), painted=0.0)
+
+
+def test_a_pair_is_a_function_of_its_seed(pictures):
+    settings = Synthesis(noise=0.5, jpeg=0.5, linear=0.5, unblurred=0.2)
+    one, other = (
+        [make_pair(np.random.default_rng((1, number)), settings, 64, pictures)[0] for number in range(8)]
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(one, other)
+    assert len({pair.tobytes() for pair in one}) == 8
+
+
+def test_an_unblurred_pair_is_its_own_partner(pictures, random):
+    pair, parameters = make_pair(random, Synthesis(unblurred=1.0), 64, pictures)
+    np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
+    assert parameters["path_pixels"] == 0
+
+
+def test_a_blurry_image_is_smoother_than_its_sharp_partner(pictures, random):
+    pairs = [make_pair(random, Synthesis(path=40), 64, pictures)[0].astype(float) for _ in range(12)]
+    roughness = [[np.abs(np.diff(image, axis=0)).mean() for image in np.split(pair, 2, axis=2)] for pair in pairs]
+    assert np.mean([blurry < sharp for blurry, sharp in roughness]) > 0.9
+
+
+def test_large_photos_are_shrunk():
+    assert shrunk(np.zeros((1080, 1920, 3), np.uint8)).shape == (1080, 1920, 3)
+    assert shrunk(np.zeros((2160, 3840, 3), np.uint8)).shape == (1080, 1920, 3)
+    assert shrunk(np.zeros((4000, 6000, 3), np.uint8)).shape == (1333, 2000, 3)

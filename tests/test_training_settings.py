@@ -1,0 +1,171 @@
+"""What the report's experiments leave off: precision, other losses, schedules, averages, augmentations."""
+
+import numpy as np
+import pytest
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import Augmentation, Model, Training
+from deepdeblur_tf.data.pipeline import train_dataset
+from deepdeblur_tf.losses import multiscale_loss
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.training.loop import POLICIES, _of_precision
+from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
+from deepdeblur_tf.training.trainer import Trainer
+
+SMALL = {"blocks": 1, "filters": 4, "kernel_size": 3, "global_skip": True}
+
+
+def levels(random, side=16, batch=2):
+    return tuple(tf.constant(random.random((batch, side >> k, side >> k, 3), np.float32) - 0.5) for k in range(3))
+
+
+@pytest.mark.parametrize(
+    "kind, formula",
+    [
+        ("mse", lambda d: np.mean(d**2)),
+        ("l1", lambda d: np.mean(np.abs(d))),
+        ("charbonnier", lambda d: np.mean(np.sqrt(d**2 + 1e-6))),
+    ],
+)
+def test_each_loss_is_its_formula(random, kind, formula):
+    one, other = levels(random), levels(random)
+    expected = [formula(np.asarray(a, np.float64) - np.asarray(b)) for a, b in zip(one, other)]
+    np.testing.assert_allclose(multiscale_loss(one, other, kind), expected, rtol=1e-5)
+
+
+def test_the_cosine_falls_to_0_after_a_linear_rise():
+    settings = Training(epochs=10, learning_rate=2e-3, schedule="cosine", warmup=20)
+    rate = learning_rate_schedule(settings, steps_per_epoch=10)
+    steps = np.arange(101)
+    rise = 2e-3 * steps / 20
+    fall = 2e-3 * (1 + np.cos(np.pi * (steps - 20) / 80)) / 2
+    np.testing.assert_allclose([float(rate(step)) for step in steps], np.where(steps < 20, rise, fall), atol=1e-9)
+
+
+def trained(precision="float32", ema=0.0, steps=4):
+    """A trainer after a few steps, and its network's weights after each of them."""
+    random = np.random.default_rng(0)
+    tf.keras.utils.set_random_seed(0)
+    network = _of_precision(POLICIES[precision], Model(**SMALL))
+    shipped = build_model(**SMALL)
+    shipped.set_weights(network.get_weights())
+    trainer = Trainer(network, shipped, ema=ema)
+    trainer.compile(make_optimizer(Training(learning_rate=1e-2, precision=precision), 100))
+    weights, logs = [network.get_weights()], []
+    for _ in range(steps):
+        logs.append({key: float(value) for key, value in trainer.train_step((levels(random), levels(random))).items()})
+        weights.append(network.get_weights())
+    return trainer, weights, logs
+
+
+def test_the_shipped_network_is_the_weights_moving_average():
+    trainer, weights, _ = trained(ema=0.5)
+    expected = weights[0]
+    for step, now in enumerate(weights[1:], 1):
+        kept = min(0.5, (1 + step) / (10 + step))
+        expected = [kept * average + (1 - kept) * weight for average, weight in zip(expected, now)]
+    for average, weight in zip(expected, trainer.shipped.get_weights()):
+        np.testing.assert_allclose(weight, average, atol=1e-6)
+
+
+def test_without_an_average_the_shipped_network_gets_the_weights_before_it_is_validated(random):
+    trainer, weights, _ = trained("bfloat16")
+    data = tf.data.Dataset.from_tensors((levels(random, batch=1), levels(random, batch=1)))
+    trainer.evaluate(data, verbose=0)
+    for shipped, weight in zip(trainer.shipped.get_weights(), weights[-1]):
+        np.testing.assert_array_equal(shipped, weight)
+    assert {layer.compute_dtype for layer in trainer.shipped.layers} == {"float32"}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precisions_train_as_float32_does(precision):
+    plain, _, expected = trained()
+    lower, _, logs = trained(precision)
+    assert "float32" not in {layer.compute_dtype for layer in lower.network.layers if "conv" in layer.name}
+    for log, other in zip(logs, expected):
+        assert log["loss"] == pytest.approx(other["loss"], rel=0.02)
+        # 2^15 times too large or too small, were the loss's scale forgotten.
+        assert log["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=0.1)
+    assert lower.steps_done == plain.steps_done == 4
+
+
+def test_a_batch_whose_scaled_loss_overflows_is_still_a_step():
+    trainer, _, _ = trained("float16", steps=1)
+    random = np.random.default_rng(1)
+    huge = tuple(1e4 * level for level in levels(random))
+    trainer.train_step((huge, levels(random)))
+    assert trainer.steps_done == 2
+
+
+@pytest.mark.parametrize("size", [(16, 16), (15, 18), (2, 2), (1, 1)])
+def test_a_network_on_shuffled_pixels_begins_as_the_identity(random, size):
+    network = build_model(**SMALL, shuffle_input=2)
+    blurry = tuple(random.random((1, 4 * size[0] >> k, 4 * size[1] >> k, 3), np.float32) - 0.5 for k in range(3))
+    for restored, given in zip(network(blurry), blurry):
+        np.testing.assert_allclose(restored, given, atol=1e-6)
+
+
+def test_shuffled_pixels_see_twice_as_far():
+    def reach(**settings):
+        tf.keras.utils.set_random_seed(0)
+        network = build_model(levels=1, blocks=2, filters=4, kernel_size=3, **settings)
+        point = np.zeros((1, 64, 64, 3), np.float32)
+        plain = np.asarray(tf.nest.flatten(network(point))[0])
+        point[0, 32, 32] = 1
+        return np.ptp(np.nonzero(np.asarray(tf.nest.flatten(network(point))[0]) != plain)[2])
+
+    assert reach(shuffle_input=2) >= 2 * reach() - 2
+
+
+class Squares:
+    """Pairs whose sharp image is 255 minus the blurry one."""
+
+    is_endless = False
+    names = ("a", "b", "c")
+
+    def __len__(self):
+        return 3
+
+    def read(self, index):
+        image = np.random.default_rng(int(index)).integers(40, 215, (24, 24, 3), np.uint8)
+        return np.concatenate([image, 255 - image], axis=2)
+
+
+def batches(augmentation=None, **changes):
+    settings = {"seed": 1, "epochs": 8, "batch_size": 1, "patch_size": 24, "levels": 1, **changes}
+    dataset = train_dataset(Squares(), augmentation=augmentation, **settings)
+    return [tuple(np.rint((np.asarray(side[0])[0] + 0.5) * 255).astype(int) for side in batch) for batch in dataset]
+
+
+def test_turned_patches_stay_pairs_and_take_every_direction():
+    sources = [Squares().read(index)[..., :3] for index in range(3)]
+    views = [
+        (np.rot90(source[:, ::flip], turn), turn, flip) for source in sources for turn in range(4) for flip in (1, -1)
+    ]
+    seen = set()
+    for blurry, sharp in batches(Augmentation(turns=True), epochs=30):
+        np.testing.assert_array_equal(sharp, 255 - blurry)
+        seen.update((turn, flip) for view, turn, flip in views if np.array_equal(view, blurry))
+    assert len(seen) == 8
+
+
+def test_colours_change_by_gains_that_both_images_share():
+    changed = 0
+    for (blurry, sharp), (plain, _) in zip(batches(Augmentation(colours=True)), batches()):
+        gains = blurry.mean(axis=(0, 1)) / plain.mean(axis=(0, 1))
+        assert (gains > 0.6).all() and (gains < 1.22).all()
+        np.testing.assert_allclose(blurry, np.minimum(gains * plain, 255), atol=1.2)
+        np.testing.assert_allclose(sharp, np.minimum(gains * (255 - plain), 255), atol=1.6)
+        changed += (np.abs(gains - 1) > 0.01).any()
+    assert changed > 20
+
+
+def test_augmentations_that_are_off_change_no_bit():
+    for one, other in zip(batches(Augmentation()), batches()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_augmentations_are_a_function_of_the_sample():
+    both = Augmentation(turns=True, colours=True)
+    whole, rest = batches(both), batches(both, start_step=7, parallel_calls=1)
+    np.testing.assert_array_equal(whole[7:], rest)
