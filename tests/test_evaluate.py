@@ -70,6 +70,7 @@ def evaluate(capfd, *arguments, status=0):
     return output
 
 
+@pytest.mark.slow
 def test_every_figure_is_what_the_metrics_say(tmp_path, data, model, capfd):
     output = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out")
     rows = read_csv(tmp_path / "out" / "metrics.csv")

@@ -11,16 +11,17 @@ from deepdeblur_tf.serving.signatures import Service
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(("pixel_shuffle", 3, True), marks=pytest.mark.slow),
-        pytest.param(("transposed_conv", 2, False), marks=pytest.mark.slow),
-        ("pixel_shuffle", 1, False),
+        pytest.param(("pixel_shuffle", 3, True, 1), marks=pytest.mark.slow),
+        pytest.param(("pixel_shuffle", 3, True, 2), marks=pytest.mark.slow),
+        pytest.param(("transposed_conv", 2, False, 1), marks=pytest.mark.slow),
+        ("pixel_shuffle", 1, False, 1),
     ],
-    ids=lambda param: f"{param[0]}-{param[1]}",
+    ids=lambda param: f"{param[0]}-{param[1]}-{param[3]}",
 )
 def network(request):
-    upsampling, levels, skip = request.param
+    upsampling, levels, skip, shuffle = request.param
     tf.keras.utils.set_random_seed(6)
-    model = build_model(upsampling, levels, blocks=2, filters=8, kernel_size=3, global_skip=skip)
+    model = build_model(upsampling, levels, 2, 8, kernel_size=3, global_skip=skip, shuffle_input=shuffle)
     for weights in model.trainable_variables:  # also those that start at zero
         weights.assign_add(tf.random.stateless_normal(weights.shape, [1, 2], stddev=0.02))
     return model

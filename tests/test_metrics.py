@@ -33,6 +33,7 @@ def test_numbers_of_scikit_image():
     assert float(metrics.ms_ssim(*patterns(163, 170))) == pytest.approx(0.9940628840937457, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     "scene, kind, psnr, ssim",
@@ -101,6 +102,7 @@ def test_ssim_as_matlab_has_it_is_that_of_a_volume(scenes, random):
     assert float(metrics.ssim_matlab(a, b)) == pytest.approx(ssim_of_a_volume(a, b), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_on_gopro_the_two_kinds_of_ssim_must_not_stand_in_one_column(shared):
     blurry, sharp = pair(shared, "GOPR0384_11_00")
@@ -131,6 +133,7 @@ def test_ms_ssim_by_scikit_image(scenes):
         assert_ms_ssim_by_scikit(blurry[:201, :163], sharp[:201, :163])  # odd at several scales
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_ms_ssim_of_a_whole_frame_by_scikit_image(shared):
     assert_ms_ssim_by_scikit(*pair(shared, "GOPR0384_11_00"))
