@@ -250,10 +250,16 @@ def measured(folder):
     return path.read_text().splitlines()[1:] if path.is_file() else []
 
 
+def heed_ctrl_c():
+    # A shell's background job, and all that it begins, ignores it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stopped_in_the_middle(command, folder):
     """Begins an evaluation in a process of its own, and stops it (not ends it) after at least one more image."""
     before = len(measured(folder))
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heed_ctrl_c, **pipes)
     while process.poll() is None and len(measured(folder)) <= before:
         time.sleep(0.005)
     process.send_signal(signal.SIGSTOP)
