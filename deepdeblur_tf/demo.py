@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Opens a page to try a network on: drop a picture, see before and after under one slider, download "
         "the result. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
+    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
     parser.add_argument(
         "--host",
         default="127.0.0.1",

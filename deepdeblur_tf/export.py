@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         "PNG out, with no Python of this package on the server. Beside it a model card, a manifest with hashes, "
         "warm-up requests, and the server's configuration. Every file is checked against the network on a photo.",
     )
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
+    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
     parser.add_argument("folder", metavar="DIR", help="The folder of all versions. The next number is written.")
     parser.add_argument(
         "--format",

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         "formats, EXIF data, colour profiles and transparency are kept; a second picture within a file and a video's "
         "titles are not. Results in the output folder of the same files by the same network and options are skipped.",
     )
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, or a .keras file.")
+    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="+", help='Files, folders, or patterns such as "photos/**/*.jpg".'
     )

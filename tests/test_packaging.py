@@ -1,4 +1,4 @@
-"""What a release brings: a wheel with every module and experiment, and one version everywhere."""
+"""What a release brings: a wheel with every module, experiment and trained network, and one version everywhere."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ from .conftest import ROOT
 
 
 @pytest.mark.slow
-def test_a_wheel_holds_every_module_and_experiment(tmp_path):
+def test_a_wheel_holds_every_module_experiment_and_trained_network(tmp_path):
     for name in ("deepdeblur_tf", "experiments"):  # building writes beside what it reads
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
@@ -24,7 +24,10 @@ def test_a_wheel_holds_every_module_and_experiment(tmp_path):
     (wheel,) = (tmp_path / "wheel").iterdir()
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "deepdeblur_tf").rglob("*.py")}
-    assert files == modules | {f"deepdeblur_tf/experiments/{path.name}" for path in (ROOT / "experiments").iterdir()}
+    trained = {path.relative_to(ROOT).as_posix() for path in (ROOT / "deepdeblur_tf" / "trained").iterdir()}
+    experiments = {f"deepdeblur_tf/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.yaml")}
+    assert "deepdeblur_tf/trained/photographs.keras" in trained
+    assert files == modules | trained | experiments
 
 
 def test_citation_and_changelog_name_the_version():

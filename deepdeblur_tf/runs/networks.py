@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "deepdeblur_tf.json"
 FORMAT = 1  # of deepdeblur_tf.json; a reader refuses higher ones
 
+# The networks that come with the package, each NAME.keras with its card NAME.md.
+TRAINED = Path(__file__).parents[1] / "trained"
+
 _MOST_JSON = 4_000_000  # bytes; the largest network that `build_model` builds takes a third of it
 _GROUPS = {"Conv2D": "conv2d", "Conv2DTranspose": "conv2d_transpose"}  # the layers with arrays, as Keras names groups
 _ARRAYS = ("kernel", "bias")  # of each, in Keras's order
@@ -44,30 +47,40 @@ class NetworkError(UserError):
     """A network that is not there or cannot be loaded; the message names the file and says why."""
 
 
+def _path(model) -> Path:
+    """Where a MODEL lies: a name stands for the network that comes with the package, whatever the folder holds."""
+    trained = TRAINED / f"{model}.keras"
+    return trained if Path(str(model)).name == str(model) and trained.is_file() else Path(model).expanduser()
+
+
 def model_file(model) -> Path:
     """The file of a network, from what a command's MODEL or `load_model` may be given.
 
     Another kind of MODEL belongs here: all commands ask this function, and go on with the file.
 
     Args:
-        model: The folder of a finished run, or a `.keras` file such as RUN/checkpoints/best.keras.
+        model: The folder of a finished run, a `.keras` file such as RUN/checkpoints/best.keras, or photographs, the
+            network that comes with the package; a folder of that name is ./photographs.
 
     Raises:
         NetworkError: names what is missing, and for an unfinished run what there is instead.
     """
-    path = Path(model).expanduser()
+    path = _path(model)
     file = Run(path).model if path.is_dir() else path
     if not file.is_file():
         best = Run(path).best
         hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
         missing = "no such file" if path.is_dir() or path.suffix else "no such run"
-        raise NetworkError(f"{file}: {missing}. Give the folder of a finished run or a .keras file.{hint}")
+        raise NetworkError(
+            f"{file}: {missing}. Give the folder of a finished run, a .keras file, or photographs, the network that "
+            f"comes with the package.{hint}"
+        )
     return file
 
 
 def run_of(model) -> Run | None:
     """The run folder that a network lies in; None for a file outside of one. `model` is as `model_file` has it."""
-    path = Path(model).expanduser().resolve()
+    path = _path(model).resolve()
     folder = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else path.parent
     return Run(folder) if Run(folder).config.is_file() and Run(folder).logs.is_dir() else None
 
@@ -95,7 +108,8 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
     """Loads a trained network, whichever stack it was trained on. Executes nothing from the file.
 
     Args:
-        run_folder_or_keras_file: A finished run's folder, or a `.keras` file such as RUN/checkpoints/best.keras.
+        run_folder_or_keras_file: A finished run's folder, a `.keras` file such as RUN/checkpoints/best.keras, or
+            "photographs", the network that comes with the package.
 
     Returns:
         The network, as `build_model` describes it. It computes in the precision that Keras is set to.

@@ -9,7 +9,7 @@ from pathlib import Path
 from deepdeblur_tf.config import SCENES, load_experiment, to_yaml
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import run_of
+from deepdeblur_tf.runs.networks import TRAINED, run_of
 
 _LIMITS = """\
 - It removes the blur of motion: of the camera, and of things that move. It does not bring back what is out of focus,
@@ -44,7 +44,7 @@ def write_card(
         "## Files",
         _files(files),
         "## Training",
-        _training(run, is_best),
+        _training(file, run, is_best),
         "## Figures",
         _figures(run, is_best, evaluations),
         "## Limits",
@@ -83,7 +83,10 @@ def _files(files: Sequence[str]) -> str:
     return "\n".join(f"- `{name}`: {text}" for name, text in words.items() if name in files)
 
 
-def _training(run: Run | None, is_best: bool) -> str:
+def _training(file: Path, run: Run | None, is_best: bool) -> str:
+    if file.parent == TRAINED:  # its own card, one heading deeper
+        _, _, body = file.with_suffix(".md").read_text(encoding="utf-8").partition("\n")
+        return body.strip().replace("\n## ", "\n### ")
     if run is None:
         return "Not known: the network was exported from a file outside of its run's folder."
     experiment = load_experiment(run.config)
