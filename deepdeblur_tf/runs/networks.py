@@ -168,7 +168,7 @@ def _checked(content: dict) -> dict:
 
 
 def settings_of(network: tf.keras.Model) -> Model:
-    """A network's settings. One that Keras itself has read keeps none; of those its levels and its pyramid are right."""
+    """A network's settings. One that Keras itself has read keeps none, but its levels and its pyramid are right."""
     return getattr(network, "settings", None) or Model(levels=len(network.inputs), pyramid=_pyramid_of(network.name))
 
 

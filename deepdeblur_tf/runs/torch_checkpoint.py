@@ -30,7 +30,7 @@ import numpy as np
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
-_MOST_PICKLE = 4_000_000  # bytes; those of the largest network that `build_model` builds are a tenth of it
+_MOST_PICKLE = 1_000_000  # bytes; the largest network that `build_model` builds takes a fifth of it
 _OLD_FORMAT = [0x1950A86A20F9469CFC6C, 1001]  # its first two pickles
 
 _DICT = "collections OrderedDict"  # as pickles name it
@@ -124,12 +124,13 @@ def _opened_old_format(file):
     for key in keys:  # each storage is the count of its numbers, then the numbers
         size = int.from_bytes(file.read(8), "little") * dtypes[key].itemsize
         places[key] = file.tell(), size
-        file.seek(size, os.SEEK_CUR)
+        if file.seek(size, os.SEEK_CUR) > os.fstat(file.fileno()).st_size:
+            raise ValueError("it is cut off")
 
     def read(storage: _Storage) -> bytes:
         begin, size = places[storage.key]
         file.seek(begin)
-        return file.read(min(size, os.fstat(file.fileno()).st_size))
+        return file.read(size)
 
     return content, read
 
