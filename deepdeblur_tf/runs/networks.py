@@ -169,7 +169,8 @@ def _checked(content: dict) -> dict:
 
 def settings_of(network: tf.keras.Model) -> Model:
     """A network's settings. One that Keras itself has read keeps none, but its levels and its pyramid are right."""
-    return getattr(network, "settings", None) or Model(levels=len(network.inputs), pyramid=_pyramid_of(network.name))
+    told = {"levels": len(network.inputs), "pyramid": _pyramid_of(network.name)}
+    return getattr(network, "settings", None) or Model(**{**vars(Model()), **told})
 
 
 def _pyramid_of(name: str) -> str:

@@ -35,7 +35,7 @@ _OLD_FORMAT = [0x1950A86A20F9469CFC6C, 1001]  # its first two pickles
 
 _DICT = "collections OrderedDict"  # as pickles name it
 _TENSOR = "torch._utils _rebuild_tensor_v2"
-_STORAGES = {
+_STORAGES: dict[str, np.dtype] = {
     "torch DoubleStorage": np.dtype("<f8"),
     "torch FloatStorage": np.dtype("<f4"),
     "torch HalfStorage": np.dtype("<f2"),
@@ -163,10 +163,10 @@ def _unpickled(file) -> Any:
     """
     stack: list[Any] = []
     below: list[list[Any]] = []  # the stacks below the marks
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for opcode, argument, position in pickletools.genops(file):
         name = opcode.name
-        if position > _MOST_PICKLE:
+        if (position or 0) > _MOST_PICKLE:
             raise ValueError("its pickle is too long")
         if isinstance(argument, str) and not argument.isprintable():
             raise ValueError("its pickle holds a text that cannot be printed")
