@@ -216,7 +216,7 @@ def test_wrong_arguments_are_named_and_nothing_is_overwritten(tmp_path, capsys):
         ([tmp_path / "mine.keras", tmp_path / "network.keras", "--reverse"], "allowed: a name that ends in .pt"),
         ([tmp_path / "none.pt", tmp_path / "network.keras"], "none.pt: no such file"),
         ([tmp_path / "mine.keras", tmp_path / "network.pt", "--reverse"], "mine.keras: is not a network"),
-        ([tmp_path / "mine.keras", tmp_path / "network.keras"], "mine.keras: is not a checkpoint"),
+        ([tmp_path / "mine.keras", tmp_path / "network.keras"], "it does not begin as PyTorch's files do"),
     ]:
         assert main(list(map(str, arguments))) == 2
         assert words in capsys.readouterr().err

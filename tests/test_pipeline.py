@@ -163,6 +163,12 @@ def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
         assert all(np.abs(level - other).max() > 0.005 for level, other in zip(coarser, others))
 
 
+def test_an_experiments_pyramid_reaches_both_datasets(gopro, small_experiment):
+    for data in make_datasets(small_experiment(**{"data.root": str(gopro), "model.pyramid": "gaussian"})):
+        coarser = [255 * (np.asarray(level) + 0.5) for side in next(iter(data)) for level in side[1:]]
+        assert all(np.abs(level - np.rint(level)).max() > 0.1 for level in coarser)  # imresize's are whole numbers
+
+
 def test_validation_images_are_spread_evenly():
     assert spread(11, 3).tolist() == [0, 5, 10]
     assert spread(2, 20).tolist() == [0, 1]

@@ -31,7 +31,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 _MOST_PICKLE = 1_000_000  # bytes; the largest network that `build_model` builds takes a fifth of it
-_OLD_FORMAT = [0x1950A86A20F9469CFC6C, 1001]  # its first two pickles
+_OLD_START = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # two of the five pickles
 
 _DICT = "collections OrderedDict"  # as pickles name it
 _TENSOR = "torch._utils _rebuild_tensor_v2"
@@ -79,12 +79,9 @@ def read_checkpoint(path: Path, check: Callable[[Mapping[str, tuple]], None]) ->
     """
     with open(path, "rb") as file:
         try:
-            if file.read(2) == b"PK":
-                with zipfile.ZipFile(file) as archive:
-                    content, read = _opened_archive(archive)
-                    return _arrays(content, read, check, os.path.getsize(path)), content.keys() - {"G"}
+            is_archive = file.read(2) == b"PK"
             file.seek(0)
-            content, read = _opened_old_format(file)
+            content, read = _opened_archive(zipfile.ZipFile(file)) if is_archive else _opened_old_format(file)
             return _arrays(content, read, check, os.path.getsize(path)), content.keys() - {"G"}
         except MemoryError:
             raise
@@ -112,7 +109,7 @@ def _opened_archive(archive: zipfile.ZipFile):
 
 def _opened_old_format(file):
     """The same of a file in the format before PyTorch 1.6."""
-    if [_unpickled(file), _unpickled(file)] != _OLD_FORMAT:
+    if file.read(len(_OLD_START)) != _OLD_START:
         raise ValueError("it does not begin as PyTorch's files do")
     if _unpickled(file)["little_endian"] is not True:
         raise ValueError("it was written on a big-endian machine")
@@ -137,7 +134,7 @@ def _opened_old_format(file):
 
 def _arrays(content, read: Callable[[_Storage], bytes], check, room: int) -> dict[str, np.ndarray]:
     """The tensors of "G"; together they may take `room` bytes in the file."""
-    tensors = content.get("G")
+    tensors = content.get("G") if isinstance(content, dict) else None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
         raise ValueError('it holds no tensors by the name of "G"')
     check({name: tensor.shape for name, tensor in tensors.items()})
