@@ -152,7 +152,7 @@ def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
             return np.concatenate(scenes[index], axis=2)[: self.shape[1], : self.shape[2]]
 
     source = Pairs(2, 61, 70)
-    batches = [*stream(source, pyramid="gaussian"), *validation_dataset(source, levels=3, pyramid="gaussian")]
+    batches = [*stream(source, epochs=1, pyramid="gaussian"), *validation_dataset(source, levels=3, pyramid="gaussian")]
     for sides in batches:
         for finest, *coarser in sides:
             values = 255 * (np.asarray(finest[0], np.float64) + 0.5)
@@ -163,6 +163,7 @@ def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
         assert all(np.abs(level - other).max() > 0.005 for level, other in zip(coarser, others))
 
 
+@pytest.mark.slow
 def test_an_experiments_pyramid_reaches_both_datasets(gopro, small_experiment):
     for data in make_datasets(small_experiment(**{"data.root": str(gopro), "model.pyramid": "gaussian"})):
         coarser = [255 * (np.asarray(level) + 0.5) for side in next(iter(data)) for level in side[1:]]
