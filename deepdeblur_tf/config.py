@@ -156,6 +156,8 @@ class Model:
         global_skip: Whether each level's blurry input is added to its output; not in the report.
         shuffle_input: What the levels work on: 1 for pixels, as in the report; 2 for half their resolution, with 2x2
             pixels as channels: a quarter of the work, twice the receptive field.
+        pyramid: How the coarser levels are made: `matlab_bicubic` by MATLAB's `imresize`, as in the report, `gaussian`
+            as in the authors' PyTorch code; the network is always used with the one that it was trained with.
     """
 
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"
@@ -165,6 +167,7 @@ class Model:
     kernel_size: OddInt = 5
     global_skip: bool = False
     shuffle_input: Literal[1, 2] = 1
+    pyramid: Literal["matlab_bicubic", "gaussian"] = "matlab_bicubic"
 
 
 @dataclass

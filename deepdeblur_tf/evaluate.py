@@ -27,7 +27,9 @@ def _parser() -> argparse.ArgumentParser:
         "conventions) and MS-SSIM of every image, the report's table, and pictures. The same command continues an "
         "interrupted evaluation.",
     )
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument(
+        "models", metavar="MODEL", nargs="+", help="A finished run's folder, a .keras file, or photographs."
+    )
     parser.add_argument(
         "--data",
         metavar="DIR",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deepdeblur_tf import config
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.pyramid import PADDING, padded_pyramid
 
 layers = tf.keras.layers
 
@@ -60,6 +61,7 @@ def build_model(
     kernel_size: int = 5,
     global_skip: bool = False,
     shuffle_input: int = 1,
+    pyramid: str = "matlab_bicubic",
 ) -> tf.keras.Model:
     """Builds the network.
 
@@ -78,6 +80,8 @@ def build_model(
             difference, and starts as the identity. Not in the paper. Defaults to False.
         shuffle_input: 1, or 2 for levels that work at half their resolution: 2x2 pixels become channels before the
             first convolution, and pixels again after the last one. Not in the paper. Defaults to 1.
+        pyramid: "matlab_bicubic" (the report's) or "gaussian" (the authors' PyTorch code); see `pyramid.pyramid`. It
+            changes nothing in the network, which keeps it for whoever makes its levels. Defaults to "matlab_bicubic".
 
     Returns:
         Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
@@ -102,6 +106,8 @@ def build_model(
         raise UserError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
     if shuffle_input not in (1, 2):
         raise UserError(f"shuffle_input must be 1 or 2. Received: shuffle_input={shuffle_input!r}")
+    if pyramid not in PADDING:
+        raise UserError(f"pyramid must be one of {', '.join(PADDING)}. Received: pyramid={pyramid!r}")
     for name, value in (("blocks", blocks), ("filters", filters), ("kernel_size", kernel_size)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{name} must be a whole number above 0. Received: {name}={value!r}")
@@ -147,9 +153,13 @@ def build_model(
         if global_skip:
             x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
         restored.append(x)
-    network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name="deepdeblur")
+    # No layer tells the pyramid, so the name does, for files that Keras itself writes.
+    name = "deepdeblur" if pyramid == "matlab_bicubic" else f"deepdeblur_{pyramid}"
+    network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name=name)
     # A dataclass: Keras would take a dict or a list for a part of the network, and look for it in checkpoints.
-    network.settings = config.Model(upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input)
+    network.settings = config.Model(
+        upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input, pyramid
+    )
     return network
 
 
@@ -159,8 +169,13 @@ def run_network(network: tf.keras.Model, blurry, training: bool) -> list:
 
 
 def to_network(image):
-    """uint8 [0, 255] to the network's float32 [-0.5, 0.5]."""
-    return tf.image.convert_image_dtype(image, tf.float32) - 0.5
+    """uint8 or float32 [0, 255] to the network's float32 [-0.5, 0.5]."""
+    return tf.cast(image, tf.float32) * (1 / 255) - 0.5
+
+
+def to_levels(image, levels: int, pyramid: str) -> tuple:
+    """uint8 [N, H, W, 3] of any size to the network's levels, float32 in [-0.5, 0.5]; see `pyramid.padded_pyramid`."""
+    return tuple(map(to_network, padded_pyramid(image, levels, pyramid)))
 
 
 def to_uint8(values):

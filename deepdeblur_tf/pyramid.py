@@ -1,7 +1,7 @@
-"""The pyramid inside a TensorFlow graph, bit-identical to MATLAB's `imresize` on uint8 for the factors 2 and 4.
+"""The pyramid inside a TensorFlow graph: bit-identical to MATLAB's `imresize` on uint8, or scikit-image's Gaussian one.
 
 Training resizes its patches with the NumPy `imresize` in `tf.numpy_function`, as the report did. Whole images and
-exported graphs cannot call Python, so they use this.
+exported graphs cannot call Python, so they use this, and so does the Gaussian pyramid everywhere.
 """
 
 from __future__ import annotations
@@ -11,10 +11,19 @@ import numpy as np
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.resizing import cubic
 
+# The kinds of pyramid, each with how it continues an image whose sides are no multiples, in the words of `np.pad`.
+PADDING = {"matlab_bicubic": "symmetric", "gaussian": "edge"}
 
-def _taps(factor: int) -> np.ndarray:
-    """The weights of a shrink by `factor`: 4 * factor values, symmetric, each a dyadic rational."""
+
+def _bicubic_taps(factor: int) -> np.ndarray:
+    """The weights of MATLAB's shrink by `factor`: 4 * factor values, symmetric, each a dyadic rational."""
     return cubic((np.arange(4 * factor) + 0.5) / factor - 2) / factor
+
+
+def _gaussian_taps() -> np.ndarray:
+    """The weights of a Gaussian's seven pixels and of the mean of two neighbours, in one: 8 values, symmetric."""
+    gaussian = np.exp(-0.5 * (np.arange(-3, 4) / (2 / 3)) ** 2)
+    return np.convolve(gaussian / gaussian.sum(), [0.5, 0.5])
 
 
 def mirror_pad(image, before: int, after, axis: int):
@@ -37,11 +46,15 @@ def mirror_pad(image, before: int, after, axis: int):
     return tf.gather(image, tf.where(folded < size, folded, 2 * size - 1 - folded), axis=axis)
 
 
-def _shrink(image, factor: int, axis: int):
-    # Every product and sum is a multiple of 2^-12 below 2^12, so float32 is exact here in whatever order it sums.
+def _repeat_edge(image, after, axis: int):
+    """Continues an image at the end of an axis by repeating its last pixel; `after` is a scalar int tensor."""
+    size = tf.shape(image)[axis]
+    return tf.gather(image, tf.minimum(tf.range(size + after), size - 1), axis=axis)
+
+
+def _shrink(image, taps: np.ndarray, factor: int, axis: int):
     # A convolution would be shorter, but TF32 and bfloat16 units would round it.
-    taps = _taps(factor)
-    margin = 3 * factor // 2
+    margin = (len(taps) - factor) // 2
     padded = mirror_pad(image, margin, margin, axis)
     length = tf.shape(image)[axis]
     result = 0.0
@@ -49,38 +62,65 @@ def _shrink(image, factor: int, axis: int):
         here = [slice(None)] * len(image.shape)
         here[axis] = slice(start, start + length, factor)
         result += float(tap) * padded[tuple(here)]
-    return tf.clip_by_value(tf.floor(result + 0.5), 0.0, 255.0)
+    return result
 
 
-def pyramid(image, levels: int) -> tuple:
-    """The image and its halves and quarters, finest first: B1, imresize(B1, 1/2), imresize(B1, 1/4).
+def _matlab_bicubic(image, factor: int):
+    # Every product and sum is a multiple of 2^-12 below 2^12, so float32 is exact here in whatever order it sums.
+    values, taps = tf.cast(image, tf.float32), _bicubic_taps(factor)
+    for axis in (1, 2):
+        values = tf.clip_by_value(tf.floor(_shrink(values, taps, factor, axis) + 0.5), 0.0, 255.0)
+    return tf.cast(values, tf.uint8)
+
+
+def _gaussian(image):
+    values, taps = tf.cast(image, tf.float32), _gaussian_taps()
+    for axis in (1, 2):
+        values = _shrink(values, taps, 2, axis)
+    return values
+
+
+def pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
+    """The image and its halves and quarters, finest first.
 
     Args:
-        image: uint8 [N, H, W, 3]. Height and width are multiples of 2 ** (levels - 1).
+        image: uint8 [N, H, W, 3], or for "gaussian" float32 in [0, 255] too. Height and width are multiples of
+            2 ** (levels - 1).
         levels: int. 1 to 3.
+        kind: "matlab_bicubic": imresize(B1, 1/2) and imresize(B1, 1/4), both straight from the finest. "gaussian":
+            scikit-image's `pyramid_gaussian` (sigma 2/3, cut off at 4 sigma, mirrored at the border; then the mean of
+            2x2 pixels), each level from the one above, not rounded. Defaults to "matlab_bicubic".
 
     Returns:
-        tuple of `levels` uint8 tensors, [N, H / 2^k, W / 2^k, 3].
+        tuple of `levels` tensors, [N, H / 2^k, W / 2^k, 3]: the image itself, then uint8, or for "gaussian" float32 in
+        [0, 255], equal to scikit-image's but for float32's rounding.
 
-    Source: report, Figure 3.2; both lower levels come straight from the finest.
+    Source: report, Figure 3.2; for "gaussian" DeepDeblur-PyTorch, by the paper's authors.
     """
-    values = tf.cast(image, tf.float32)
-    coarser = (_shrink(_shrink(values, factor, axis=1), factor, axis=2) for factor in (2, 4)[: levels - 1])
-    return (image, *(tf.cast(level, tf.uint8) for level in coarser))
+    if kind == "gaussian":
+        made = [image]
+        for _ in range(levels - 1):
+            made.append(_gaussian(made[-1]))
+        return tuple(made)
+    return (image, *(_matlab_bicubic(image, factor) for factor in (2, 4)[: levels - 1]))
 
 
-def padded_pyramid(image, levels: int) -> tuple:
-    """The pyramid of images of any size, continued at the right and at the bottom by mirroring.
+def padded_pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
+    """The pyramid of images of any size, continued at the right and at the bottom as `PADDING` says.
 
     Args:
         image: uint8 [N, H, W, 3].
         levels: int. 1 to 3.
+        kind: As `pyramid` has it.
 
     Returns:
-        tuple of `levels` uint8 tensors as `pyramid` gives them, H and W rounded up to multiples of 2 ** (levels - 1).
+        tuple of `levels` tensors as `pyramid` gives them, H and W rounded up to multiples of 2 ** (levels - 1).
     """
-    size = tf.shape(image)
+    size, multiple = tf.shape(image), 2 ** (levels - 1)
     for axis in (1, 2):
-        multiple = 2 ** (levels - 1)
-        image = mirror_pad(image, 0, (multiple - size[axis] % multiple) % multiple, axis)
-    return pyramid(image, levels)
+        after = (multiple - size[axis] % multiple) % multiple
+        if PADDING[kind] == "edge":
+            image = _repeat_edge(image, after, axis)
+        else:
+            image = mirror_pad(image, 0, after, axis)
+    return pyramid(image, levels, kind)

@@ -102,9 +102,10 @@ def test_every_figure_is_what_the_metrics_say(tmp_path, data, model, capfd):
 
 
 @pytest.mark.slow
-def test_the_loss_is_that_of_training(tmp_path, capfd):
+@pytest.mark.parametrize("pyramid", ["matlab_bicubic", "gaussian"])
+def test_the_loss_is_that_of_training(tmp_path, capfd, pyramid):
     run = tmp_path / "run"
-    assert train(["--output", str(run), *SMALL_FLAGS, "--validation.images=16"]) == 0
+    assert train(["--output", str(run), *SMALL_FLAGS, "--validation.images=16", f"--model.pyramid={pyramid}"]) == 0
     last = read_csv(run / "history.csv")[-1]
     evaluate(capfd, run, "--output", tmp_path / "out")  # on what the run was trained on
     overall = json.loads((tmp_path / "out" / "summary.json").read_text())["overall"]

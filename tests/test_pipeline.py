@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import ConfigError
@@ -143,6 +144,30 @@ def test_validation_shows_whole_images(height, width):
         padded = np.pad(pair[..., :3], ((0, -height % 4), (0, -width % 4), (0, 0)), mode="symmetric")
         np.testing.assert_array_equal(pixels(blurry[0][0]), padded)
         np.testing.assert_array_equal(pixels(blurry[2][0]), imresize(padded, 1 / 4))
+
+
+def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
+    class Pairs(Numbered):
+        def read(self, index):
+            return np.concatenate(scenes[index], axis=2)[: self.shape[1], : self.shape[2]]
+
+    source = Pairs(2, 61, 70)
+    batches = [*stream(source, epochs=1, pyramid="gaussian"), *validation_dataset(source, levels=3, pyramid="gaussian")]
+    for sides in batches:
+        for finest, *coarser in sides:
+            values = 255 * (np.asarray(finest[0], np.float64) + 0.5)
+            padded = np.pad(values, [*((0, -side % 4) for side in values.shape[:2]), (0, 0)], "edge")
+            for level, expected in zip(coarser, list(pyramid_gaussian(padded, 2, channel_axis=-1))[1:]):
+                np.testing.assert_allclose(255 * (level[0] + 0.5), expected, rtol=0, atol=1e-3)
+    for (_, *coarser), (_, *others) in zip(batches[0], next(iter(stream(source)))):
+        assert all(np.abs(level - other).max() > 0.005 for level, other in zip(coarser, others))
+
+
+@pytest.mark.slow
+def test_an_experiments_pyramid_reaches_both_datasets(gopro, small_experiment):
+    for data in make_datasets(small_experiment(**{"data.root": str(gopro), "model.pyramid": "gaussian"})):
+        coarser = [255 * (np.asarray(level) + 0.5) for side in next(iter(data)) for level in side[1:]]
+        assert all(np.abs(level - np.rint(level)).max() > 0.1 for level in coarser)  # imresize's are whole numbers
 
 
 def test_validation_images_are_spread_evenly():

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import to_network, to_uint8
-from deepdeblur_tf.pyramid import mirror_pad, pyramid
+from deepdeblur_tf.pyramid import mirror_pad, padded_pyramid, pyramid
 from deepdeblur_tf.resizing import imresize
 
 
@@ -52,3 +53,35 @@ def test_every_8_bit_value_survives_the_network_range():
 
 def test_values_outside_the_range_are_clipped():
     assert to_uint8(tf.constant([-3.0, 3.0])).numpy().tolist() == [0, 255]
+
+
+def gaussian_levels(image, levels=3):
+    """An image's levels in DeepDeblur-PyTorch: the edge repeated, then scikit-image's pyramid."""
+    sides = [(0, -side % 2 ** (levels - 1)) for side in image.shape[:2]]
+    padded = np.pad(image, [*sides, (0, 0)], "edge").astype(np.float32)
+    return list(pyramid_gaussian(padded, levels - 1, channel_axis=-1))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (64, 92), (61, 90), (5, 3), (1, 1)])
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_gaussian_levels_equal_scikit_images(random, shape, in_graph):
+    images = random.integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    images[0] = 255 * (images[0] > 127)
+    make = tf.function(padded_pyramid) if in_graph else padded_pyramid
+    levels = make(tf.constant(images), 3, "gaussian")
+    for number in range(2):
+        for level, expected in zip(levels, gaussian_levels(images[number])):
+            np.testing.assert_allclose(level[number], expected, rtol=0, atol=1e-4)
+    assert shape == (1, 1) or np.abs(levels[1] - np.rint(levels[1])).max() > 0.01  # they are not rounded
+
+
+@pytest.mark.real_data
+def test_gaussian_levels_equal_the_authors(shared):
+    with np.load(shared / "deepdeblur_pytorch" / "random_2_8_3.npz") as file:
+        for level, made in enumerate(padded_pyramid(file["image"][None], 3, "gaussian")):
+            np.testing.assert_allclose(made[0], file[f"pyramid_{level}"], rtol=0, atol=1e-4)
+
+
+def test_eight_bits_to_the_network_are_as_tensorflow_converts_them():
+    values = tf.cast(tf.range(256), tf.uint8)
+    np.testing.assert_array_equal(to_network(values), tf.image.convert_image_dtype(values, tf.float32) - 0.5)

@@ -4,6 +4,7 @@ import weakref
 import numpy as np
 import psutil
 import pytest
+from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import gpus, tf
 from deepdeblur_tf.errors import UserError
@@ -13,6 +14,7 @@ from deepdeblur_tf.resizing import imresize
 from deepdeblur_tf.restoration.memory import memory_budget
 from deepdeblur_tf.restoration.restorer import Restorer, bytes_per_pixel, restore, restoring_graph
 from deepdeblur_tf.restoration.tiling import spans, tile_shape
+from deepdeblur_tf.runs.networks import load_model, save_network
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,33 @@ def test_tiles_equal_the_whole_beyond_the_receptive_field(random, levels):
     assert [level.shape for level in whole] == [(height >> k, width >> k, 3) for k in range(levels)]
     for one, other in zip(whole, tiled):
         np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+@pytest.mark.parametrize("tile", [256, 260])
+@pytest.mark.parametrize("settings", [{"pyramid": "gaussian"}, {"shuffle_input": 2}])
+def test_tiles_equal_the_whole_with_other_pyramids_and_cells(frame, settings, tile):
+    network = build_model(blocks=1, filters=4, kernel_size=3, **settings)
+    image = frame[:291, :333]
+    restorer = Restorer(network, tile=tile, overlap=96)
+    for one, other in zip(Restorer(network).levels(image), restorer.levels(image)):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+    assert restorer.tiles > 1
+
+
+def test_a_gaussian_network_gets_its_own_pyramid(random, tmp_path):
+    network = build_model(blocks=1, filters=4, kernel_size=3, pyramid="gaussian")
+    image = random.integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    padded = np.pad(image, [(0, 3), (0, 2), (0, 0)], "edge").astype(np.float32)
+    levels = pyramid_gaussian(padded, 2, channel_axis=-1)
+    expected = [level[0] for level in network(tuple(tf.constant(level[None] / 255 - 0.5) for level in levels))]
+    network.save(tmp_path / "by_keras.keras")
+    save_network(network, tmp_path / "network.keras")
+    read_by_keras = tf.keras.models.load_model(tmp_path / "by_keras.keras", compile=False)
+    loaded = [load_model(tmp_path / name) for name in ("network.keras", "by_keras.keras")]
+    assert [one.settings.pyramid for one in loaded] == ["gaussian"] * 2
+    for one in (network, *loaded, read_by_keras):
+        for level, expected_level in zip(Restorer(one).levels(image), expected):
+            np.testing.assert_allclose(level, expected_level, atol=1e-5)
 
 
 def test_the_default_overlap_leaves_no_seam(frame):

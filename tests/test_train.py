@@ -286,8 +286,9 @@ def test_pairs_without_a_validation_set_train_too(run, write_pairs, capfd):
         "from deepdeblur_tf.train import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "from deepdeblur_tf.train import main\nassert main(['--data.layuot', 'gopro']) == 2",
         "from deepdeblur_tf.train import main\nassert main(['--data.root', '/nowhere']) == 2",
+        "from deepdeblur_tf.import_torch import main\nassert main(['setup.cfg', '/nowhere/network.keras']) == 2",
     ],
-    ids=["import", "help", "wrong key", "wrong folder"],
+    ids=["import", "help", "wrong key", "wrong folder", "wrong checkpoint"],
 )
 def test_answers_without_loading_tensorflow(code):
     check = "\nimport sys\nassert not {'tensorflow', 'keras', 'scipy'} & set(sys.modules), sys.modules.keys()"

@@ -17,13 +17,16 @@ from deepdeblur_tf.data.numpy_call import numpy_call
 from deepdeblur_tf.data.pairs import PairsError, find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Source, spread
-from deepdeblur_tf.model import to_network
-from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.model import to_levels, to_network
+from deepdeblur_tf.pyramid import pyramid as in_graph_pyramid
 from deepdeblur_tf.resizing import imresize
 
 
-def _numpy_pyramid(image, levels: int, size: int) -> list:
+def _patch_levels(image, levels: int, size: int, pyramid: str) -> list:
     """uint8 [size, size, 3] to the list of its levels, by the NumPy `imresize` as in the report's Figure 3.2."""
+    if pyramid == "gaussian":
+        made = in_graph_pyramid(image[None], levels, pyramid)
+        return [tf.ensure_shape(level[0], [size >> k, size >> k, 3]) for k, level in enumerate(made)]
     result = [image]
     for factor in (2, 4)[: levels - 1]:
         level = numpy_call(lambda pixels, f=factor: imresize(pixels, 1 / f), [image], tf.uint8)
@@ -76,6 +79,7 @@ def train_patch(
     per_epoch: int,
     patch_size: int,
     levels: int,
+    pyramid: str = "matlab_bicubic",
     augmentation: Augmentation | None = None,
 ):
     """One training sample.
@@ -87,6 +91,7 @@ def train_patch(
         per_epoch: int. Samples an epoch.
         patch_size: int. Side of the patch in pixels.
         levels: int. Levels of the pyramid.
+        pyramid: Its kind, as `build_model` has it. Defaults to "matlab_bicubic".
         augmentation: What is varied beside crops and flips. Defaults to nothing.
 
     Returns:
@@ -103,7 +108,7 @@ def train_patch(
     if augmentation is not None:
         pair = _augmented(pair, augmentation, tf.random.experimental.stateless_fold_in(own_seed, 1))
     return tuple(
-        tuple(to_network(level) for level in _numpy_pyramid(image, levels, patch_size))
+        tuple(to_network(level) for level in _patch_levels(image, levels, patch_size, pyramid))
         for image in tf.split(pair, 2, axis=2)
     )
 
@@ -116,6 +121,7 @@ def train_dataset(
     batch_size: int,
     patch_size: int,
     levels: int,
+    pyramid: str = "matlab_bicubic",
     start_step: int = 0,
     augmentation: Augmentation | None = None,
     parallel_calls: int = tf.data.AUTOTUNE,
@@ -129,6 +135,7 @@ def train_dataset(
         batch_size: int.
         patch_size: int. Pixels, a multiple of 4.
         levels: int. 1 to 3.
+        pyramid: As `build_model` has it. Defaults to "matlab_bicubic".
         start_step: int. The first batch is that of this step, counted from 0 over the whole training.
         augmentation: What is varied beside crops and flips. Defaults to nothing.
         parallel_calls: int. Samples made side by side; changes nothing in the stream.
@@ -148,6 +155,7 @@ def train_dataset(
                 per_epoch=per_epoch,
                 patch_size=patch_size,
                 levels=levels,
+                pyramid=pyramid,
                 augmentation=augmentation,
             ),
             num_parallel_calls=parallel_calls,
@@ -158,24 +166,24 @@ def train_dataset(
     )
 
 
-def validation_dataset(source: Source, *, levels: int) -> tf.data.Dataset:
+def validation_dataset(source: Source, *, levels: int, pyramid: str = "matlab_bicubic") -> tf.data.Dataset:
     """Whole images, one a batch, in order, no crop and no flip.
 
     Args:
         source: The pairs.
         levels: int. 1 to 3.
+        pyramid: As `build_model` has it. Defaults to "matlab_bicubic".
 
     Returns:
         Dataset of (blurry, sharp), each a tuple of `levels` float32 tensors in [-0.5, 0.5], finest first. Sides that
-        are no multiple of 2 ** (levels - 1) are continued by mirroring, except in the finest sharp image, which keeps
-        its own size [1, H, W, 3]: the measures cover exactly the image.
+        are no multiple of 2 ** (levels - 1) are continued as `pyramid.padded_pyramid` does, except in the finest sharp
+        image, which keeps its own size [1, H, W, 3]: the measures cover exactly the image.
     """
 
     def whole(index):
         pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])[None]
-        blurry, sharp = (padded_pyramid(image, levels) for image in tf.split(pair, 2, axis=3))
-        sharp = (pair[..., 3:], *sharp[1:])
-        return tuple(map(to_network, blurry)), tuple(map(to_network, sharp))
+        blurry, sharp = (to_levels(image, levels, pyramid) for image in tf.split(pair, 2, axis=3))
+        return blurry, (to_network(pair[..., 3:]), *sharp[1:])
 
     return tf.data.Dataset.range(len(source)).map(whole, num_parallel_calls=2, deterministic=True).prefetch(1)
 
@@ -257,7 +265,8 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
             batch_size=experiment.training.batch_size,
             patch_size=experiment.data.patch_size,
             levels=experiment.model.levels,
+            pyramid=experiment.model.pyramid,
             augmentation=experiment.augmentation,
         ),
-        validation_dataset(validation, levels=experiment.model.levels),
+        validation_dataset(validation, levels=experiment.model.levels, pyramid=experiment.model.pyramid),
     )

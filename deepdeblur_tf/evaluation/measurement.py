@@ -11,9 +11,9 @@ import numpy as np
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.losses import multiscale_loss
-from deepdeblur_tf.model import to_network, to_uint8
-from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.model import to_levels, to_network, to_uint8
 from deepdeblur_tf.restoration.restorer import Restorer
+from deepdeblur_tf.runs.networks import network_settings
 
 MEASURES = ("loss", "psnr", "ssim", "ssim_matlab", "ms_ssim")
 
@@ -55,10 +55,11 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
     seconds = time.perf_counter() - begin
 
     # As in the validation during training: the finest level is measured at its own size.
+    settings = network_settings(restorer.model)
     blurry_levels, sharp_levels = (
-        [to_network(level) for level in padded_pyramid(image[None], len(levels))] for image in (blurry, sharp)
+        to_levels(image[None], settings.levels, settings.pyramid) for image in (blurry, sharp)
     )
-    sharp_levels[0] = to_network(sharp[None])
+    sharp_levels = (to_network(sharp[None]), *sharp_levels[1:])
 
     def loss(of_levels):
         return float(tf.add_n(multiscale_loss(sharp_levels, of_levels)))

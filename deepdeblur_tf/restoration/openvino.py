@@ -10,8 +10,8 @@ import numpy as np
 
 from deepdeblur_tf.compat import quiet_libraries, tf, tf_variables
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.model import run_network, to_network
-from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.model import run_network, to_levels
+from deepdeblur_tf.runs.networks import network_settings
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -65,11 +65,12 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
         network = to_openvino(levels, levels.restored)
     # Left alone it takes bfloat16 wherever the CPU can.
     compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
-    numbers = range(1, len(model.inputs) + 1)
+    settings = network_settings(model)
+    numbers = range(1, settings.levels + 1)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def blurry_levels(image):  # by TensorFlow: bfloat16 would round the pyramid
-        return tuple(map(to_network, padded_pyramid(image, len(numbers))))
+        return to_levels(image, settings.levels, settings.pyramid)
 
     def run(image):
         blurry = blurry_levels(image)

@@ -9,10 +9,11 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.model import run_network, to_network, to_uint8
-from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.model import run_network, to_levels, to_uint8
+from deepdeblur_tf.pyramid import PADDING
 from deepdeblur_tf.restoration.memory import memory_budget
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
+from deepdeblur_tf.runs.networks import network_settings
 
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
 # largest difference from the untiled image, in steps of 255, at overlaps of 0, 16, 32, 48 and 64 pixels: 64, 16, 2, 1
@@ -33,14 +34,15 @@ def restoring_graph(model: tf.keras.Model) -> tf.types.experimental.GenericFunct
 
     Returns:
         A `tf.function` from uint8 [N, H, W, 3] to a list of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
-        finest first, in [-0.5, 0.5]. H' and W' are H and W continued by mirroring to multiples of 2 ** (levels - 1).
+        finest first, in [-0.5, 0.5]. H' and W' are H and W rounded up to multiples of 2 ** (levels - 1).
     """
     kept = vars(model)  # not by setattr: Keras would save the graph with the network
     if "_restoring_graph" not in kept:
+        settings = network_settings(model)
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
         def restored(image):
-            return run_network(model, tuple(map(to_network, padded_pyramid(image, len(model.inputs)))), training=False)
+            return run_network(model, to_levels(image, settings.levels, settings.pyramid), training=False)
 
         kept["_restoring_graph"] = restored
     return kept["_restoring_graph"]
@@ -70,13 +72,14 @@ class Restorer:
     """A network, and how it restores images of any size.
 
     An image is continued by mirroring to a multiple of 4, shrunk with the in-graph pyramid (MATLAB's `imresize`, bit by
-    bit), run through the network, and cut back. Where the whole of it would take more than `memory`, it is cut into
-    overlapping tiles, each restored by itself; should memory run out all the same, into smaller ones.
+    bit; or as the network's setting `pyramid` says), run through the network, and cut back. Where the whole of it would
+    take more than `memory`, it is cut into overlapping tiles, each restored by itself; should memory run out all the
+    same, into smaller ones.
 
     Args:
         model: A network of `build_model` or `load_model`.
-        tile: int. Side of square tiles in pixels, a multiple of 4, overlap included. Defaults to the largest that
-            `memory` allows.
+        tile: int. Side of square tiles in pixels, a multiple of 4, overlap included; rounded up to a multiple of 8 for
+            a network with `shuffle_input` 2. Defaults to the largest that `memory` allows.
         overlap: int. Pixels around what is kept of a tile, a multiple of 4. Defaults to 64.
         memory: int. Bytes that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).
         self_ensemble: bool. Whether to average over the image's four turns and their mirror images (the "geometric
@@ -155,23 +158,27 @@ class Restorer:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
-        multiple = 2 ** (len(self.model.inputs) - 1)
-        # Mirrored here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
-        image = np.pad(image, [(0, -side % multiple) for side in image.shape[:2]] + [(0, 0)], "symmetric")
+        settings = network_settings(self.model)
+        multiple, grid = 2 ** (settings.levels - 1), GRID * settings.shuffle_input
+        # Continued here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
+        sides = [(0, -side % multiple) for side in image.shape[:2]]
+        image = np.pad(image, [*sides, (0, 0)], PADDING[settings.pyramid])
         height, width = image.shape[:2]
         if self._tile is None:
             budget = memory_budget() if self._memory is None else self._memory
-            shape = tile_shape(height, width, budget // bytes_per_pixel(self.model, self._runtime), self._overlap)
+            pixels = budget // bytes_per_pixel(self.model, self._runtime)
+            shape = tile_shape(height, width, pixels, self._overlap, grid)
         else:
-            shape = (min(self._tile, height), min(self._tile, width))
+            tile = -(-self._tile // grid) * grid
+            shape = (min(tile, height), min(tile, width))
         while True:
             try:
-                return self._in_tiles(image, shape, progress, convert)
+                return self._in_tiles(image, shape, grid, progress, convert)
             except (tf.errors.ResourceExhaustedError, tf.errors.AbortedError, MemoryError) as error:
                 # oneDNN's convolutions, on a CPU, report its status "out of memory" as 1 in an AbortedError.
                 if isinstance(error, tf.errors.AbortedError) and "Status: 1," not in error.message:
                     raise
-                smaller = tile_shape(height, width, shape[0] * shape[1] // 4, self._overlap)
+                smaller = tile_shape(height, width, shape[0] * shape[1] // 4, self._overlap, grid)
                 if self._tile is not None or smaller == shape:
                     advice = "Close other programs." if self._tile is None else "Give a smaller tile."
                     raise MemoryError(
@@ -179,9 +186,9 @@ class Restorer:
                     ) from error
                 shape = smaller
 
-    def _in_tiles(self, image: np.ndarray, shape: tuple[int, int], progress, convert) -> list[np.ndarray]:
+    def _in_tiles(self, image: np.ndarray, shape: tuple[int, int], grid: int, progress, convert) -> list[np.ndarray]:
         height, width = image.shape[:2]
-        all_rows, all_columns = spans(height, shape[0], self._overlap), spans(width, shape[1], self._overlap)
+        all_rows, all_columns = (spans(side, tile, self._overlap, grid) for side, tile in zip((height, width), shape))
         self.tiles = len(all_rows) * len(all_columns)
         whole: list[np.ndarray] = []
         for rows, columns in itertools.product(all_rows, all_columns):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-# Tiles begin and end on pixels that every level of the pyramid has.
+# Tiles begin and end on pixels that every level of the pyramid has; those of a network whose levels work on cells of
+# 2x2 pixels (`shuffle_input`) begin on their cells.
 GRID = 4
 
 
@@ -33,19 +34,20 @@ class Span(NamedTuple):
         return slice((self.first - self.start) >> level, (self.end - self.start) >> level)
 
 
-def spans(length: int, tile: int, overlap: int) -> list[Span]:
+def spans(length: int, tile: int, overlap: int, grid: int = GRID) -> list[Span]:
     """Cuts an axis into tiles of one size, evenly spread.
 
     Args:
         length: The axis in pixels.
-        tile: A tile in pixels, a multiple of 4 above twice the overlap; or `length` and more for a single tile.
+        tile: A tile in pixels, a multiple of `grid` above twice the overlap; or `length` and more for a single tile.
         overlap: A multiple of 4. Nothing is kept that lies closer to a border between tiles.
+        grid: 4 or 8. Tiles begin at its multiples.
     """
     if tile >= length:
         return [Span(0, length, 0, length)]
-    last = -(-length // GRID) * GRID - tile  # where the last tile starts
+    last = -(-length // grid) * grid - tile  # where the last tile starts
     count = 1 + math.ceil(last / (tile - 2 * overlap))
-    starts = [last * i // (count - 1) // GRID * GRID for i in range(count)]
+    starts = [last * i // (count - 1) // grid * grid for i in range(count)]
     # Cut in the middle of what two neighbours share, where both are farthest from their borders.
     cuts = [(later + earlier + tile) // 2 // GRID * GRID for earlier, later in zip(starts, starts[1:])]
     return [
@@ -54,7 +56,7 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     ]
 
 
-def tile_shape(height: int, width: int, pixels: int, overlap: int) -> tuple[int, int]:
+def tile_shape(height: int, width: int, pixels: int, overlap: int, grid: int = GRID) -> tuple[int, int]:
     """The largest tile of at most so many pixels, as square as the image allows.
 
     Args:
@@ -63,13 +65,14 @@ def tile_shape(height: int, width: int, pixels: int, overlap: int) -> tuple[int,
         pixels: What a tile may have. It gets more where it must: a side below four overlaps would throw away more than
             half of itself.
         overlap: In pixels.
+        grid: 4 or 8.
 
     Returns:
-        (height, width) of a tile: the image's own, or multiples of 4.
+        (height, width) of a tile: the image's own, or multiples of `grid`.
     """
     if height > width:
-        columns, rows = tile_shape(width, height, pixels, overlap)
+        columns, rows = tile_shape(width, height, pixels, overlap, grid)
         return rows, columns
-    side = max(4 * overlap + GRID, math.isqrt(pixels) // GRID * GRID)
+    side = max(4 * overlap + grid, math.isqrt(pixels) // grid * grid)
     rows = min(height, side)
-    return rows, min(width, max(side, pixels // rows // GRID * GRID))
+    return rows, min(width, max(side, pixels // rows // grid * grid))

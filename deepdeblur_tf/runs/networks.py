@@ -19,10 +19,12 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
+import numpy as np
 
 from deepdeblur_tf.config import Model
 from deepdeblur_tf.errors import UserError
@@ -130,7 +132,7 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
         try:
             settings, arrays = _read(opened)
             network = build_model(**settings)
-            _assign(network, arrays)
+            assign(network, arrays)
         except MemoryError:
             raise
         except Exception as error:  # zipfile, json and HDF5 raise nearly anything for damaged files
@@ -153,12 +155,12 @@ def _read(opened) -> tuple[dict, dict]:
                 raise ValueError(f"its {entry.filename} is compressed")
             if entry.filename.endswith(".json") and entry.file_size > _MOST_JSON:
                 raise ValueError(f"its {entry.filename} is too large")
-        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        config = json.loads(archive.read("config.json"))["config"]
         if SETTINGS_FILE in archive.namelist():
             settings = _checked(json.loads(archive.read(SETTINGS_FILE)))
         else:
-            settings = _read_off(layers)
-        arrays = _read_arrays(archive.read("model.weights.h5"), layers)
+            settings = _read_off(config)
+        arrays = _read_arrays(archive.read("model.weights.h5"), config["layers"])
     # Before anything is built: most of a network is these kernels, and so are its memory and the time to build it.
     side, filters = settings["kernel_size"], settings["filters"]
     held = sum(array.shape == (side, side, filters, filters) for array in arrays.values())
@@ -179,10 +181,21 @@ def _checked(content: dict) -> dict:
     return {**known, **settings}
 
 
-def _read_off(layers: list) -> dict:
-    """The settings of a file without deepdeblur_tf.json, from the layers that its config.json lists."""
-    kinds = {layer["class_name"] for layer in layers}
-    configs = {layer["config"]["name"]: layer["config"] for layer in layers}
+def network_settings(network: tf.keras.Model) -> Model:
+    """A network's settings. One that Keras itself has read keeps none, but its levels and its pyramid are right."""
+    told = {"levels": len(network.inputs), "pyramid": _pyramid_of(network.name)}
+    return getattr(network, "settings", None) or Model(**{**vars(Model()), **told})
+
+
+def _pyramid_of(name: str) -> str:
+    """The pyramid of a network by its name in Keras."""
+    return "gaussian" if name == "deepdeblur_gaussian" else "matlab_bicubic"
+
+
+def _read_off(config: dict) -> dict:
+    """The settings of a file without deepdeblur_tf.json, from the name and the layers in its config.json."""
+    kinds = {layer["class_name"] for layer in config["layers"]}
+    configs = {layer["config"]["name"]: layer["config"] for layer in config["layers"]}
     if "level1_head" not in configs:
         raise ValueError("it holds another network")
     return {
@@ -194,6 +207,7 @@ def _read_off(layers: list) -> dict:
         "kernel_size": configs["level1_head"]["kernel_size"][0],
         "global_skip": "level1_global_skip" in configs,
         "shuffle_input": 2 if "level1_space_to_depth" in configs else 1,
+        "pyramid": _pyramid_of(config["name"]),
     }
 
 
@@ -232,20 +246,32 @@ def _member(group: h5py.Group, name: str):
     return group[name]
 
 
-def _assign(network: tf.keras.Model, arrays: dict) -> None:
-    """Puts arrays into a network; raises ValueError, and assigns none, where they are not the ones that it has."""
+def assign(network: tf.keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Puts arrays into a network, {"level1_head/kernel": [5, 5, 3, 64], ...}.
+
+    Raises:
+        ValueError: they are not the ones that it has; none is assigned.
+    """
     variables = {
         f"{layer.name}/{name}": variable for layer in network.layers for name, variable in zip(_ARRAYS, layer.weights)
     }
-    wrong = [f"{name} is missing" for name in variables.keys() - arrays.keys()]
-    wrong += [f"{name} is not the network's" for name in arrays.keys() - variables.keys()]
+    refuse_other_shapes(
+        {name: array.shape for name, array in arrays.items()},
+        {name: tuple(variable.shape) for name, variable in variables.items()},
+    )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def refuse_other_shapes(held: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> None:
+    """Raises ValueError where a file's arrays are not a network's, and names what differs."""
+    wrong = [f"{name} is missing" for name in wanted.keys() - held.keys()]
+    wrong += [f"{name} is not the network's" for name in held.keys() - wanted.keys()]
     wrong += [
-        f"{name} has the shape {arrays[name].shape} and not {tuple(variable.shape)}"
-        for name, variable in variables.items()
-        if name in arrays and arrays[name].shape != tuple(variable.shape)
+        f"{name} has the shape {held[name]} and not {shape}"
+        for name, shape in wanted.items()
+        if name in held and held[name] != shape
     ]
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ValueError("; ".join(sorted(wrong)[:3]) + more)
-    for name, variable in variables.items():
-        variable.assign(arrays[name])

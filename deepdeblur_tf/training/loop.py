@@ -172,8 +172,9 @@ def _guards(plan: _Plan) -> list[tf.keras.callbacks.Callback]:
 
 def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
     """Trains from a step to the end."""
-    settings, levels = plan.experiment.training, plan.experiment.model.levels
-    validation = validation_dataset(plan.validation, levels=levels) if len(plan.validation) else None
+    settings, model = plan.experiment.training, plan.experiment.model
+    pyramid = {"levels": model.levels, "pyramid": model.pyramid}
+    validation = validation_dataset(plan.validation, **pyramid) if len(plan.validation) else None
     lines = EpochLines(settings.epochs, plan.steps, start)
     # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
     while start < plan.last_step:
@@ -185,7 +186,7 @@ def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
             epochs=last_epoch,
             batch_size=settings.batch_size,
             patch_size=plan.experiment.data.patch_size,
-            levels=levels,
+            **pyramid,
             start_step=start,
             augmentation=plan.experiment.augmentation,
         )
