@@ -24,7 +24,7 @@ import numpy as np
 
 from deepdeblur_tf.config import Model
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.runs.networks import assign, refuse_other_shapes, network_settings
+from deepdeblur_tf.runs.networks import assign, network_settings, refuse_other_shapes
 from deepdeblur_tf.runs.torch_checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
