@@ -17,7 +17,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import to_yaml
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.runs.networks import load_model, model_file
 from deepdeblur_tf.serving import formats
 from deepdeblur_tf.serving import version as export_run
 from deepdeblur_tf.serving.model_card import write_card
@@ -82,6 +82,13 @@ def test_a_card_without_an_evaluation_shows_the_validation_of_training(run, tmp_
     best = max(rows, key=lambda row: float(row["val_psnr"]))
     words = f"PSNR on the validation images after epoch {best['epoch']}: {float(best['val_psnr']):.2f} dB"
     assert words in card and "Experiment `quickstart`" in card
+
+
+def test_the_card_of_the_network_that_comes_with_the_package_is_in_its_exports():
+    card = write_card(model_file("photographs"), 791_700, 1_000_000, 1.0, [], ["saved_model.pb"])
+    assert "\n## Training\n\nThe network that comes with the package" in card
+    assert "\n### Data and licences\n" in card and "CC BY-SA" in card
+    assert "not known" not in card.lower()
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def write_card(
         "## Training",
         _training(file, run, is_best),
         "## Figures",
-        _figures(run, is_best, evaluations),
+        _figures(file, run, is_best, evaluations),
         "## Limits",
         _LIMITS,
     ]
@@ -104,7 +104,7 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
     )
 
 
-def _figures(run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str:
+def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str:
     rows = [
         f"| {summary['data']['root'].rstrip('/').rpartition('/')[2]} (`{summary['data']['blur']}`) | "
         f"{summary['overall']['images']} | "
@@ -129,7 +129,7 @@ def _figures(run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str
             f"PSNR on the validation images after epoch {row['epoch']}: {float(row['val_psnr']):.2f} dB (RGB, whole "
             "images, 8 bits, each image measured alone, then averaged)."
         )
-    return "None measured."
+    return "Those above." if file.parent == TRAINED else "None measured."
 
 
 def _best(history: Sequence[dict[str, str]]) -> dict[str, str]:
