@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from tqdm import tqdm
@@ -70,10 +70,19 @@ class ProgressBar(tqdm):
         super().close()
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds every setting of an experiment as a flag, explained as in its section's docstring."""
-    defaults = Experiment(name="none, the file gives it")
-    for prefix, section in SECTIONS.items():
+def add_settings(
+    parser: argparse.ArgumentParser, prefixes: Iterable[str] = SECTIONS, defaults: Experiment | None = None
+) -> None:
+    """Adds the settings of an experiment as flags, explained as in their sections' docstrings.
+
+    Args:
+        parser: The command's.
+        prefixes: Of the sections, such as "synthesis."; all of them unless given.
+        defaults: What the help names as defaults; the sections' own unless given.
+    """
+    defaults = defaults or Experiment(name="none, the file gives it")
+    for prefix in prefixes:
+        section = SECTIONS[prefix]
         docstring = inspect.cleandoc(section.__doc__)
         group = parser.add_argument_group(docstring.partition(".\n")[0])
         for name, explanation in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", docstring, re.MULTILINE):

@@ -95,7 +95,7 @@ class Data:
 
 @dataclass
 class Synthesis:
-    """How blurry images are made from sharp pictures, for `data.layout: photos`.
+    """How blurry images are made from sharp pictures, for `data.layout: photos` and by `synthesize`.
 
     Args:
         painted: The share of pictures that are painted, as the embedded scenes are, and not taken from photos.
@@ -358,6 +358,18 @@ def _read(path) -> dict[str, Any]:
     return _by_key(content, str(path))
 
 
+def set_all(experiment: Experiment, values: Mapping[str, Any]) -> None:
+    """Sets settings by dotted key, converted and checked each by itself. Raises ConfigError as `load_experiment`."""
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        hint = SETTINGS[key]
+        try:
+            setattr(reduce(getattr, sections, experiment), name, _converted(hint, value))
+        except (KeyError, OverflowError, ValueError, yaml.YAMLError):
+            choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
+            raise _refused(key, value, allowed(hint), difflib.get_close_matches(str(value), choices, 1)) from None
+
+
 def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Reads an experiment file.
 
@@ -380,14 +392,7 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
     """
     values = {"name": None, **_read(yaml_path), **_by_key(overrides or {}, "overrides")}
     experiment = Experiment(name="")
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        hint = SETTINGS[key]
-        try:
-            setattr(reduce(getattr, sections, experiment), name, _converted(hint, value))
-        except (KeyError, OverflowError, ValueError, yaml.YAMLError):
-            choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
-            raise _refused(key, value, allowed(hint), difflib.get_close_matches(str(value), choices, 1)) from None
+    set_all(experiment, values)
     data = experiment.data
     if data.root == SCENES and data.cache == "disk":
         raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")

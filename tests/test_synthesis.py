@@ -125,7 +125,7 @@ def pictures(scenes):
 def test_a_pair_is_a_function_of_its_seed(pictures):
     settings = Synthesis(noise=0.5, jpeg=0.5, linear=0.5, unblurred=0.2)
     one, other = (
-        [make_pair(np.random.default_rng((1, number)), settings, 64, pictures)[0] for number in range(8)]
+        [make_pair(np.random.default_rng((1, number)), settings, (64, 64), pictures)[0] for number in range(8)]
         for _ in range(2)
     )
     np.testing.assert_array_equal(one, other)
@@ -133,13 +133,13 @@ def test_a_pair_is_a_function_of_its_seed(pictures):
 
 
 def test_an_unblurred_pair_is_its_own_partner(pictures, random):
-    pair, parameters = make_pair(random, Synthesis(unblurred=1.0), 64, pictures)
+    pair, parameters = make_pair(random, Synthesis(unblurred=1.0), (64, 64), pictures)
     np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
     assert parameters["path_pixels"] == 0
 
 
 def test_a_blurry_image_is_smoother_than_its_sharp_partner(pictures, random):
-    pairs = [make_pair(random, Synthesis(path=40), 64, pictures)[0].astype(float) for _ in range(12)]
+    pairs = [make_pair(random, Synthesis(path=40), (64, 64), pictures)[0].astype(float) for _ in range(12)]
     roughness = [[np.abs(np.diff(image, axis=0)).mean() for image in np.split(pair, 2, axis=2)] for pair in pairs]
     assert np.mean([blurry < sharp for blurry, sharp in roughness]) > 0.9
 

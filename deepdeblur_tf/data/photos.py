@@ -50,7 +50,8 @@ class Photos:
 
     def read(self, index: int) -> np.ndarray:
         """Makes one pair: uint8 [side, side, 6], a function of the seed and the index."""
-        return make_pair(np.random.default_rng((*self._key, int(index))), self.settings, self.side, self._pictures)[0]
+        random = np.random.default_rng((*self._key, int(index)))
+        return make_pair(random, self.settings, (self.side, self.side), self._pictures)[0]
 
 
 def open_photos(experiment: Experiment) -> tuple[Photos, Photos]:

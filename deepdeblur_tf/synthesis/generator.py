@@ -12,23 +12,36 @@ from deepdeblur_tf.synthesis import camera
 from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
 from deepdeblur_tf.synthesis.rendering import Cutout, margin_of, render, to_8_bits
 
+Size = tuple[int, int]  # (height, width) in pixels
 # From a random generator and a side in pixels to a square sharp picture, uint8 [side, side, 3].
 Pictures = Callable[[np.random.Generator, int], np.ndarray]
+# From a random generator and a size to a sharp picture of that size, uint8 [H, W, 3].
+Ground = Callable[[np.random.Generator, Size], np.ndarray]
+# From a random generator and the pair's size to something cut out: uint8 [h, w, 3], and float32 [h, w] as a `Cutout`'s.
+Objects = Callable[[np.random.Generator, Size], tuple[np.ndarray, np.ndarray]]
 
 
 def make_pair(
-    random: np.random.Generator, settings: Synthesis, side: int, pictures: Pictures
+    random: np.random.Generator,
+    settings: Synthesis,
+    size: Size,
+    pictures: Pictures,
+    ground: Ground | None = None,
+    objects: Objects | None = None,
 ) -> tuple[np.ndarray, dict]:
     """Makes one pair.
 
     Args:
         random: The generator; the same state makes the same pair.
         settings: What kind of blur, how much of it, and what the camera adds.
-        side: The pair's height and width in pixels.
-        pictures: Where the ground and the objects come from.
+        size: (height, width) of the pair in pixels.
+        pictures: Where the ground and the objects come from, unless the next two say otherwise.
+        ground: Where the ground comes from.
+        objects: Where the objects come from, with their outlines. Of `pictures` they are cut along random ones.
 
     Returns:
-        (uint8 [side, side, 6], the blurry image's RGB, then the sharp one's; every parameter that was drawn).
+        (uint8 [H, W, 6], the blurry image's RGB, then the sharp one's; every parameter that was drawn, as JSON has it:
+        `path` are nine points (x, y) of the camera's path, equally apart in time).
     """
     is_blurred = random.random() >= settings.unblurred
     linear = bool(random.random() < settings.linear)
@@ -37,15 +50,18 @@ def make_pair(
     if is_blurred:
         length = 1 + settings.path * random.beta(1.2, 1.8)
         motion = random_motion(random, length, settings.turn, settings.zoom, settings.tilt)
-    margin = margin_of(motion, (side, side))
-    ground = pictures(random, side + 2 * margin)
-    cutouts = []
+    margin = margin_of(motion, size)
+    height, width = (side + 2 * margin for side in size)
+    plane = ground(random, (height, width)) if ground else pictures(random, max(height, width))[:height, :width]
+    cutouts, object_paths = [], []
     for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
         own = (
             random_motion(random, settings.object_path * random.beta(1, 1.8), settings.turn) if is_blurred else still()
         )
-        cutouts.append(_cutout(random, pictures, side, joined(motion, own) if is_blurred else own))
-    blurry, sharp = render(ground, margin, motion, cutouts, linear, exposure)
+        object_paths.append(path_length(own.shifts))
+        whole = joined(motion, own) if is_blurred else own
+        cutouts.append(_cutout(random, pictures, objects, size, whole))
+    blurry, sharp = render(plane, margin, motion, cutouts, linear, exposure)
     noise = 0.0
     if random.random() < settings.noise:
         low, high = np.log(settings.noise_strength)
@@ -59,9 +75,12 @@ def make_pair(
         blurry = camera.compress(blurry, quality)
     parameters = {
         "path_pixels": path_length(motion.shifts),
+        "path": np.round(motion.shifts[:: max(1, len(motion.shifts) // 8)], 2).tolist(),
         "turn": motion.turn,
         "zoom": motion.zoom,
+        "tilt": list(motion.tilt),
         "objects": len(cutouts),
+        "object_path_pixels": object_paths,
         "linear": linear,
         "exposure": exposure,
         "noise_strength": noise,
@@ -70,13 +89,25 @@ def make_pair(
     return np.dstack([blurry, sharp]), parameters
 
 
-def _cutout(random: np.random.Generator, pictures: Pictures, side: int, motion: Motion) -> Cutout:
-    """A piece of another picture with a soft, irregular outline, somewhere in the image."""
-    radius = random.uniform(0.08, 0.32) * side
-    size = int(2.2 * radius) + 6
-    mask = _outline(random, size, radius)
-    corner = random.uniform(-size / 2, side - size / 2, 2).astype(int)
-    return Cutout(pictures(random, size), mask, (int(corner[0]), int(corner[1])), motion)
+def _cutout(
+    random: np.random.Generator, pictures: Pictures, objects: Objects | None, size: Size, motion: Motion
+) -> Cutout:
+    """One of the objects, or a piece of a picture with a soft, irregular outline, somewhere in the image."""
+    if objects:
+        picture, mask = objects(random, size)
+        return Cutout(picture, mask, _corner(random, mask.shape, size), motion)
+    radius = random.uniform(0.08, 0.32) * min(size)
+    side = int(2.2 * radius) + 6
+    mask = _outline(random, side, radius)
+    corner = _corner(random, mask.shape, size)
+    return Cutout(pictures(random, side), mask, corner, motion)
+
+
+def _corner(random: np.random.Generator, piece: Size, size: Size) -> tuple[int, int]:
+    """(x, y) of a piece whose middle is somewhere in the image."""
+    half = np.array(piece[::-1]) / 2
+    x, y = random.uniform(-half, np.array(size[::-1]) - half).astype(int)
+    return int(x), int(y)
 
 
 def _outline(random: np.random.Generator, size: int, radius: float) -> np.ndarray:
