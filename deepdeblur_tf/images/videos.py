@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,15 +67,15 @@ def _open(path, *output_params: str):
         raise ImageError(f"{path}: not a readable video ({lines[-1].strip()})") from error
 
 
-def _open_rgb(path):
+def _open_rgb(path, *output_params: str):
     """(a reader of RGB frames, the video's colours)."""
     with _open(path) as reader:
         meta = reader.get_meta_data()
     colours = _colours(meta)
     if _is_rgb(meta):
-        return _open(path), colours
+        return _open(path, *output_params), colours
     conversion = f"{_SCALE}:in_color_matrix={_MATRICES[colours.matrix]}:in_range={colours.range}"
-    return _open(path, "-vf", conversion), colours
+    return _open(path, "-vf", conversion, *output_params), colours
 
 
 def _is_rgb(meta: dict) -> bool:
@@ -146,9 +146,52 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
             # What went wrong is in ffmpeg's last words, after its whole command line.
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             raise ImageError(f"{path}: cannot be written as {Path(target).suffix} ({lines[0]})") from error
-        expected = meta["duration"] * meta["fps"]
-        if math.isfinite(expected) and count < 0.8 * expected:
-            raise ImageError(f"{path}: is cut off; {count} of some {expected:.0f} frames can be read")
+        _check_whole(path, meta, count)
+
+
+def _check_whole(path, meta: dict, count: int) -> None:
+    """Raises ImageError for a video of which so few frames could be read that it must be cut off."""
+    expected = meta["duration"] * meta["fps"]
+    if math.isfinite(expected) and count < 0.8 * expected:
+        raise ImageError(f"{path}: is cut off; {count} of some {expected:.0f} frames can be read")
+
+
+class Footage(NamedTuple):
+    """What a video holds, as far as it is known without decoding it.
+
+    Attributes:
+        frames: How many.
+        rate: Frames a second, as it is played.
+        size: (height, width) in pixels.
+    """
+
+    frames: int
+    rate: float
+    size: tuple[int, int]
+
+
+def footage(path) -> Footage:
+    """What a video holds. Raises ImageError for a file that is no video, or without the plugin."""
+    with _open(path) as reader:
+        meta = reader.get_meta_data()
+        return Footage(reader.count_frames(), float(meta["fps"]), meta["size"][::-1])
+
+
+def video_frames(path) -> Iterator[np.ndarray]:
+    """A video's frames as they were recorded: none is repeated or dropped to make the frame rate even.
+
+    Yields:
+        uint8 [H, W, 3], RGB, upright.
+
+    Raises:
+        ImageError: a file that is no video, the plugin is missing; at the end for a video that is cut off.
+    """
+    with _open_rgb(path, "-vsync", "passthrough")[0] as reader:
+        count = 0
+        for frame in reader:
+            yield np.asarray(frame)
+            count += 1
+        _check_whole(path, reader.get_meta_data(), count)
 
 
 def middle_frame(path) -> np.ndarray:

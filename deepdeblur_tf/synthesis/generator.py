@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -103,7 +103,7 @@ def _cutout(
     return Cutout(pictures(random, side), mask, corner, motion)
 
 
-def _corner(random: np.random.Generator, piece: Size, size: Size) -> tuple[int, int]:
+def _corner(random: np.random.Generator, piece: Sequence[int], size: Size) -> tuple[int, int]:
     """(x, y) of a piece whose middle is somewhere in the image."""
     half = np.array(piece[::-1]) / 2
     x, y = random.uniform(-half, np.array(size[::-1]) - half).astype(int)

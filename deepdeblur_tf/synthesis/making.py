@@ -1,0 +1,82 @@
+"""A data set made by several threads: as many scenes at a time as keep them busy."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Protocol
+
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.synthesis.dataset import DataSet, Made
+from deepdeblur_tf.synthesis.inputs import Scene
+
+
+class Maker(Protocol):
+    """What makes pairs from scenes: `Sequences` and `Photographs`."""
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The images of a pair, such as blur and sharp."""
+
+    def count(self, scene: Scene) -> int:
+        """How many pairs a scene gives. Raises UserError for one that cannot be used."""
+
+    def pairs(
+        self,
+        scene: Scene,
+        done: Mapping[int, dict],
+        pool: ThreadPoolExecutor,
+        ahead: int,
+        failed: Callable[[str], None],
+    ) -> Iterator[Made]:
+        """Makes a scene's pairs but those that are done."""
+
+
+def make_all(
+    maker: Maker,
+    counts: Mapping[Scene, int],
+    data_set: DataSet,
+    jobs: int,
+    failed: Callable[[str], None],
+    progress: Callable[[int], object],
+) -> None:
+    """Makes all pairs that are not there yet.
+
+    Args:
+        maker: What makes them.
+        counts: The scenes, and how many pairs each gives.
+        data_set: Where they go; claimed.
+        jobs: How many pairs are made at a time.
+        failed: Called with the message for what cannot be read. The rest is made.
+        progress: Called with the number of pairs that were made or left out since the last call.
+
+    Raises:
+        OSError: the disk is full, or cannot be written.
+    """
+    todo = [scene for scene, count in counts.items() if len(data_set.done(scene.key)) < count]
+    drivers = max(1, min(len(todo), jobs // 2))  # each reads a scene, whose pairs the others make
+    ahead = math.ceil(jobs / drivers) + 1
+    stopped = threading.Event()
+
+    def drive(scene: Scene) -> None:
+        if stopped.is_set():
+            return
+        done = data_set.done(scene.key)
+        try:
+            for made in maker.pairs(scene, done, pool, ahead, failed):
+                if stopped.is_set():
+                    return
+                data_set.add(scene.key, made)
+                progress(1)
+        except UserError as error:
+            failed(str(error))
+
+    with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(drivers) as readers:
+        driven = [readers.submit(drive, scene) for scene in todo]
+        try:
+            for future in as_completed(driven):
+                future.result()
+        finally:
+            stopped.set()

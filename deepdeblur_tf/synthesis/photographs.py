@@ -1,0 +1,179 @@
+"""Pairs from sharp photos: a camera moves over each photo, and objects cut from other photos move before it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from deepdeblur_tf.config import Synthesis
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.rgb import image_size, read_rgb
+from deepdeblur_tf.synthesis.dataset import Made, encoded
+from deepdeblur_tf.synthesis.generator import Size, make_pair
+from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError, check_size
+from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
+from deepdeblur_tf.synthesis.threads import in_order
+
+_CUT_FROM = 64  # photos of a split that objects are cut from; these are kept in memory
+_KEPT = _CUT_FROM + 16
+_LARGEST = 0.6  # of the pair's shorter side: an object that was cut out by a mask
+_BORDER = 3  # pixels around it, into which its edge is softened
+_SOFTNESS = 0.6  # of its edge, a standard deviation in pixels
+
+T = TypeVar("T")
+
+
+class Photographs:
+    """Makes pairs from photos.
+
+    Args:
+        scenes: The photos. Objects are cut from those of the same split.
+        settings: How pairs are made.
+        size: (height, width) of a pair, turned for upright photos; smaller photos give pairs of their own size.
+        count: Pairs a photo.
+        seed: Fixes what is drawn.
+        masks: What objects are cut along, by their photos' keys; without any in a split along random outlines.
+    """
+
+    kinds = ("blur", "sharp")
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        settings: Synthesis,
+        size: Size,
+        count: int,
+        seed: int,
+        masks: Mapping[str, Path] | None = None,
+    ):
+        self.settings, self.size, self.seed, self.masks = settings, size, seed, masks or {}
+        self._count = count
+        self._others = {split: self._drawn([scene for scene in scenes if scene.split == split]) for split in _SPLITS}
+        self._masked = {
+            split: self._drawn([scene for scene in scenes if scene.split == split and scene.key in self.masks])
+            for split in _SPLITS
+        }
+        self._reading = threading.Lock()
+        self._kept = functools.lru_cache(_KEPT)(lambda path: shrunk(read_rgb(path)))
+
+    def _drawn(self, scenes: Sequence[Scene]) -> list[Scene]:
+        order = np.random.default_rng(self.seed).permutation(len(scenes))[:_CUT_FROM]
+        return [scenes[number] for number in order]
+
+    def count(self, scene: Scene) -> int:
+        """How many pairs a photo gives. Raises ImageError or SynthesisError for one that cannot be used."""
+        check_size(scene.source, image_size(scene.source))
+        return self._count
+
+    def pairs(
+        self,
+        scene: Scene,
+        done: Mapping[int, dict],
+        pool: ThreadPoolExecutor,
+        ahead: int,
+        failed: Callable[[str], None],
+    ) -> Iterator[Made]:
+        """Makes a photo's pairs; see `Sequences.pairs`."""
+        numbers = [number for number in range(1, self._count + 1) if number not in done]
+        for future in in_order(pool, (partial(self._make, scene, number) for number in numbers), ahead):
+            try:
+                yield future.result()
+            except UserError as error:
+                failed(str(error))
+
+    def _make(self, scene: Scene, number: int) -> Made:
+        photo = self._photo(scene)
+        key = (self.seed, scene.number, number)
+        size = within(self.size, photo.shape[:2])
+        corner = (0, 0)
+
+        def ground(random: np.random.Generator, extent: Size) -> np.ndarray:
+            nonlocal corner
+            view, (left, top) = placed(random, photo, extent)
+            corner = (left + (extent[1] - size[1]) // 2, top + (extent[0] - size[0]) // 2)
+            return view
+
+        pictures = Pictures(partial(self._other, scene.split), len(self._others[scene.split]), self.settings.painted)
+        objects = partial(self._object, scene.split) if self._masked[scene.split] else None
+        pair, parameters = make_pair(np.random.default_rng(key), self.settings, size, pictures, ground, objects)
+        entry = {"source": scene.source.name, "seed": key, "size": size[::-1], "corner": corner, **parameters}
+        return Made(number, entry, {"blur": encoded(pair[..., :3]), "sharp": encoded(pair[..., 3:])})
+
+    def _photo(self, scene: Scene) -> np.ndarray:
+        """uint8 [H, W, 3]; a large photo shrunk."""
+        with self._reading:  # or several threads decode the same one
+            return self._kept(scene.source)
+
+    def _other(self, split: str, number: int) -> np.ndarray:
+        """A photo to cut an object from."""
+        return _first_readable(self._others[split], number, self._photo)
+
+    def _object(self, split: str, random: np.random.Generator, size: Size) -> tuple[np.ndarray, np.ndarray]:
+        """An object that a mask has cut out, shrunk at random, with a soft edge."""
+        scenes = self._masked[split]
+        picture, mask = _first_readable(scenes, int(random.integers(len(scenes))), self._cut_out)
+        factor = min(1.0, _LARGEST * min(size) / max(mask.shape)) * random.uniform(0.5, 1)
+        height, width = (max(4, round(side * factor)) for side in mask.shape)
+        picture, mask = (cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in (picture, mask))
+        border = ((_BORDER, _BORDER), (_BORDER, _BORDER))
+        picture = np.pad(picture, (*border, (0, 0)), "edge")
+        mask = cv2.GaussianBlur(np.pad(mask, border), (0, 0), _SOFTNESS)
+        if random.random() < 0.5:
+            picture, mask = (np.ascontiguousarray(image[:, ::-1]) for image in (picture, mask))
+        return picture, mask
+
+    def _cut_out(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+        """What a photo's mask shows in white: uint8 [h, w, 3], and float32 [h, w], 0 to 1."""
+        photo = self._photo(scene)
+        mask = read_rgb(self.masks[scene.key])[..., 0]
+        mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
+        if not mask.any():
+            raise SynthesisError(f"{self.masks[scene.key]}: is black; what is to be cut out would be white.")
+        left, top, width, height = cv2.boundingRect(mask)
+        window = np.s_[top : top + height, left : left + width]
+        return photo[window], mask[window].astype(np.float32) / 255
+
+
+_SPLITS = ("train", "test")
+
+
+def _first_readable(scenes: Sequence[Scene], number: int, read: Callable[[Scene], T]) -> T:
+    """Reads a scene, or the next that can be read; the others are named when their own pairs are to be made."""
+    for scene in (*scenes[number:], *scenes[:number]):
+        try:
+            return read(scene)
+        except UserError as error:
+            last = error
+    raise last
+
+
+def within(size: Size, photo: Sequence[int]) -> Size:
+    """A pair's (height, width) for a photo's: lying or upright as it is, and no larger."""
+    if (photo[0] > photo[1]) != (size[0] > size[1]):
+        size = (size[1], size[0])
+    return min(size[0], photo[0]), min(size[1], photo[1])
+
+
+def placed(random: np.random.Generator, photo: np.ndarray, extent: Size) -> tuple[np.ndarray, tuple[int, int]]:
+    """A view of a photo, somewhere on it; beyond its borders the world is its mirror image.
+
+    Args:
+        random: The generator.
+        photo: uint8 [H, W, 3].
+        extent: (height, width) of the view.
+
+    Returns:
+        (uint8 [height, width, 3], (x, y) of its upper left corner in the photo).
+    """
+    above, left = (max(0, wanted - there + 1) // 2 for wanted, there in zip(extent, photo.shape))
+    mirrored = cv2.copyMakeBorder(photo, above, above, left, left, cv2.BORDER_REFLECT)
+    y, x = (int(random.integers(0, there - wanted + 1)) for there, wanted in zip(mirrored.shape, extent))
+    return mirrored[y : y + extent[0], x : x + extent[1]], (x - left, y - above)

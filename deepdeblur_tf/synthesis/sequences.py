@@ -1,0 +1,203 @@
+"""Pairs from videos and folders of frames: a blurry image is the mean of consecutive frames, the sharp one their
+middle."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Union
+
+import numpy as np
+
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.rgb import image_size, read_rgb
+from deepdeblur_tf.images.videos import footage, video_frames
+from deepdeblur_tf.synthesis.dataset import Made, encoded
+from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean, sharpness
+from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError, check_size
+from deepdeblur_tf.synthesis.threads import in_order
+
+AVERAGED = (7, 9, 11, 13)  # GOPRO's 7 to 13 frames, where there is a middle one
+NEAR = 8  # pairs before and after one, with whose sharp frames its own is compared
+LEAST = 0.5  # of the median of their sharpness; a frame with less is blurry itself
+# Pixels from one frame to the next: an edge is a pixel or two wide, so that up to here its copies make one streak.
+UNBROKEN = 2.0
+
+Frame = Union[np.ndarray, Path]  # a decoded one of a video, or a file, which the thread that averages it reads
+
+
+class Length(NamedTuple):
+    """How long a scene is.
+
+    Attributes:
+        frames: How many it has.
+        averaged: How many make one blurry image.
+        rate: Frames a second; None for a folder of frames.
+    """
+
+    frames: int
+    averaged: int
+    rate: float | None
+
+
+class Sequences:
+    """Makes pairs from videos and folders of frames.
+
+    Args:
+        averaged: How many frames make one blurry image, odd. None draws one of `AVERAGED` for each scene.
+        seed: Fixes what is drawn.
+    """
+
+    kinds = ("blur", "blur_gamma", "sharp")
+
+    def __init__(self, averaged: int | None, seed: int):
+        self.choices = (averaged,) if averaged else AVERAGED
+        self.seed = seed
+        self._lengths: dict[str, Length] = {}
+
+    def count(self, scene: Scene) -> int:
+        """How many pairs a scene gives, the ones that are left out later among them.
+
+        Raises:
+            ImageError, SynthesisError: what is wrong with it: unreadable, frames of two sizes, too few, too small.
+        """
+        if scene.frames:
+            size = image_size(scene.frames[0])
+            for file in scene.frames:
+                other = image_size(file)
+                if other != size:
+                    raise SynthesisError(
+                        f"{file}: is {other[1]}x{other[0]}, the frames before it are {size[1]}x{size[0]}. A folder is "
+                        "one scene, whose frames are of one size."
+                    )
+            frames, rate = len(scene.frames), None
+        else:
+            frames, rate, size = footage(scene.source)
+        check_size(scene.source, size)
+        fitting = [averaged for averaged in self.choices if averaged <= frames]
+        if not fitting:
+            raise SynthesisError(f"{scene.source}: has {frames} frames; one blurry image takes {min(self.choices)}.")
+        averaged = int(np.random.default_rng((self.seed, scene.number)).choice(fitting))
+        self._lengths[scene.key] = Length(frames, averaged, rate)
+        return frames // averaged
+
+    def pairs(
+        self,
+        scene: Scene,
+        done: Mapping[int, dict],
+        pool: ThreadPoolExecutor,
+        ahead: int,
+        failed: Callable[[str], None],
+    ) -> Iterator[Made]:
+        """Makes a scene's pairs.
+
+        Args:
+            scene: One that `count` has counted.
+            done: The entries of those that are there already, by their numbers, which begin at 1.
+            pool: Where they are made.
+            ahead: How many at a time.
+            failed: Called with the message for what cannot be read; the other pairs are made.
+
+        Yields:
+            The others, in order; those whose sharp frame is blurry itself without images.
+        """
+        length = self._lengths[scene.key]
+        windows = enumerate(_windows(scene, length.averaged, failed), 1)
+        calls = (
+            partial(Made, number, done[number], {})
+            if number in done
+            else partial(_expose, scene, length, number, window)
+            for number, window in windows
+        )
+        for made in _judged(_readable(in_order(pool, calls, ahead), failed)):
+            if made.number not in done:
+                yield made
+
+
+def _windows(scene: Scene, averaged: int, failed: Callable[[str], None]) -> Iterator[list[Frame]]:
+    """As many consecutive frames as make one blurry image, over and over."""
+    window: list[Frame] = []
+    try:
+        for frame in scene.frames or video_frames(scene.source):
+            window.append(frame)
+            if len(window) == averaged:
+                yield window
+                window = []
+    except UserError as error:  # a video that is cut off
+        failed(str(error))
+
+
+def _expose(scene: Scene, length: Length, number: int, window: list[Frame]) -> Made:
+    """Makes one pair."""
+    frames = [read_rgb(frame) if isinstance(frame, Path) else frame for frame in window]
+    first, middle = (number - 1) * length.averaged, length.averaged // 2
+    entry = {
+        "source": scene.source.name,
+        "first_frame": first,
+        "frames": length.averaged,
+        "sharp_frame": first + middle,
+        "frame_rate": length.rate,
+        "displacement_pixels": round(displacement(frames), 3),
+        "sharpness": round(sharpness(frames[middle]), 3),
+    }
+    images = {"blur": mean(frames), "blur_gamma": gamma_mean(frames), "sharp": frames[middle]}
+    return Made(number, entry, {kind: encoded(image) for kind, image in images.items()})
+
+
+def _readable(futures: Iterable[Future[Made]], failed: Callable[[str], None]) -> Iterator[Made]:
+    """The pairs that could be made; what is wrong with the others' frames is passed on."""
+    for future in futures:
+        try:
+            yield future.result()
+        except UserError as error:
+            failed(str(error))
+
+
+def _judged(pairs: Iterable[Made]) -> Iterator[Made]:
+    """Leaves out pairs whose sharp frame is blurry itself: less sharp than half of what is usual near it."""
+    known: dict[int, float] = {}
+    waiting: deque[Made] = deque()
+
+    def judge() -> Made:
+        made = waiting.popleft()
+        near = [known[number] for number in range(made.number - NEAR, made.number + NEAR + 1) if number in known]
+        usual = float(np.median(near))
+        relative = made.entry["sharpness"] / usual if usual else 1.0
+        entry = {**made.entry, "relative_sharpness": round(relative, 3), "left_out": relative < LEAST}
+        return Made(made.number, entry, {} if relative < LEAST else made.images)
+
+    for made in pairs:
+        while waiting and waiting[0].number + NEAR < made.number:
+            yield judge()
+        known[made.number] = made.entry["sharpness"]
+        waiting.append(made)
+    while waiting:
+        yield judge()
+
+
+def jerkiness(entries: Iterable[Mapping]) -> str | None:
+    """What is to be said of a scene whose streaks are broken, for things move too far from one frame to the next.
+
+    Args:
+        entries: The scene's, as the manifest has them.
+
+    Returns:
+        A sentence, with the frame rate that it would take; None where streaks are whole. Of the pairs' displacements
+        it is their 95th percentile that counts, for a cut in a film is no motion.
+    """
+    entries = list(entries)
+    largest = float(np.percentile([entry["displacement_pixels"] for entry in entries], 95))
+    if largest <= UNBROKEN:
+        return None
+    rate = entries[0]["frame_rate"]
+    takes = f"{largest / UNBROKEN:.1f} times as many frames a second"
+    if rate:
+        takes += f", {math.ceil(rate * largest / UNBROKEN)} in place of {rate:g}"
+    return (
+        f"{entries[0]['source']}: things move up to {largest:.1f} pixels from one frame to the next, so that "
+        f"streaks are broken into copies. For at most {UNBROKEN:g} pixels it takes {takes}."
+    )

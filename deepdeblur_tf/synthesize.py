@@ -1,0 +1,230 @@
+"""Makes a data set from one's own videos or photos: python -m deepdeblur_tf.synthesize INPUT [INPUT ...] --output DIR
+
+The data set has GOPRO's layout. The same command goes on after an interruption, and makes the same bytes whatever
+--jobs is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+
+from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, settings_of
+from deepdeblur_tf.config import Experiment, set_all
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.synthesis.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
+from deepdeblur_tf.synthesis.profiles import PROFILES
+
+_OF_FRAMES = ("frames",)
+_OF_PHOTOS = ("profile", "pairs", "size", "masks")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepdeblur_tf.synthesize",
+        usage="%(prog)s INPUT [INPUT ...] --output DIR [--from frames|photos] [--<flag> VALUE ...]",
+        description="Makes pairs of blurry and sharp images for training, in GOPRO's layout. From videos and folders "
+        "of frames as GOPRO was made: blur is the mean of consecutive frames, blur_gamma that of their linear light "
+        "(gamma 2.2), sharp is the middle frame; it takes footage of many frames a second, such as a phone's slow "
+        "motion. From sharp photos: a camera moves over each, and things cut from others move before it. Each video, "
+        "folder of frames or photo is a scene, which is for training or for testing as a whole.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="Videos, photos, and folders of them or of frames.")
+    parser.add_argument("--output", metavar="DIR", required=True, help="The data set's folder.")
+    parser.add_argument(
+        "--from",
+        dest="kind",
+        choices=("frames", "photos"),
+        help="What the pictures in folders are: the frames of one scene a folder, in the order of their names, or "
+        "sharp photos, each a scene. Needed for folders of pictures only.",
+    )
+    parser.add_argument(
+        "--test", type=_share, default=0.1, metavar="SHARE", help="The share of scenes to test on (default: 0.1)."
+    )
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="SEED", help="Fixes what is drawn (default: 0).")
+    parser.add_argument(
+        "--jobs", type=_whole(1), metavar="N", help="How many pairs are made at a time (default: one a core)."
+    )
+    group = parser.add_argument_group("from videos and frames")
+    group.add_argument(
+        "--frames",
+        type=_odd,
+        metavar="N",
+        help="How many frames make one blurry image, odd (default: 7, 9, 11 or 13, drawn for each scene).",
+    )
+    group = parser.add_argument_group("from photos")
+    group.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        help="What the settings below are unless they are given. gopro: plain averages as GOPRO's blur, no noise, "
+        "nothing compressed. photo: as photographs; linear light, noise, some saturated, half of them compressed, a "
+        "tenth not blurred (default: photo).",
+    )
+    group.add_argument("--pairs", type=_whole(1), metavar="N", help="Pairs a photo (default: 10).")
+    group.add_argument(
+        "--size",
+        type=_size,
+        metavar="WIDTHxHEIGHT",
+        help="Of a pair, turned for upright photos; smaller photos give pairs of their own size (default: 1280x720). "
+        "Photos whose shorter side has 1620 pixels or more are shrunk to a half or a third first.",
+    )
+    group.add_argument(
+        "--masks",
+        metavar="DIR",
+        help="Pictures of the photos' names and sizes. What is white in them is cut out, and moves on its own before "
+        "other photos (default: random outlines).",
+    )
+    add_settings(parser, ["synthesis."], Experiment("", synthesis=PROFILES["photo"]))
+    return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a number from 0, and below 1")
+    return value
+
+
+def _whole(least: int):
+    def convert(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a whole number from {least}")
+        return int(text)
+
+    return convert
+
+
+def _odd(text: str) -> int:
+    if not re.fullmatch(r"\d{1,2}", text) or int(text) < 3 or int(text) % 2 == 0:
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: an odd number from 3 to 99")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(found[2]), int(found[1])) if found else (0, 0)
+    if min(size) < SMALLEST:
+        raise argparse.ArgumentTypeError(
+            f"received {text!r}; allowed: width and height of at least {SMALLEST} pixels, such as 1280x720"
+        )
+    return size
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 1 when inputs failed, 2 for wrong inputs, 130 when stopped."""
+    flags = _parser().parse_args(arguments)
+    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    return answered(lambda: _synthesize(flags), stopped)
+
+
+def _synthesize(flags) -> int:
+    kind, found = find_scenes(flags.inputs, flags.kind, flags.output)
+    given = {name: getattr(flags, name) for name in (*_OF_FRAMES, *_OF_PHOTOS)}
+    given.update((key, value) for key, value in settings_of(flags).items() if key.startswith("synthesis."))
+    for name, value in given.items():
+        if value is not None and (name in _OF_FRAMES) != (kind == "frames"):
+            raise SynthesisError(f"--{name}: this data set is made from {kind}, for which there is no such flag.")
+    if importlib.util.find_spec("cv2") is None:
+        raise SynthesisError("pairs are made by OpenCV. Install it with: pip install 'deepdeblur_tf[synthesis]'")
+    failed: dict[str, None] = {}  # messages, each once, in the order of their coming
+    scenes = split_scenes(found, flags.test, flags.seed)
+    maker, settings = (_from_frames if kind == "frames" else _from_photos)(flags, scenes, failed)
+    counts = {}
+    for scene in scenes:
+        try:
+            counts[scene] = maker.count(scene)
+        except UserError as error:
+            failed[str(error)] = None
+    status = _make(flags, maker, settings, scenes, counts, failed)
+    if failed:
+        print(f"failed: {len(failed)}", *failed, sep="\n  ", file=sys.stderr)
+    return status or (1 if failed else 0)
+
+
+def _from_frames(flags, scenes: list[Scene], failed: dict[str, None]):
+    """(what makes the pairs, the settings that they depend on)."""
+    from deepdeblur_tf.synthesis.sequences import Sequences
+
+    return Sequences(flags.frames, flags.seed), {"from": "frames", "frames": flags.frames}
+
+
+def _from_photos(flags, scenes: list[Scene], failed: dict[str, None]):
+    """The same, for photos."""
+    from deepdeblur_tf.synthesis.photographs import Photographs
+
+    experiment = Experiment("", synthesis=dataclasses.replace(PROFILES[flags.profile or "photo"]))
+    set_all(experiment, settings_of(flags))
+    size, pairs = flags.size or (720, 1280), flags.pairs or 10
+    masks: dict[str, Path] = {}
+    if flags.masks:
+        masks, wrong = find_masks(flags.masks, scenes)
+        failed.update(dict.fromkeys(wrong))
+    settings = {
+        "from": "photos",
+        "pairs": pairs,
+        "size": f"{size[1]}x{size[0]}",
+        "masks": {key: path.stat().st_size for key, path in masks.items()},
+        **{f"synthesis.{name}": value for name, value in vars(experiment.synthesis).items()},
+    }
+    return Photographs(scenes, experiment.synthesis, size, pairs, flags.seed, masks), settings
+
+
+def _make(flags, maker, settings: dict, scenes: list[Scene], counts: dict[Scene, int], failed: dict[str, None]) -> int:
+    """Makes the pairs, and says what there is."""
+    from deepdeblur_tf.synthesis.dataset import DataSet
+    from deepdeblur_tf.synthesis.making import make_all
+
+    settings = {**settings, "test": flags.test, "seed": flags.seed}
+    data_set = DataSet(Path(flags.output), maker.kinds, settings, scenes)
+    with data_set.claimed():
+        done = len(data_set.entries())
+        total = sum(counts.values())
+        if done:
+            print(f"{done} of {total} pairs are in {flags.output} already.")
+        if done < total:
+            jobs = flags.jobs or len(os.sched_getaffinity(0))
+            with ProgressBar(total=total, initial=done, unit=" pairs") as bar:
+                make_all(maker, counts, data_set, jobs, lambda message: failed.setdefault(message), bar.update)
+        data_set.finish()
+    return _report(flags, data_set)
+
+
+def _report(flags, data_set) -> int:
+    """Says what the data set holds, and what is to be known about it."""
+    entries = data_set.entries()
+    by_scene: dict[str, list[dict]] = {}
+    for entry in entries:
+        by_scene.setdefault(entry["pair"].rpartition("/")[0], []).append(entry)
+    blurry = sum(entry.get("left_out", False) for entry in entries)
+    if blurry:
+        print(f"left out: {blurry} pairs whose sharp frame is blurry itself, unlike its neighbours (manifest.jsonl)")
+    if data_set.settings["from"] == "frames":
+        from deepdeblur_tf.synthesis.sequences import jerkiness
+
+        for warning in filter(None, map(jerkiness, by_scene.values())):
+            print(f"warning: {warning}", file=sys.stderr)
+    kept = [entry["pair"] for entry in entries if not entry.get("left_out")]
+    if not kept:
+        print(f"no pairs were made in {flags.output}.", file=sys.stderr)
+        return 1
+    tested = sum(name.startswith("test/") for name in kept)
+    print(
+        f"pairs: {len(kept) - tested} to train on and {tested} to test on, of {len(by_scene)} scenes, in {flags.output}"
+    )
+    print(f"look at some: {data_set.contact_sheet}")
+    if tested < len(kept):
+        print(f"train on them: {sys.executable} -m deepdeblur_tf.train --data.root {flags.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
