@@ -53,6 +53,17 @@ def stacked(pictures) -> np.ndarray:
     )
 
 
+def tiled(pictures, columns: int) -> np.ndarray:
+    """Pictures in rows of so many, filled up with white: uint8 [H, W, 3]."""
+    height, width = (max(picture.shape[axis] for picture in pictures) + 8 for axis in (0, 1))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * height, min(columns, len(pictures)) * width, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * height, number % columns * width
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet
+
+
 def scaled(image: np.ndarray, width: int, resample=Image.Resampling.LANCZOS) -> np.ndarray:
     """An image in another width, its shape kept: uint8 [H', width, 3]."""
     height = max(1, round(image.shape[0] * width / image.shape[1]))

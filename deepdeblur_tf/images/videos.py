@@ -186,7 +186,7 @@ def video_frames(path) -> Iterator[np.ndarray]:
     Raises:
         ImageError: a file that is no video, the plugin is missing; at the end for a video that is cut off.
     """
-    with _open_rgb(path, "-vsync", "passthrough")[0] as reader:
+    with _open_rgb(path, "-fps_mode", "passthrough")[0] as reader:
         count = 0
         for frame in reader:
             yield np.asarray(frame)
