@@ -16,7 +16,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
     if path.name != "__init__.py"
 }
-COMMANDS = {"train", "evaluate", "predict", "export", "demo", "import_torch"}
+COMMANDS = {"train", "evaluate", "predict", "export", "demo", "import_torch", "synthesize"}
 # A room imports from itself and from those before it.
 ROOMS = ("files", "images", "synthesis", "data", "runs", "restoration", "training", "evaluation", "serving", "commands")
 
