@@ -20,6 +20,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.synthesis.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.synthesis.profiles import PROFILES
 
+SHOWN = 10  # warnings of a kind
 _OF_FRAMES = ("frames",)
 _OF_PHOTOS = ("profile", "pairs", "size", "masks")
 
@@ -206,12 +207,15 @@ def _report(flags, data_set) -> int:
         by_scene.setdefault(entry["pair"].rpartition("/")[0], []).append(entry)
     blurry = sum(entry.get("left_out", False) for entry in entries)
     if blurry:
-        print(f"left out: {blurry} pairs whose sharp frame is blurry itself, unlike its neighbours (manifest.jsonl)")
+        print(f"left out: {blurry} of {len(entries)} pairs, whose sharp frames are blurry, unlike those near them")
     if data_set.settings["from"] == "frames":
         from deepdeblur_tf.synthesis.sequences import jerkiness
 
-        for warning in filter(None, map(jerkiness, by_scene.values())):
-            print(f"warning: {warning}", file=sys.stderr)
+        warnings = [f"warning: {warning}" for warning in map(jerkiness, by_scene.values()) if warning]
+        if len(warnings) > SHOWN:
+            more = f"and {len(warnings) - SHOWN} more scenes; displacement_pixels in manifest.jsonl tells which"
+            warnings[SHOWN:] = [more]
+        print(*warnings, sep="\n", end="\n" * bool(warnings), file=sys.stderr)
     kept = [entry["pair"] for entry in entries if not entry.get("left_out")]
     if not kept:
         print(f"no pairs were made in {flags.output}.", file=sys.stderr)

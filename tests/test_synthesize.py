@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 import imageio.v2 as iio
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_each_scene_averages_7_to_13_frames(write_frames, tmp_path):
     assert len(find_test_pairs(tmp_path / "out").pairs) == 1
 
 
+def test_frames_come_in_the_order_of_their_numbers(write_frames, tmp_path):
+    folder = write_frames("clip", 14, speed=2)
+    frames = [read_rgb(path) for path in sorted(folder.iterdir())]
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"frame_{number}.png")
+    assert run(folder, "--from", "frames", "--frames", 13, "--output", tmp_path / "out") == 0
+    np.testing.assert_array_equal(read_rgb(tmp_path / "out/train/clip/sharp/000001.png"), frames[6])
+
+
 # What is measured of footage
 
 
@@ -164,7 +174,7 @@ def test_blurry_frames_are_no_sharp_ones(write_frames, tmp_path, capsys):
     assert left_out == ["train/clip/000005"]
     names = [pair.name for pair in find_pairs(tmp_path / "out", "train").pairs]
     assert names == [f"clip/{number:06d}" for number in (1, 2, 3, 4, 6, 7, 8, 9)]
-    assert "left out: 1 pairs" in capsys.readouterr().out
+    assert "left out: 1 of 9 pairs" in capsys.readouterr().out
 
 
 def test_a_videos_frames_are_as_recorded(ground, tmp_path):
@@ -336,7 +346,7 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(photos, tmp_path,
         (["--seed", 1], "seed: 0 / 1"),
         (["--pairs", 2], "pairs: 1 / 2"),
         (["--synthesis.path", 40], "synthesis.path: 30.0 / 40.0"),
-        (["--profile", "gopro"], "synthesis.noise: 1 / 0.0"),
+        (["--profile", "gopro"], "synthesis.noise: 1.0 / 0.0"),
     ]:
         assert run(*flags, *other) == 2
         told = capsys.readouterr().err
@@ -345,6 +355,13 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(photos, tmp_path,
     assert run(*flags) == 2
     assert "photo0: photo0.png of" in capsys.readouterr().err
     assert content(tmp_path / "out") == whole
+
+
+def test_two_processes_cannot_write_into_one_folder(photos, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    with filelock.FileLock(tmp_path / "out" / ".lock"):
+        assert run(photos, "--from", "photos", "--output", tmp_path / "out") == 2
+    assert "another process is writing" in capsys.readouterr().err
 
 
 def test_a_folder_of_other_files_is_left_alone(photos, tmp_path, capsys):

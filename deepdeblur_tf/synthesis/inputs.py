@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class Scene:
     Attributes:
         source: The file or folder.
         below: Its path below the input, without suffix: what a mask of the same name is found by.
-        frames: Of a folder of frames, the files, in the order of their names.
+        frames: Of a folder of frames, the files, in the order of their names; numbers by their value.
         number: Its place among the scenes, sorted by name; with the seed it fixes what is drawn for the scene.
         split: "train" or "test".
     """
@@ -121,13 +122,18 @@ def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Sc
             continue
         if pictures:
             name = below if below.parts else Path(folder.resolve().name)
-            found.append(("frames", Scene(folder, name, tuple(pictures))))
+            found.append(("frames", Scene(folder, name, tuple(sorted(pictures, key=_by_number)))))
         clips = [file for file in files if file.suffix.lower() in videos.SUFFIXES]
         found += [("frames", Scene(file, below / file.stem)) for file in clips]
     if not found:
         wanted = rgb.SUFFIXES if kind == "photos" else (*videos.SUFFIXES, *rgb.SUFFIXES)
         raise SynthesisError(f"{root}: holds nothing to begin with. Looked for files ending in {', '.join(wanted)}.")
     return found
+
+
+def _by_number(path: Path) -> list:
+    """A key by which frame_9.png comes before frame_10.png."""
+    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", path.name)]
 
 
 def _walk(root: Path, output: Path) -> Iterator[tuple[Path, list[Path]]]:

@@ -58,7 +58,7 @@ def make_all(
     todo = [scene for scene, count in counts.items() if len(data_set.done(scene.key)) < count]
     drivers = max(1, min(len(todo), jobs // 2))  # each reads a scene, whose pairs the others make
     ahead = math.ceil(jobs / drivers) + 1
-    stopped = threading.Event()
+    stopped, counting = threading.Event(), threading.Lock()
 
     def drive(scene: Scene) -> None:
         if stopped.is_set():
@@ -69,7 +69,8 @@ def make_all(
                 if stopped.is_set():
                     return
                 data_set.add(scene.key, made)
-                progress(1)
+                with counting:
+                    progress(1)
         except UserError as error:
             failed(str(error))
 
