@@ -102,7 +102,7 @@ class Photographs:
             return view
 
         pictures = Pictures(partial(self._other, scene.split), len(self._others[scene.split]), self.settings.painted)
-        objects = partial(self._object, scene.split) if self._masked[scene.split] else None
+        objects = partial(self._object, scene) if self._masked[scene.split] else None
         pair, parameters = make_pair(np.random.default_rng(key), self.settings, size, pictures, ground, objects)
         entry = {"source": scene.source.name, "seed": key, "size": size[::-1], "corner": corner, **parameters}
         return Made(number, entry, {"blur": encoded(pair[..., :3]), "sharp": encoded(pair[..., 3:])})
@@ -116,9 +116,10 @@ class Photographs:
         """A photo to cut an object from."""
         return _first_readable(self._others[split], number, self._photo)
 
-    def _object(self, split: str, random: np.random.Generator, size: Size) -> tuple[np.ndarray, np.ndarray]:
-        """An object that a mask has cut out, shrunk at random, with a soft edge."""
-        scenes = self._masked[split]
+    def _object(self, scene: Scene, random: np.random.Generator, size: Size) -> tuple[np.ndarray, np.ndarray]:
+        """An object that a mask has cut out of another photo, if there is one, shrunk at random, with a soft edge."""
+        masked = self._masked[scene.split]
+        scenes = [other for other in masked if other != scene] or masked
         picture, mask = _first_readable(scenes, int(random.integers(len(scenes))), self._cut_out)
         factor = min(1.0, _LARGEST * min(size) / max(mask.shape)) * random.uniform(0.5, 1)
         height, width = (max(4, round(side * factor)) for side in mask.shape)
