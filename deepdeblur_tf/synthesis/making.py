@@ -56,7 +56,7 @@ def make_all(
         OSError: the disk is full, or cannot be written.
     """
     todo = [scene for scene, count in counts.items() if len(data_set.done(scene.key)) < count]
-    drivers = max(1, min(len(todo), jobs // 2))  # each reads a scene, whose pairs the others make
+    drivers = max(1, min(len(todo), jobs))  # each reads a scene, whose pairs the pool makes
     ahead = math.ceil(jobs / drivers) + 1
     stopped, counting = threading.Event(), threading.Lock()
 
