@@ -23,7 +23,7 @@ from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopO
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.tensorboard import TensorBoard
-from deepdeblur_tf.training.trainer import Trainer
+from deepdeblur_tf.training.trainer import MOST_PSNR, Trainer
 
 # Keras's names of `training.precision`: what is computed in; the weights are float32 in all of them.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -156,12 +156,12 @@ def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
 
 
 def _blurry_psnr(validation: Source, say) -> float | None:
-    """The mean PSNR of the blurry images, in dB; None without images."""
+    """The mean PSNR of the blurry images, in dB, each at most 100 as the trainer's; None without images."""
     if not len(validation):
         say("no validation set: no validation PSNR, no samples and no best checkpoint")
         return None
     pairs = map(validation.read, range(len(validation)))
-    mean = float(np.mean([psnr(*np.split(pair, 2, axis=2)) for pair in pairs]))
+    mean = float(np.mean([min(psnr(*np.split(pair, 2, axis=2)), MOST_PSNR) for pair in pairs]))
     say(f"validation: {len(validation)} whole images, blurry at {mean:.2f} dB PSNR on average")
     return mean
 
