@@ -123,7 +123,7 @@ def test_a_run_that_was_stopped_continues_and_ends_like_one_that_was_not(run, fi
 def test_a_network_is_trained_further(run, finished, tmp_path, monkeypatch, capfd):
     initial = tmp_path / "initial.keras"
     shutil.copy(finished / "model.keras", initial)
-    flags = ["--output", str(run), *FLAGS, f"--training.initial={initial}", "--training.learning_rate=1e-9"]
+    flags = ["--output", str(run), *FLAGS, f"--training.pretrained={initial}", "--training.learning_rate=1e-9"]
     with send_signal(monkeypatch, after_step=4):
         assert main(flags) == 130
     assert f"begins with the weights of {initial}" in capfd.readouterr().out
@@ -142,11 +142,11 @@ def test_a_network_is_trained_further(run, finished, tmp_path, monkeypatch, capf
             "another network than this experiment's. What differs (there / here): model.filters: 4 / 5",
         ),
         ("--model.pyramid=gaussian", "model.pyramid: matlab_bicubic / gaussian"),
-        ("--training.initial=nowhere.keras", "nowhere.keras: no such file"),
+        ("--training.pretrained=nowhere.keras", "nowhere.keras: no such file"),
     ],
 )
 def test_what_is_no_network_of_the_experiment_is_not_trained_further(run, finished, capfd, flag, message):
-    assert main(["--output", str(run), *FLAGS, f"--training.initial={finished}", flag]) == 2
+    assert main(["--output", str(run), *FLAGS, f"--training.pretrained={finished}", flag]) == 2
     assert message in capfd.readouterr().err
     assert not run.exists()
 

@@ -136,22 +136,22 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
     return network
 
 
-def initial_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
-    """The arrays of the network that an experiment trains further, `training.initial`, as `assign` takes them.
+def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
+    """The arrays of the network that an experiment trains further, `training.pretrained`, as `assign` takes them.
 
     Raises:
         NetworkError: there is no such network, or it is damaged.
         ConfigError: it is another network than the experiment's.
     """
-    initial = experiment.training.initial
-    file = model_file(initial)
+    pretrained = experiment.training.pretrained
+    file = model_file(pretrained)
     with open(file, "rb") as opened, _unloadable(file):
         settings, arrays = _read(opened)
     wanted = vars(experiment.model)
     other = [f"model.{key}: {settings[key]} / {wanted[key]}" for key in wanted if settings[key] != wanted[key]]
     if other:
         raise ConfigError(
-            f"training.initial: {initial} is another network than this experiment's. What differs (there / here): "
+            f"training.pretrained: {pretrained} is another network than this experiment's. What differs (there / here): "
             f"{', '.join(other)}. Give the experiment the network's settings."
         )
     return arrays

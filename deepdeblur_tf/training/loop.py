@@ -18,7 +18,7 @@ from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import assign, initial_arrays, save_network
+from deepdeblur_tf.runs.networks import assign, pretrained_arrays, save_network
 from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
@@ -81,7 +81,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     Raises:
         PairsError, ImageError: what is wrong with the data, by the file's name.
         RunError: there are checkpoints, but none can be continued from.
-        NetworkError, ConfigError: `training.initial` is no network, or another one than the experiment's.
+        NetworkError, ConfigError: `training.pretrained` is no network, or another one than the experiment's.
         callbacks.Interrupted: the user stopped it; the same call continues it.
         callbacks.NonFiniteLoss: the loss became NaN or infinite.
     """
@@ -92,10 +92,10 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     history = History(run, schedule, plan.steps)
     checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, plan.steps, plan.validated_epochs)
     start = _restore(checkpoints, plan, say)
-    if experiment.training.initial and not start:
-        assign(trainer.network, initial_arrays(experiment))
+    if experiment.training.pretrained and not start:
+        assign(trainer.network, pretrained_arrays(experiment))
         trainer.shipped.set_weights(trainer.network.get_weights())
-        say(f"begins with the weights of {experiment.training.initial}")
+        say(f"begins with the weights of {experiment.training.pretrained}")
     provenance.record(run.provenance, data or {}, start, device_name(), tf.__version__)
     psnr_before = _blurry_psnr(plan.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
