@@ -190,6 +190,8 @@ class Training:
     Args:
         epochs: Passes over the training pairs, one random patch of each pair a pass.
         batch_size: Patches a step.
+        pretrained: The network that is trained further: a finished run's folder, a .keras file, or photographs, the one
+            that comes with the package. Its settings must be those of `model`. Empty for random weights.
         precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
             network that is validated and saved computes in float32.
         loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the
@@ -211,6 +213,7 @@ class Training:
 
     epochs: PositiveInt = 1000
     batch_size: PositiveInt = 2
+    pretrained: str = ""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     loss: Literal["mse", "l1", "charbonnier"] = "mse"
     schedule: Literal["piecewise", "cosine"] = "piecewise"
