@@ -22,6 +22,7 @@ from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError, check_size
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
 from deepdeblur_tf.synthesis.threads import in_order
 
+_SPLITS = ("train", "test")
 _CUT_FROM = 64  # photos of a split that objects are cut from; these are kept in memory
 _KEPT = _CUT_FROM + 16
 _LARGEST = 0.6  # of the pair's shorter side: an object that was cut out by a mask
@@ -141,9 +142,6 @@ class Photographs:
         left, top, width, height = cv2.boundingRect(mask)
         window = np.s_[top : top + height, left : left + width]
         return photo[window], mask[window].astype(np.float32) / 255
-
-
-_SPLITS = ("train", "test")
 
 
 def _first_readable(scenes: Sequence[Scene], number: int, read: Callable[[Scene], T]) -> T:
