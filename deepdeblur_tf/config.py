@@ -109,7 +109,8 @@ class Synthesis:
         linear: The share of pairs whose light is averaged (gamma 2.2); the others average 8-bit values.
         exposure: The share of pairs whose light is multiplied by 0.25 to 1.75 before the sensor clips it.
         noise: The share of pairs with a sensor's noise in the blurry image.
-        noise_strength: From and to what the noise's published variances (RSBlur) are multiplied by.
+        noise_strength: From and to what the noise's published variances (RSBlur) are multiplied by; drawn evenly on a
+            logarithmic scale.
         jpeg: The share of pairs whose blurry image is compressed.
         jpeg_quality: From and to which quality.
     """

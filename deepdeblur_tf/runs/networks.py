@@ -151,8 +151,8 @@ def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
     other = [f"model.{key}: {settings[key]} / {wanted[key]}" for key in wanted if settings[key] != wanted[key]]
     if other:
         raise ConfigError(
-            f"training.pretrained: {pretrained} is another network than this experiment's. What differs (there / here): "
-            f"{', '.join(other)}. Give the experiment the network's settings."
+            f"training.pretrained: {pretrained} is another network than this experiment's. What differs (there / "
+            f"here): {', '.join(other)}. Give the experiment the network's settings."
         )
     return arrays
 
