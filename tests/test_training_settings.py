@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import Augmentation, Model, Training
+from deepdeblur_tf.config import Augmentation, Training
 from deepdeblur_tf.data.pipeline import train_dataset
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.training.loop import POLICIES, _of_precision
+from deepdeblur_tf.training.loop import _begun
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
 
@@ -46,11 +46,12 @@ def trained(precision="float32", ema=0.0, steps=4):
     """A trainer after a few steps, and its network's weights after each of them."""
     random = np.random.default_rng(0)
     tf.keras.utils.set_random_seed(0)
-    network = _of_precision(POLICIES[precision], Model(**SMALL))
+    settings = Training(learning_rate=1e-2, precision=precision)
+    network = _begun(settings, random, build_model, **SMALL)
     shipped = build_model(**SMALL)
     shipped.set_weights(network.get_weights())
     trainer = Trainer(network, shipped, ema=ema)
-    trainer.compile(make_optimizer(Training(learning_rate=1e-2, precision=precision), 100))
+    trainer.compile(make_optimizer(settings, 100))
     weights, logs = [network.get_weights()], []
     for _ in range(steps):
         logs.append({key: float(value) for key, value in trainer.train_step((levels(random), levels(random))).items()})
