@@ -1,7 +1,8 @@
 """Training with a discriminator: its step, what of it a run keeps, and the settings that it refuses."""
 
-import subprocess
-import sys
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,17 @@ from deepdeblur_tf.model import build_model
 from deepdeblur_tf.train import main
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.optimizer import make_optimizer
+from deepdeblur_tf.training.trainer import Trainer
 
-from .conftest import read_csv
-from .faults import assert_equal_runs, curve, last_step
+from .conftest import ROOT, read_csv
+from .faults import assert_equal_runs, curve, last_step, start
 
 GOLDEN = Path(__file__).parent / "data" / "torch" / "adversarial_steps.npz"
 SMALL = {"levels": 1, "blocks": 1, "filters": 2, "kernel_size": 3}
 
 
-def small_trainer(weight=0.01, precision="float32", **changes):
-    settings = Training(learning_rate=1e-3, epsilon=1e-8, clip=0, **changes)
+def small_trainer(weight=0.01):
+    settings = Training(learning_rate=1e-3, epsilon=1e-8, clip=0)
     trainer = AdversarialTrainer(build_discriminator(2, 3), weight, build_model(**SMALL))
     trainer.compile(make_optimizer(settings, 100), make_optimizer(settings, 100))
     return trainer
@@ -63,3 +65,103 @@ def test_the_papers_discriminator():
         (1, 1, 1, 1),
         (1, 2, 1, 1),
     ]
+
+
+def test_the_judgements_loss_is_the_binary_cross_entropy_in_bits(random):
+    logits = random.normal(0, 3, 20)
+    sharp = 1 / (1 + np.exp(-logits))
+    assert float(judgement_loss(tf.constant(logits), True)) == pytest.approx(-np.log2(sharp).mean())
+    assert float(judgement_loss(tf.constant(logits), False)) == pytest.approx(-np.log2(1 - sharp).mean())
+
+
+def test_a_batch_that_is_not_finite_changes_neither_network():
+    trainer = small_trainer()
+    trainer.train_step(patches())
+    before = [*trainer.network.get_weights(), *trainer.discriminator.get_weights()]
+    blurry, sharp = patches()
+    spoilt = sharp[0].copy()
+    spoilt[0, 3, 3, 1] = np.nan
+    assert trainer.train_step((blurry, (spoilt,)))["skipped"] == 1
+    for weight, other in zip([*trainer.network.get_weights(), *trainer.discriminator.get_weights()], before):
+        np.testing.assert_array_equal(weight, other)
+    assert int(trainer.optimizer.iterations) == int(trainer.discriminator_optimizer.iterations) == 2
+
+
+def test_a_discriminator_without_weight_changes_nothing_of_the_network():
+    tf.keras.utils.set_random_seed(0)
+    judged = small_trainer(weight=0.0)
+    plain = Trainer(build_model(**SMALL))
+    plain.network.set_weights(judged.network.get_weights())
+    plain.compile(make_optimizer(Training(learning_rate=1e-3, epsilon=1e-8, clip=0), 100))
+    for _ in range(2):
+        logs, expected = judged.train_step(patches()), plain.train_step(patches())
+        assert float(logs["loss"]) == float(expected["loss"])
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"data.patch_size": 192}, "data.patch_size: received 192; allowed: at least 256 with training.adversarial"),
+        ({"model.filters": 5}, "model.filters: received 5; allowed: an even number with training.adversarial"),
+        ({"training.precision": "float16"}, "training.precision: received 'float16'; allowed: float32 or bfloat16"),
+    ],
+)
+def test_what_cannot_be_trained_with_a_discriminator_is_refused(small_experiment, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        small_experiment(**{"data.patch_size": 256, "training.adversarial": 1e-4, **changes})
+
+
+# Of a recipe, what makes its training a matter of seconds.
+SHRUNK = {
+    **{"data.root": "scenes", "data.scenes": 8, "data.layout": "auto"},
+    **{"model.levels": 1, "model.blocks": 1, "model.filters": 2, "model.kernel_size": 3},
+    **{"training.epochs": 2, "training.batch_size": 2, "training.decay.epochs": [1]},
+    **{"training.checkpoint_minutes": 1e-9, "validation.images": 2, "validation.samples": 1},
+}
+
+
+def flags(recipe, **changes):
+    settings = {**SHRUNK, "training.steps": 5, **changes}
+    config = f"--config={ROOT / 'experiments' / recipe}.yaml"
+    return [config, *(f"--{key}={value}" for key, value in settings.items())]
+
+
+def state(run):
+    """Everything in a run's last checkpoint, both networks and optimizers, but the time it took."""
+    path = str(run / "checkpoints" / "last" / f"step-{last_step(run)}")
+    reader = tf.train.load_checkpoint(path)
+    names = [
+        name for name in reader.get_variable_to_dtype_map() if "OBJECT_GRAPH" not in name and "seconds" not in name
+    ]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["paper", "pytorch_l1"])
+def test_a_recipe_that_is_killed_ends_as_if_it_had_not_been(tmp_path, recipe):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main(["--output", str(whole), *flags(recipe)]) == 0
+    process = start(killed, flags(recipe))
+    while last_step(killed) < 7 and process.poll() is None:
+        time.sleep(0.0005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert 7 <= last_step(killed) <= 9 and not (killed / "model.keras").exists()
+    assert main(["--output", str(killed), *flags(recipe)]) == 0
+    assert_equal_runs(killed, whole)
+    one, other = state(killed), state(whole)
+    assert one.keys() == other.keys() and last_step(whole) == 10
+    assert any(name.startswith("discriminator/") for name in one) == (recipe == "paper")
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+    if recipe == "paper":
+        for name in ("adversarial", "discriminator"):
+            assert curve(killed, f"train/{name}") == curve(whole, f"train/{name}")
+            assert all(0.5 < float(row[name]) < 3 for row in read_csv(killed / "history.csv"))
+
+
+def test_a_run_without_a_discriminator_gets_none_by_force(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["--output", run, *flags("paper", **{"training.adversarial": 0})]) == 0
+    assert main(["--output", run, *flags("paper", **{"training.epochs": 3}), "--force"]) == 2
+    assert "was trained without a discriminator, which --force cannot add" in capsys.readouterr().err

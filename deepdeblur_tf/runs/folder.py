@@ -192,6 +192,11 @@ class Run:
                 f"{self.folder} holds another network, which --force cannot change. For a new run give another --name "
                 "or --output."
             )
+        if held is not None and experiment.training.adversarial and not held.training.adversarial:
+            raise RunError(
+                f"{self.folder} was trained without a discriminator, which --force cannot add. For a new run give "
+                "another --name or --output."
+            )
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
         least = trained + 1 if self.is_finished else trained
         if experiment.training.epochs < least:

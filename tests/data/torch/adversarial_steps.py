@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy, conv2d, leaky_relu, mse_lo
 FILTERS, KERNEL, SIDE, BATCH = 2, 3, 256, 2
 WEIGHT, RATE, EPSILON, STEPS = 0.01, 1e-3, 1e-8, 2
 # Of a network of one level and one block, and of the discriminator: (feature maps in, out, kernel, stride).
-NETWORK = [(3, FILTERS, KERNEL, 1), (FILTERS, FILTERS, KERNEL, 1), (FILTERS, FILTERS, KERNEL, 1), (FILTERS, 3, KERNEL, 1)]
+NETWORK = [(3, FILTERS, KERNEL, 1), *2 * [(FILTERS, FILTERS, KERNEL, 1)], (FILTERS, 3, KERNEL, 1)]
 DISCRIMINATOR = [
     (3, FILTERS // 2, KERNEL, 1),
     (FILTERS // 2, FILTERS // 2, KERNEL, 2),
