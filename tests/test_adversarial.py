@@ -1,7 +1,7 @@
 """Training with a discriminator: its step, what of it a run keeps, and the settings that it refuses."""
 
-import os
-import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from deepdeblur_tf.training.optimizer import make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
 
 from .conftest import ROOT, read_csv
-from .faults import assert_equal_runs, curve, last_step, start
+from .faults import assert_equal_runs, curve, last_step
 
 GOLDEN = Path(__file__).parent / "data" / "torch" / "adversarial_steps.npz"
 SMALL = {"levels": 1, "blocks": 1, "filters": 2, "kernel_size": 3}
@@ -141,10 +141,11 @@ def state(run):
 def test_a_recipe_that_is_killed_ends_as_if_it_had_not_been(tmp_path, recipe):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(["--output", str(whole), *flags(recipe)]) == 0
-    process = start(killed, flags(recipe))
+    command = [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(killed), *flags(recipe)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while last_step(killed) < 7 and process.poll() is None:
         time.sleep(0.0005)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.communicate()
     assert 7 <= last_step(killed) <= 9 and not (killed / "model.keras").exists()
     assert main(["--output", str(killed), *flags(recipe)]) == 0
