@@ -14,6 +14,7 @@ from deepdeblur_tf.losses import judgement_loss
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.train import main
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
+from deepdeblur_tf.training.loop import _begun
 from deepdeblur_tf.training.optimizer import make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
 
@@ -72,6 +73,20 @@ def test_the_judgements_loss_is_the_binary_cross_entropy_in_bits(random):
     sharp = 1 / (1 + np.exp(-logits))
     assert float(judgement_loss(tf.constant(logits), True)) == pytest.approx(-np.log2(sharp).mean())
     assert float(judgement_loss(tf.constant(logits), False)) == pytest.approx(-np.log2(1 - sharp).mean())
+
+
+def test_bfloat16_steps_as_float32_does():
+    logs = []
+    for precision in ("float32", "bfloat16"):
+        settings, random = Training(initialization="torch", precision=precision), np.random.default_rng(0)
+        discriminator = _begun(settings, random, build_discriminator, filters=2, kernel_size=3)
+        trainer = AdversarialTrainer(discriminator, 0.01, _begun(settings, random, build_model, **SMALL))
+        trainer.compile(make_optimizer(settings, 100), make_optimizer(settings, 100))
+        logs.append({name: float(value) for name, value in trainer.train_step(patches()).items()})
+    assert discriminator.get_layer("conv_5").compute_dtype == "bfloat16"
+    for name in ("loss", "adversarial", "discriminator"):
+        assert logs[1][name] == pytest.approx(logs[0][name], rel=0.01)
+    assert logs[1]["gradient_norm"] == pytest.approx(logs[0]["gradient_norm"], rel=0.05)
 
 
 def test_a_batch_that_is_not_finite_changes_neither_network():
@@ -161,8 +176,10 @@ def test_a_recipe_that_is_killed_ends_as_if_it_had_not_been(tmp_path, recipe):
             assert all(0.5 < float(row[name]) < 3 for row in read_csv(killed / "history.csv"))
 
 
-def test_a_run_without_a_discriminator_gets_none_by_force(tmp_path, capsys):
-    run = str(tmp_path / "run")
-    assert main(["--output", run, *flags("paper", **{"training.adversarial": 0})]) == 0
-    assert main(["--output", run, *flags("paper", **{"training.epochs": 3}), "--force"]) == 2
-    assert "was trained without a discriminator, which --force cannot add" in capsys.readouterr().err
+def test_force_neither_adds_nor_removes_a_discriminator(tmp_path, capsys):
+    for weights, word in (((0, 1e-4), "without"), ((1e-4, 0), "with")):
+        run = str(tmp_path / word)
+        assert main(["--output", run, *flags("paper", **{"training.adversarial": weights[0]})]) == 0
+        changes = {"training.adversarial": weights[1], "training.epochs": 3}
+        assert main(["--output", run, *flags("paper", **changes), "--force"]) == 2
+        assert f"was trained {word} a discriminator, which --force cannot change" in capsys.readouterr().err
