@@ -202,6 +202,8 @@ class Training:
         steps: Steps of an epoch, where it shall not be a pass over the pairs, which then follow each other without
             regard to epochs; 0 for a pass.
         batch_size: Patches a step.
+        pretrained: The network that is trained further: a finished run's folder, a .keras file, or photographs, the one
+            that comes with the package. Its settings must be those of `model`. Empty for random weights.
         precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
             network that is validated and saved computes in float32.
         loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the
@@ -229,6 +231,7 @@ class Training:
     epochs: PositiveInt = 1000
     steps: Count = 0
     batch_size: PositiveInt = 2
+    pretrained: str = ""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     loss: Literal["mse", "l1", "charbonnier"] = "mse"
     adversarial: NonNegativeFloat = 0.0

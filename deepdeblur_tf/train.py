@@ -16,6 +16,7 @@ from deepdeblur_tf.config import SCENES, ConfigError, load_experiment, steps_per
 from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.runs.folder import Run, RunError
+from deepdeblur_tf.runs.networks import pretrained_arrays
 from deepdeblur_tf.runs.provenance import describe_data
 
 
@@ -72,6 +73,8 @@ def _train(experiment, run: Run, force: bool) -> int:
         experiment = replace(experiment, data=replace(experiment.data, root=root))
     if run.is_finished and not run.differing(experiment):
         return _nothing_to_do(run)
+    if experiment.training.pretrained and not run.has_checkpoint:
+        pretrained_arrays(experiment)  # what is wrong with it is said before the data are looked through
     folders = find_folders(experiment)
     for folder in folders or ():
         if folder.pairs:

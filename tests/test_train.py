@@ -120,6 +120,37 @@ def test_a_run_that_was_stopped_continues_and_ends_like_one_that_was_not(run, fi
     assert_equal_runs(run, finished)
 
 
+def test_a_network_is_trained_further(run, finished, tmp_path, monkeypatch, capfd):
+    initial = tmp_path / "initial.keras"
+    shutil.copy(finished / "model.keras", initial)
+    flags = ["--output", str(run), *FLAGS, f"--training.pretrained={initial}", "--training.learning_rate=1e-9"]
+    with send_signal(monkeypatch, after_step=4):
+        assert main(flags) == 130
+    assert f"begins with the weights of {initial}" in capfd.readouterr().out
+    initial.unlink()  # needed no more
+    assert main(flags) == 0
+    assert "begins with" not in capfd.readouterr().out
+    for weight, before in zip(load_model(run).get_weights(), load_model(finished).get_weights()):
+        np.testing.assert_allclose(weight, before, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        (
+            "--model.filters=5",
+            "another network than this experiment's. What differs (there / here): model.filters: 4 / 5",
+        ),
+        ("--model.pyramid=gaussian", "model.pyramid: matlab_bicubic / gaussian"),
+        ("--training.pretrained=nowhere.keras", "nowhere.keras: no such file"),
+    ],
+)
+def test_what_is_no_network_of_the_experiment_is_not_trained_further(run, finished, capfd, flag, message):
+    assert main(["--output", str(run), *FLAGS, f"--training.pretrained={finished}", flag]) == 2
+    assert message in capfd.readouterr().err
+    assert not run.exists()
+
+
 def test_a_folder_with_another_experiment_is_refused(finished, capfd):
     before = contents(finished)
     assert main(["--output", str(finished), *FLAGS, "--training.clip", "0.25", "--seed", "1"]) == 2
@@ -265,6 +296,13 @@ def test_an_epoch_may_have_one_step(run):
     assert main(["--output", str(run), *FLAGS, "--training.batch_size", "6"]) == 0
     assert [row["step"] for row in read_csv(run / "history.csv")] == ["1", "2"]
     assert (run / "checkpoints" / "best.keras").is_file()
+
+
+def test_pairs_without_blur_have_100_db(run, write_pairs, capfd):
+    root = write_pairs([("train/input", "train/target"), ("val/input", "val/target")])
+    shutil.copytree(root / "val" / "input", root / "val" / "target", dirs_exist_ok=True)
+    assert main(["--output", str(run), *FLAGS, "--data.root", str(root)]) == 0
+    assert "blurry at 100.00 dB PSNR on average" in capfd.readouterr().out
 
 
 def test_pairs_without_a_validation_set_train_too(run, write_pairs, capfd):

@@ -85,6 +85,10 @@ class Run:
         return self.folder / ".lock"
 
     @property
+    def has_checkpoint(self) -> bool:
+        return any(self.last_checkpoints.glob("*.sha256"))
+
+    @property
     def is_finished(self) -> bool:
         return self.model.is_file() and not self.extending.is_file()
 
@@ -166,7 +170,7 @@ class Run:
                 held = load_experiment(self.config)
             except ConfigError as error:
                 raise RunError(f"{self.folder} is no run folder: {error}\nGive another one with --output.") from error
-            return held if self.model.is_file() or any(self.last_checkpoints.glob("*.sha256")) else None
+            return held if self.model.is_file() or self.has_checkpoint else None
         if self.folder.exists():
             if not self.folder.is_dir() or any(
                 path != self.lock and not path.match(UNFINISHED) for path in self.folder.iterdir()

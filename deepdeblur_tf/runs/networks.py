@@ -14,6 +14,7 @@ takes no more memory than its own size justifies.
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from deepdeblur_tf.config import Model
+from deepdeblur_tf.config import ConfigError, Experiment, Model
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.runs.folder import Run
@@ -128,18 +129,45 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
     from deepdeblur_tf.model import build_model
 
     file = model_file(run_folder_or_keras_file)
-    with open(file, "rb") as opened:
-        try:
-            settings, arrays = _read(opened)
-            network = build_model(**settings)
-            assign(network, arrays)
-        except MemoryError:
-            raise
-        except Exception as error:  # zipfile, json and HDF5 raise nearly anything for damaged files
-            raise NetworkError(
-                f"{file}: is not a network that this version of deepdeblur_tf can load: {str(error)[:300]}"
-            ) from error
+    with open(file, "rb") as opened, _unloadable(file):
+        settings, arrays = _read(opened)
+        network = build_model(**settings)
+        assign(network, arrays)
     return network
+
+
+def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
+    """The arrays of the network that an experiment trains further, `training.pretrained`, as `assign` takes them.
+
+    Raises:
+        NetworkError: there is no such network, or it is damaged.
+        ConfigError: it is another network than the experiment's.
+    """
+    pretrained = experiment.training.pretrained
+    file = model_file(pretrained)
+    with open(file, "rb") as opened, _unloadable(file):
+        settings, arrays = _read(opened)
+    wanted = vars(experiment.model)
+    other = [f"model.{key}: {settings[key]} / {wanted[key]}" for key in wanted if settings[key] != wanted[key]]
+    if other:
+        raise ConfigError(
+            f"training.pretrained: {pretrained} is another network than this experiment's. What differs (there / here): "
+            f"{', '.join(other)}. Give the experiment the network's settings."
+        )
+    return arrays
+
+
+@contextlib.contextmanager
+def _unloadable(file: Path):
+    """Raises NetworkError, with the reason, for whatever goes wrong with a network's file."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, json and HDF5 raise nearly anything for damaged files
+        raise NetworkError(
+            f"{file}: is not a network that this version of deepdeblur_tf can load: {str(error)[:300]}"
+        ) from error
 
 
 def _read(opened) -> tuple[dict, dict]:

@@ -18,13 +18,13 @@ from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import save_network
+from deepdeblur_tf.runs.networks import assign, pretrained_arrays, save_network
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.tensorboard import TensorBoard
-from deepdeblur_tf.training.trainer import Trainer
+from deepdeblur_tf.training.trainer import MOST_PSNR, Trainer
 
 # Keras's names of `training.precision`: what is computed in; the weights are float32 in all of them.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -82,6 +82,7 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     Raises:
         PairsError, ImageError: what is wrong with the data, by the file's name.
         RunError: there are checkpoints, but none can be continued from.
+        NetworkError, ConfigError: `training.pretrained` is no network, or another one than the experiment's.
         callbacks.Interrupted: the user stopped it; the same call continues it.
         callbacks.NonFiniteLoss: the loss became NaN or infinite.
     """
@@ -92,6 +93,10 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
     history = History(run, schedule, plan.steps)
     checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, plan.steps, plan.validated_epochs)
     start = _restore(checkpoints, plan, say)
+    if experiment.training.pretrained and not start:
+        assign(trainer.network, pretrained_arrays(experiment))
+        trainer.shipped.set_weights(trainer.network.get_weights())
+        say(f"begins with the weights of {experiment.training.pretrained}")
     provenance.record(run.provenance, data or {}, start, device_name(), tf.__version__)
     psnr_before = _blurry_psnr(plan.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
@@ -173,12 +178,12 @@ def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
 
 
 def _blurry_psnr(validation: Source, say) -> float | None:
-    """The mean PSNR of the blurry images, in dB; None without images."""
+    """The mean PSNR of the blurry images, in dB, each at most 100 as the trainer's; None without images."""
     if not len(validation):
         say("no validation set: no validation PSNR, no samples and no best checkpoint")
         return None
     pairs = map(validation.read, range(len(validation)))
-    mean = float(np.mean([psnr(*np.split(pair, 2, axis=2)) for pair in pairs]))
+    mean = float(np.mean([min(psnr(*np.split(pair, 2, axis=2)), MOST_PSNR) for pair in pairs]))
     say(f"validation: {len(validation)} whole images, blurry at {mean:.2f} dB PSNR on average")
     return mean
 

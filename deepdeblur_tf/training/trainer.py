@@ -8,6 +8,10 @@ from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import run_network
 
+# dB. A patch without any blur may be restored exactly, and one infinity would be the mean of an epoch. This is what a
+# 256x256 patch has with a single value off by one.
+MOST_PSNR = 100.0
+
 
 class Trainer(tf.keras.Model):
     """Trains a network of `build_model` with the multi-scale loss.
@@ -100,9 +104,7 @@ class Trainer(tf.keras.Model):
         finest = tf.cast(restored[0][:, : size[1], : size[2]], tf.float32)
         values = {"loss": tf.add_n(losses)}
         values.update({f"loss_{level}": loss for level, loss in enumerate(losses, 1)})
-        # A patch without any blur may be restored exactly, and one infinity would be the mean of an epoch. 100 dB is
-        # what a 256x256 patch has with a single value off by one.
-        values["psnr"] = tf.reduce_mean(tf.minimum(psnr(finest + 0.5, sharp[0] + 0.5), 100.0))
+        values["psnr"] = tf.reduce_mean(tf.minimum(psnr(finest + 0.5, sharp[0] + 0.5), MOST_PSNR))
         return values
 
     def train_step(self, data):

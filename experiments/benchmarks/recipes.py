@@ -1,0 +1,101 @@
+"""What each part of a recipe brings in equal time.
+
+    python -m experiments.benchmarks.recipes PHOTOS --pairs DIR --sharp DIR
+
+Trains `experiments/photographs.yaml` from random weights, and the same with one thing changed, each for `--minutes`
+along its own cosine: how many steps fit is measured first. Shown is the gain in PSNR (dB, `metrics.psnr`, whole images,
+averaged) on test pairs that none has seen, with the gain on noisy ones (sigma 5 of 255), and how near the restored
+copies of sharp photos stay to these. Nothing else should run meanwhile. What is finished is not
+trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from deepdeblur_tf import load_model, metrics
+from deepdeblur_tf.config import load_experiment
+from deepdeblur_tf.data.test_set import open_test_set
+from deepdeblur_tf.images.rgb import SUFFIXES, read_rgb
+from deepdeblur_tf.restoration.restorer import Restorer
+from deepdeblur_tf.runs.folder import Run
+from experiments.benchmarks.quality import noisy
+
+RECIPE = "experiments/photographs.yaml"
+STEPS = 25  # an epoch
+VARIANTS = {
+    "the recipe": {},
+    "at full resolution": {"model.shuffle_input": 1},
+    "Charbonnier's loss": {"training.loss": "charbonnier"},
+    "L1 loss": {"training.loss": "l1"},
+    "no moving average": {"training.ema": 0},
+    "photos alone": {"synthesis.painted": 0},
+    "paintings alone": {"synthesis.painted": 1},
+    "paths half as long": {"synthesis.path": 15, "synthesis.object_path": 20},
+    "paths twice as long": {"synthesis.path": 60, "synthesis.object_path": 80},
+    "no noise, no JPEG": {"synthesis.noise": 0, "synthesis.jpeg": 0},
+    "every pair blurred": {"synthesis.unblurred": 0},
+    "32 filters": {"model.filters": 32},
+    "64 filters": {"model.filters": 64},
+    "float32": {"training.precision": "float32"},
+    "turned and recoloured patches": {"augmentation.turns": True, "augmentation.colours": True},
+}
+
+
+def train(run: Run, photos: str, settings: dict, epochs: int) -> None:
+    batch = load_experiment(RECIPE).training.batch_size
+    lengths = {"data.pairs": STEPS * batch, "training.epochs": epochs, "validation.every": epochs}
+    warmup = {"training.warmup": min(100, epochs * STEPS // 10)}
+    flags = [f"--{key}={value}" for key, value in {**lengths, **warmup, **settings}.items()]
+    command = [sys.executable, "-m", "deepdeblur_tf.train", "--config", RECIPE, "--data.root", photos]
+    subprocess.run([*command, "--output", str(run.folder), *flags], check=True, stdout=sys.stderr)
+
+
+def seconds_an_epoch(run: Run) -> float:
+    """The median, without the first epoch, which traces graphs, and the last, which validates."""
+    return float(np.median([float(row["seconds"]) for row in run.read_history()[1:-1]]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", metavar="PHOTOS", help="The folder of sharp photos.")
+    parser.add_argument("--pairs", metavar="DIR", required=True, help="A data set; its test images are taken.")
+    parser.add_argument("--sharp", metavar="DIR", required=True, help="A folder of sharp photos not trained on.")
+    parser.add_argument("--minutes", type=float, default=5, help="Of each training. Defaults to %(default)s.")
+    parser.add_argument("--output", type=Path, default=Path("runs/recipes"), help="Defaults to %(default)s.")
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
+    flags = parser.parse_args()
+
+    source = open_test_set(flags.pairs, "auto", "blur").source
+    pairs = [np.split(source.read(index), 2, axis=2) for index in range(len(source))]
+    photos = [read_rgb(file) for file in sorted(Path(flags.sharp).iterdir()) if file.suffix.lower() in SUFFIXES]
+    print("| variant | parameters | steps | minutes | gain | noisy | sharp kept to |\n|---|---|---|---|---|---|---|")
+    for variant in flags.only:
+        folder = flags.output / variant.replace(" ", "_")
+        probe, run = Run(folder / "probe"), Run(folder / "run")
+        train(probe, flags.photos, VARIANTS[variant], 4)
+        if not run.is_finished:
+            train(run, flags.photos, VARIANTS[variant], max(3, round(60 * flags.minutes / seconds_an_epoch(probe))))
+        history = run.read_history()
+        minutes = sum(float(row["seconds"]) for row in history) / 60
+        network = load_model(run.folder)
+        restore = Restorer(network)
+        gains = [
+            np.mean([metrics.psnr(restore(image), sharp) - metrics.psnr(image, sharp) for image, sharp in versions])
+            for versions in (pairs, [(noisy(blurry), sharp) for blurry, sharp in pairs])
+        ]
+        kept = np.mean([metrics.psnr(restore(photo), photo) for photo in photos])
+        print(
+            f"| {variant} | {network.count_params():,} | {history[-1]['step']} | {minutes:.1f} | {gains[0]:+.2f} | "
+            f"{gains[1]:+.2f} | {kept:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
