@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepdeblur_tf.compat import tf
+from deepdeblur_tf.compat import gradients, tf
 from deepdeblur_tf.losses import judgement_loss
 from deepdeblur_tf.model import run_network
 from deepdeblur_tf.training.trainer import Trainer
@@ -82,17 +82,21 @@ class AdversarialTrainer(Trainer):
                 self.discriminator(sharp[0], training=True), sharp=True
             )
             loss = values["loss"] + self._weight * values["adversarial"]
-            others = self._weight * values["discriminator"]
-        own = tape.gradient(loss, self.network.trainable_variables)
-        others = other.gradient(others, self.discriminator.trainable_variables)
+            own, for_own = gradients(tape, loss, self.network.trainable_variables, self.optimizer)
+            others, for_other = gradients(
+                other,
+                self._weight * values["discriminator"],
+                self.discriminator.trainable_variables,
+                self.discriminator_optimizer,
+            )
         values["gradient_norm"] = tf.linalg.global_norm([*own, *others])
-        return values, (own, others)
+        return values, (for_own, for_other)
 
-    def _apply(self, gradients):
+    def _apply(self, gradients) -> None:
         own, others = gradients
         self.discriminator_optimizer.apply_gradients(zip(others, self.discriminator.trainable_variables))
-        return super()._apply(own)
+        super()._apply(own)
 
-    def _skip(self):
-        self.discriminator_optimizer.iterations.assign_add(1)
-        return super()._skip()
+    def _set_step(self, step) -> None:
+        super()._set_step(step)
+        self.discriminator_optimizer.iterations.assign(step)

@@ -118,7 +118,7 @@ class Trainer(tf.keras.Model):
         # Keras 3 notices the end of a dataset of unknown length inside of this very graph; what does not wait for the
         # data, such as the means' counters, would be counted once too often.
         with tf.control_dependencies([values["loss"]]):
-            tf.cond(finite, lambda: self._apply(for_optimizer), self._skip)
+            tf.cond(finite, lambda: self._apply(for_optimizer), lambda: self._set_step(self.optimizer.iterations + 1))
             self._update_means(values, finite)
         # The batch's own values, not running means, so that a callback can record the loss of every iteration. `fit`
         # puts the means in their place at the end of an epoch, because the keys are those of `metrics`.
@@ -141,7 +141,7 @@ class Trainer(tf.keras.Model):
             self._update_means(values)
         return {name: self._means[name].result() for name in values}
 
-    def _apply(self, gradients):
+    def _apply(self, gradients) -> None:
         step = tf.identity(self.optimizer.iterations) + 1
         self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
         if self._ema:
@@ -149,10 +149,10 @@ class Trainer(tf.keras.Model):
             early = tf.cast(1 + step, tf.float32) / tf.cast(10 + step, tf.float32)
             self._ship(tf.minimum(self._ema, early))
         # A scaled loss that overflowed is a step, too, for the data goes on: the optimizer alone would not count it.
-        return tf.convert_to_tensor(self.optimizer.iterations.assign(step))
+        self._set_step(step)
 
-    def _skip(self):
-        return self.optimizer.iterations.assign_add(1)
+    def _set_step(self, step) -> None:
+        self.optimizer.iterations.assign(step)
 
     def _ship(self, kept) -> None:
         for shipped, weight in zip(self.shipped.trainable_variables, self.network.trainable_variables):
