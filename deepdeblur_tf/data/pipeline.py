@@ -96,7 +96,7 @@ def _as_the_authors(pair, augmentation: Augmentation, seed):
 
 
 def _saturated(image, factor):
-    """[H, W, 3] of 0 to 255 with its saturation in HSV multiplied; float32, clipped."""
+    """[H, W, 3] of 0 to 255 with its saturation in HSV multiplied; float32, clipped as in the PyTorch code."""
     # Hue and value stay, so in RGB every channel's distance from the largest one, the value, is multiplied.
     image = tf.cast(image, tf.float32)
     value = tf.reduce_max(image, axis=2, keepdims=True)

@@ -22,8 +22,8 @@ def build_discriminator(filters: int = 64, kernel_size: int = 5) -> tf.keras.Mod
         kernel_size: int. Side of the kernels, odd; the last one's is 4. Defaults to 5.
 
     Returns:
-        Keras model from images, float32 [N, H, W, 3] in [-0.5, 0.5], H and W at least 256, to float32
-        [N, H // 256, W // 256, 1], of which the sigmoid makes the probability of "sharp".
+        Keras model from images, float32 [N, H, W, 3] in [-0.5, 0.5], H and W at least 256, to float32 [N, 1, 1, 1], or
+        to several numbers of larger images. The sigmoid makes the probability of "sharp" of each.
     """
     image = layers.Input((None, None, 3), name="image")
     x = layers.Rescaling(1.0, 0.5, name="from_0_to_1")(image)
@@ -43,8 +43,8 @@ def build_discriminator(filters: int = 64, kernel_size: int = 5) -> tf.keras.Mod
 class AdversarialTrainer(Trainer):
     """Trains a network with the multi-scale loss and, with a small weight, to be taken for sharp by a discriminator.
 
-    Both networks step at once, on gradients from before either step, as in the authors' Torch code. There the
-    discriminator's loss has the weight as well.
+    As in the authors' Torch code, both networks step at once, on gradients from before either step, and the
+    discriminator's loss is multiplied by the weight as well (of which Adam sees little more than its epsilon).
 
     Logs what `Trainer` does, and in training adversarial (how far restored patches are from being taken for sharp ones)
     and discriminator (how far it is from telling both), binary cross entropies in bits: 1 and 2 for one that guesses.
