@@ -427,7 +427,7 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
 def _check_adversarial(experiment: Experiment) -> None:
     """Raises ConfigError for what cannot be trained with a discriminator."""
     if experiment.data.patch_size < DISCRIMINATOR_PATCH:
-        words = f"at least {DISCRIMINATOR_PATCH} with training.adversarial, for it takes so many to judge one"
+        words = f"at least {DISCRIMINATOR_PATCH} with training.adversarial, whose discriminator judges so many at once"
         raise _refused("data.patch_size", experiment.data.patch_size, words)
     if experiment.model.filters % 2:
         words = "an even number with training.adversarial, for the discriminator begins with half as many"

@@ -44,7 +44,7 @@ class AdversarialTrainer(Trainer):
     """Trains a network with the multi-scale loss and, with a small weight, to be taken for sharp by a discriminator.
 
     As in the authors' Torch code, both networks step at once, on gradients from before either step, and the
-    discriminator's loss is multiplied by the weight as well (of which Adam sees little more than its epsilon).
+    discriminator's loss is multiplied by the weight as well (Adam divides it out again, but for its epsilon).
 
     Logs what `Trainer` does, and in training adversarial (how far restored patches are from being taken for sharp ones)
     and discriminator (how far it is from telling both), binary cross entropies in bits: 1 and 2 for one that guesses.
