@@ -24,6 +24,7 @@ from deepdeblur_tf.errors import UserError
 
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
+DISCRIMINATOR_PATCH = 256  # the smallest side of a patch that the discriminator judges, in pixels
 
 # Types of settings: what Python takes them for, what they allow in words, and the rule.
 Name = Annotated[
@@ -138,10 +139,19 @@ class Augmentation:
     Args:
         turns: Whether patches are also turned, by 0, 90, 180 or 270 degrees.
         colours: Whether brightness and colour balance are varied, of both images alike.
+        sharp_input: The share of patches whose blurry image is replaced by the sharp one.
+        channel_order: Whether red, green and blue change places, of both images alike.
+        saturation: The share of patches whose saturation (HSV's) is multiplied by 0.5 to 1.5, of both images alike.
+        noise: Gaussian noise in the blurry image. Each patch has a standard deviation of its own, which is normally
+            distributed around 0 with this one, of 255.
     """
 
     turns: bool = False
     colours: bool = False
+    sharp_input: Share = 0.0
+    channel_order: bool = False
+    saturation: Share = 0.0
+    noise: NonNegativeFloat = 0.0
 
 
 @dataclass
@@ -190,6 +200,8 @@ class Training:
 
     Args:
         epochs: Passes over the training pairs, one random patch of each pair a pass.
+        steps: Steps of an epoch, where it shall not be a pass over the pairs, which then follow each other without
+            regard to epochs; 0 for a pass.
         batch_size: Patches a step.
         pretrained: The network that is trained further: a finished run's folder, a .keras file, or photographs, the one
             that comes with the package. Its settings must be those of `model`. Empty for random weights.
@@ -197,13 +209,18 @@ class Training:
             network that is validated and saved computes in float32.
         loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the
             absolute one (l1), or Charbonnier's, sqrt(error^2 + 0.001^2).
+        adversarial: The weight of the adversarial loss, 1e-4 in the paper; a second network, the discriminator, is
+            then trained to tell restored patches from sharp ones. 0 for none, as in the report.
+        initialization: How the weights begin: `keras`, Glorot's uniform distribution, biases 0; or `torch`, uniformly
+            within 1 / sqrt(numbers that a kernel sums), biases too, which keeps the values of many blocks small.
         schedule: How the learning rate falls: `piecewise` by `decay`, `cosine` along half a cosine to 0.
         warmup: Steps in which the cosine's learning rate first rises from 0.
         ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
             of itself at each step, such as 0.999; 0 for the weights as they are.
         learning_rate: Adam's learning rate at the start.
         decay: When the learning rate falls.
-        clip: Gradients are clipped by value to [-clip, clip] before Adam.
+        epsilon: Adam's epsilon; Keras's default is 1e-7, others' is 1e-8.
+        clip: Gradients are clipped by value to [-clip, clip] before Adam; 0 for no clipping.
         checkpoint_minutes: At most so many minutes of training are lost when the process is killed.
         keep_checkpoints: How many checkpoints are kept, the newest; each is checked against its hash when it is read.
         on_nan: What a batch with a NaN or infinite loss or gradient does: `stop` ends the training before the weights
@@ -213,16 +230,20 @@ class Training:
     """
 
     epochs: PositiveInt = 1000
+    steps: Count = 0
     batch_size: PositiveInt = 2
     pretrained: str = ""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    adversarial: NonNegativeFloat = 0.0
+    initialization: Literal["keras", "torch"] = "keras"
     schedule: Literal["piecewise", "cosine"] = "piecewise"
     warmup: Count = 0
     ema: Kept = 0.0
     learning_rate: PositiveFloat = 5e-5
     decay: Decay = field(default_factory=Decay)
-    clip: PositiveFloat = 0.5
+    epsilon: PositiveFloat = 1e-7
+    clip: NonNegativeFloat = 0.5
     checkpoint_minutes: PositiveFloat = 10
     keep_checkpoints: PositiveInt = 3
     on_nan: Literal["stop", "skip"] = "stop"
@@ -404,18 +425,34 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         raise _refused("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
     if data.root == SCENES and data.layout == "photos":
         raise _refused("data.root", data.root, "a folder of photos with data.layout: photos")
+    if experiment.training.adversarial:
+        _check_adversarial(experiment)
     return experiment
 
 
+def _check_adversarial(experiment: Experiment) -> None:
+    """Raises ConfigError for what cannot be trained with a discriminator."""
+    if experiment.data.patch_size < DISCRIMINATOR_PATCH:
+        words = f"at least {DISCRIMINATOR_PATCH} with training.adversarial, whose discriminator judges so many at once"
+        raise _refused("data.patch_size", experiment.data.patch_size, words)
+    if experiment.model.filters % 2:
+        words = "an even number with training.adversarial, for the discriminator begins with half as many"
+        raise _refused("model.filters", experiment.model.filters, words)
+    if experiment.training.precision == "float16":
+        raise _refused("training.precision", "float16", "float32 or bfloat16 with training.adversarial")
+
+
 def steps_per_epoch(training: Training, pairs: int) -> int:
-    """Full batches in one pass over the training pairs. The pairs left over differ from epoch to epoch.
+    """The steps of an epoch: `training.steps`, or the full batches in one pass over the training pairs.
+
+    The pairs left over differ from pass to pass.
 
     Raises:
         ConfigError: there are fewer pairs than one batch takes.
     """
     if pairs < training.batch_size:
         raise _refused("training.batch_size", training.batch_size, f"at most the number of training pairs, {pairs}")
-    return pairs // training.batch_size
+    return training.steps or pairs // training.batch_size
 
 
 def to_yaml(experiment: Experiment) -> str:

@@ -1,6 +1,8 @@
-"""The multi-scale content loss (Nah et al., equation 5 without its 1/2; report, section 3)."""
+"""The multi-scale content loss (Nah et al., equation 5 without its 1/2; report, section 3), and the adversarial one."""
 
 from __future__ import annotations
+
+import math
 
 from deepdeblur_tf.compat import tf
 
@@ -31,3 +33,18 @@ def multiscale_loss(sharp, restored, kind: str = "mse") -> list:
         difference = tf.cast(restored_level[:, : size[1], : size[2]], tf.float32) - sharp_level
         losses.append(tf.reduce_mean(_ERRORS[kind](difference)))
     return losses
+
+
+def judgement_loss(logits, sharp: bool):
+    """The mean binary cross entropy of a discriminator's judgements, in bits: 1 for one that guesses.
+
+    Args:
+        logits: float32 tensor. What the sigmoid makes the probability of "sharp" of.
+        sharp: What the judgements should be.
+
+    Returns:
+        float32 scalar.
+
+    Source: Nah et al., equation 6; in bits as in the authors' Torch code.
+    """
+    return tf.reduce_mean(tf.nn.softplus(-logits if sharp else logits)) / math.log(2)

@@ -201,7 +201,7 @@ def test_unknown_flags_are_named(words, message, capsys):
         ("name: x\ndata: scenes", ["data is a section", "'scenes'"]),
         ("name: x\nmodel: {filters: many}", ["model.filters: received 'many'", "a whole number above 0"]),
         ("name: x\ntraining:", ["training is a section", "None"]),
-        ("name: x\ntraining: {clip: .inf}", ["training.clip: received inf", "a finite number above 0"]),
+        ("name: x\ntraining: {clip: .inf}", ["training.clip: received inf", "a finite number, 0 or above"]),
         ("seed: 3", ["name: received None"]),
         ("- 1\n- 2", ["holds no settings"]),
         ("", ["holds no settings"]),

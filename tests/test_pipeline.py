@@ -163,6 +163,14 @@ def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
         assert all(np.abs(level - other).max() > 0.005 for level, other in zip(coarser, others))
 
 
+def test_epochs_of_a_number_of_steps_are_the_same_passes_cut_elsewhere(small_experiment):
+    whole = flat(stream(epochs=8))  # passes of 2 steps
+    assert_same(flat(stream(epochs=5, steps=3)), whole[:15])
+    assert_same(flat(stream(epochs=5, steps=3, start_step=7)), whole[7:15])
+    train, _ = make_datasets(small_experiment(**{"training.steps": 7, "training.epochs": 3}))
+    assert len(train) == 21
+
+
 @pytest.mark.slow
 def test_an_experiments_pyramid_reaches_both_datasets(gopro, small_experiment):
     for data in make_datasets(small_experiment(**{"data.root": str(gopro), "model.pyramid": "gaussian"})):

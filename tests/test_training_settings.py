@@ -1,14 +1,17 @@
 """What the report's experiments leave off: precision, other losses, schedules, averages, augmentations."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
+from skimage.color import hsv2rgb, rgb2hsv
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import Augmentation, Model, Training
+from deepdeblur_tf.config import Augmentation, Training
 from deepdeblur_tf.data.pipeline import train_dataset
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.training.loop import POLICIES, _of_precision
+from deepdeblur_tf.training.loop import _begun
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
 
@@ -46,11 +49,12 @@ def trained(precision="float32", ema=0.0, steps=4):
     """A trainer after a few steps, and its network's weights after each of them."""
     random = np.random.default_rng(0)
     tf.keras.utils.set_random_seed(0)
-    network = _of_precision(POLICIES[precision], Model(**SMALL))
+    settings = Training(learning_rate=1e-2, precision=precision)
+    network = _begun(settings, random, build_model, **SMALL)
     shipped = build_model(**SMALL)
     shipped.set_weights(network.get_weights())
     trainer = Trainer(network, shipped, ema=ema)
-    trainer.compile(make_optimizer(Training(learning_rate=1e-2, precision=precision), 100))
+    trainer.compile(make_optimizer(settings, 100))
     weights, logs = [network.get_weights()], []
     for _ in range(steps):
         logs.append({key: float(value) for key, value in trainer.train_step((levels(random), levels(random))).items()})
@@ -160,12 +164,95 @@ def test_colours_change_by_gains_that_both_images_share():
     assert changed > 20
 
 
+class Patches(Squares):
+    """Pairs of patches of every value."""
+
+    def read(self, index):
+        return np.random.default_rng(int(index)).integers(0, 256, (24, 24, 6), np.uint8)
+
+
+def varied(source, epochs=60, pyramid="gaussian", **augmentation):
+    """(blurry, sharp, both without the augmentation) of each sample, float64 [24, 24, 3] in [0, 255]."""
+    settings = {"seed": 1, "epochs": epochs, "batch_size": 1, "patch_size": 24, "levels": 1, "pyramid": pyramid}
+    streams = [train_dataset(source, augmentation=Augmentation(**kind), **settings) for kind in (augmentation, {})]
+    for batch, plain in zip(*streams):
+        yield tuple(255 * (np.asarray(side[0])[0].astype(np.float64) + 0.5) for side in (*batch, *plain))
+
+
+def test_channels_change_places_in_both_images_alike():
+    seen = set()
+    for blurry, sharp, plain_blurry, plain_sharp in varied(Patches(), channel_order=True):
+        (order,) = [order for order in permutations(range(3)) if np.array_equal(blurry, plain_blurry[..., order])]
+        np.testing.assert_array_equal(sharp, plain_sharp[..., order])
+        seen.add(order)
+    assert len(seen) == 6
+
+
+def test_saturation_is_multiplied_in_hsv_in_a_share_of_the_patches():
+    factors = []
+    for blurry, sharp, plain_blurry, plain_sharp in varied(Patches(), saturation=0.5):
+        if np.array_equal(blurry, plain_blurry):
+            np.testing.assert_array_equal(sharp, plain_sharp)
+            continue
+        dull = rgb2hsv(blurry / 255)[..., 1] / rgb2hsv(plain_blurry / 255)[..., 1]
+        factors.append(np.median(dull[rgb2hsv(blurry / 255)[..., 1] < 0.99]))
+        for image, plain in ((blurry, plain_blurry), (sharp, plain_sharp)):
+            hsv = rgb2hsv(plain / 255) * [1, factors[-1], 1]
+            np.testing.assert_allclose(image, 255 * hsv2rgb(hsv).clip(0, 1), atol=2e-3)
+    assert 65 < len(factors) < 115 and 0.5 <= min(factors) < 0.55 and 1.45 < max(factors) <= 1.5
+
+
+def test_noise_is_normal_with_a_normal_deviation_and_in_the_blurry_image_only():
+    deviations, shares = [], []
+    for blurry, sharp, plain_blurry, plain_sharp in varied(Squares(), noise=2):  # far from 0 and 255
+        np.testing.assert_array_equal(sharp, plain_sharp)
+        noise = blurry - plain_blurry
+        deviations.append(noise.std())
+        shares.append((np.abs(noise) < noise.std()).mean())
+        assert abs(noise.mean()) < 0.2 * noise.std()
+    assert np.mean(np.square(deviations)) == pytest.approx(4, rel=0.3)
+    assert np.mean(np.array(deviations) < 2) == pytest.approx(0.683, abs=0.1)  # half-normal
+    assert np.mean(shares) == pytest.approx(0.683, abs=0.01)
+    assert any((blurry == 0).any() and (blurry == 255).any() for blurry, *_ in varied(Patches(), noise=2))  # clipped
+
+
+def test_a_share_of_the_patches_has_the_sharp_image_as_its_input():
+    chosen = 0
+    for blurry, sharp, plain_blurry, plain_sharp in varied(Patches(), sharp_input=0.25):
+        np.testing.assert_array_equal(sharp, plain_sharp)
+        chosen += np.array_equal(blurry, sharp)
+        assert np.array_equal(blurry, sharp) or np.array_equal(blurry, plain_blurry)
+    assert 25 < chosen < 65  # of 180
+
+
+def test_matlabs_pyramid_is_made_of_whole_values():
+    for blurry, sharp, *_ in varied(Patches(), 2, "matlab_bicubic", saturation=1, noise=2):
+        for image in (blurry, sharp):
+            np.testing.assert_allclose(image, image.round(), atol=1e-4)
+
+
 def test_augmentations_that_are_off_change_no_bit():
     for one, other in zip(batches(Augmentation()), batches()):
         np.testing.assert_array_equal(one, other)
 
 
 def test_augmentations_are_a_function_of_the_sample():
-    both = Augmentation(turns=True, colours=True)
-    whole, rest = batches(both), batches(both, start_step=7, parallel_calls=1)
+    all_of_them = Augmentation(True, True, sharp_input=0.5, channel_order=True, saturation=0.5, noise=2)
+    whole, rest = batches(all_of_them), batches(all_of_them, start_step=7, parallel_calls=1)
     np.testing.assert_array_equal(whole[7:], rest)
+
+
+def test_weights_as_in_torch_lie_within_their_bounds_and_keep_deep_networks_small(random):
+    settings = {"levels": 1, "blocks": 19, "filters": 8, "kernel_size": 5}
+    network = _begun(Training(initialization="torch"), random, build_model, **settings)
+    for layer in network.layers:
+        for weight in layer.get_weights():
+            bound = (25 * (3 if layer.name == "level1_head" else 8)) ** -0.5
+            assert 0.5 * bound < np.abs(weight).max() <= bound and (weight.size < 100 or abs(weight.mean()) < bound / 8)
+    again = _begun(Training(initialization="torch"), np.random.default_rng(0), build_model, **settings)
+    for weight, other in zip(network.get_weights(), again.get_weights()):
+        np.testing.assert_array_equal(weight, other)
+    image = random.random((1, 32, 32, 3), np.float32) - 0.5
+    assert np.abs(tf.nest.flatten(network(image))[0]).max() < 1
+    skipping = _begun(Training(initialization="torch"), random, build_model, **{**settings, "global_skip": True})
+    np.testing.assert_array_equal(tf.nest.flatten(skipping(image))[0], image)

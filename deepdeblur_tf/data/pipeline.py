@@ -23,10 +23,12 @@ from deepdeblur_tf.resizing import imresize
 
 
 def _patch_levels(image, levels: int, size: int, pyramid: str) -> list:
-    """uint8 [size, size, 3] to the list of its levels, by the NumPy `imresize` as in the report's Figure 3.2."""
+    """[size, size, 3] of 0 to 255 to the list of its levels, by the NumPy `imresize` as in the report's Figure 3.2."""
     if pyramid == "gaussian":
         made = in_graph_pyramid(image[None], levels, pyramid)
         return [tf.ensure_shape(level[0], [size >> k, size >> k, 3]) for k, level in enumerate(made)]
+    if image.dtype != tf.uint8:
+        image = tf.cast(tf.round(image), tf.uint8)
     result = [image]
     for factor in (2, 4)[: levels - 1]:
         level = numpy_call(lambda pixels, f=factor: imresize(pixels, 1 / f), [image], tf.uint8)
@@ -34,13 +36,13 @@ def _patch_levels(image, levels: int, size: int, pyramid: str) -> list:
     return result
 
 
-def _pair_of_sample(source: Source, number, seed: int, per_epoch: int):
-    """Which pair a sample is of: each epoch has an order of its own, and of an endless source pairs of its own."""
+def _pair_of_sample(source: Source, number, seed: int, per_pass: int):
+    """Which pair a sample is of: each pass has an order of its own, and of an endless source pairs of its own."""
     number = tf.cast(number, tf.int64)
     if source.is_endless:
         return number
-    order = tf.stack([tf.constant(seed, tf.int64), number // per_epoch])
-    return tf.random.experimental.index_shuffle(number % per_epoch, order, tf.constant(len(source) - 1, tf.int64))
+    order = tf.stack([tf.constant(seed, tf.int64), number // per_pass])
+    return tf.random.experimental.index_shuffle(number % per_pass, order, tf.constant(len(source) - 1, tf.int64))
 
 
 def batch_names(source: Source, step: int, *, seed: int, batch_size: int) -> list[str]:
@@ -52,13 +54,13 @@ def batch_names(source: Source, step: int, *, seed: int, batch_size: int) -> lis
         seed: int. The experiment's seed.
         batch_size: int.
     """
-    per_epoch = len(source) // batch_size * batch_size
+    per_pass = len(source) // batch_size * batch_size
     numbers = range((step - 1) * batch_size, step * batch_size)
-    return [source.names[int(_pair_of_sample(source, number, seed, per_epoch)) % len(source)] for number in numbers]
+    return [source.names[int(_pair_of_sample(source, number, seed, per_pass)) % len(source)] for number in numbers]
 
 
 def _augmented(pair, augmentation: Augmentation, seed):
-    """A pair [H, H, 6] turned and coloured, both images alike."""
+    """A pair, uint8 [H, H, 6], varied; where its values are no longer whole, float32 in [0, 255]."""
     turn_seed, colour_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     if augmentation.turns:
         quarters = tf.random.stateless_uniform([], turn_seed, 0, 4, tf.int32)
@@ -68,7 +70,37 @@ def _augmented(pair, augmentation: Augmentation, seed):
         gains = tf.random.stateless_uniform([4], colour_seed, [0.7, 0.9, 0.9, 0.9], [1.1, 1.1, 1.1, 1.1])
         values = tf.cast(pair, tf.float32) * tf.tile(gains[0] * gains[1:], [2])
         pair = tf.cast(tf.clip_by_value(tf.round(values), 0, 255), tf.uint8)
+    return _as_the_authors(pair, augmentation, tf.random.experimental.stateless_fold_in(seed, 1))
+
+
+def _as_the_authors(pair, augmentation: Augmentation, seed):
+    """The augmentations of the authors' code, in its order (DeepDeblur_release, DeepDeblur-PyTorch)."""
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 6))
+    if augmentation.sharp_input:
+        blurry, sharp = tf.split(pair, 2, axis=2)
+        chosen = tf.random.stateless_uniform([], seeds[0]) < augmentation.sharp_input
+        pair = tf.concat([tf.where(chosen, sharp, blurry), sharp], axis=2)
+    if augmentation.channel_order:
+        order = tf.argsort(tf.random.stateless_uniform([3], seeds[1]))
+        pair = tf.gather(pair, tf.concat([order, 3 + order], axis=0), axis=2)
+    if augmentation.saturation:
+        chosen = tf.random.stateless_uniform([], seeds[2]) < augmentation.saturation
+        factor = tf.where(chosen, tf.random.stateless_uniform([], seeds[3], 0.5, 1.5), 1.0)
+        pair = tf.concat([_saturated(image, factor) for image in tf.split(pair, 2, axis=2)], axis=2)
+    if augmentation.noise:
+        blurry, sharp = tf.split(tf.cast(pair, tf.float32), 2, axis=2)
+        deviation = augmentation.noise * tf.random.stateless_normal([], seeds[4])
+        noise = deviation * tf.random.stateless_normal(tf.shape(blurry), seeds[5])
+        pair = tf.concat([tf.clip_by_value(blurry + noise, 0.0, 255.0), sharp], axis=2)
     return pair
+
+
+def _saturated(image, factor):
+    """[H, W, 3] of 0 to 255 with its saturation in HSV multiplied; float32, clipped as in the PyTorch code."""
+    # Hue and value stay, so in RGB every channel's distance from the largest one, the value, is multiplied.
+    image = tf.cast(image, tf.float32)
+    value = tf.reduce_max(image, axis=2, keepdims=True)
+    return tf.clip_by_value(value + factor * (image - value), 0.0, 255.0)
 
 
 def train_patch(
@@ -76,7 +108,7 @@ def train_patch(
     number,
     *,
     seed: int,
-    per_epoch: int,
+    per_pass: int,
     patch_size: int,
     levels: int,
     pyramid: str = "matlab_bicubic",
@@ -88,7 +120,7 @@ def train_patch(
         source: The pairs.
         number: int64 scalar tensor. The sample's number in the whole training, from 0.
         seed: int. The experiment's seed.
-        per_epoch: int. Samples an epoch.
+        per_pass: int. Samples of a pass over the pairs.
         patch_size: int. Side of the patch in pixels.
         levels: int. Levels of the pyramid.
         pyramid: Its kind, as `build_model` has it. Defaults to "matlab_bicubic".
@@ -97,7 +129,7 @@ def train_patch(
     Returns:
         (blurry, sharp), each a tuple of `levels` float32 [side, side, 3] in [-0.5, 0.5], finest first.
     """
-    index = _pair_of_sample(source, number, seed, per_epoch)
+    index = _pair_of_sample(source, number, seed, per_pass)
     pair = tf.ensure_shape(numpy_call(source.read, [index], tf.uint8), [None, None, 6])
     own_seed = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), number)
     crop_seed, left_right_seed, up_down_seed = tf.unstack(tf.random.experimental.stateless_split(own_seed, 3))
@@ -124,6 +156,7 @@ def train_dataset(
     pyramid: str = "matlab_bicubic",
     start_step: int = 0,
     augmentation: Augmentation | None = None,
+    steps: int = 0,
     parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """The batches of a whole training, all epochs in a row.
@@ -138,21 +171,22 @@ def train_dataset(
         pyramid: As `build_model` has it. Defaults to "matlab_bicubic".
         start_step: int. The first batch is that of this step, counted from 0 over the whole training.
         augmentation: What is varied beside crops and flips. Defaults to nothing.
+        steps: int. Batches an epoch. Defaults to a pass over the pairs, `len(source) // batch_size` batches.
         parallel_calls: int. Samples made side by side; changes nothing in the stream.
 
     Returns:
         Dataset of (blurry, sharp), each a tuple of `levels` float32 [batch, side, side, 3] in [-0.5, 0.5], finest
-        first; from `start_step` to the end of the last epoch. An epoch has `len(source) // batch_size` batches.
+        first; from `start_step` to the end of the last epoch.
     """
-    per_epoch = len(source) // batch_size * batch_size
+    per_pass = len(source) // batch_size * batch_size
     return (
-        tf.data.Dataset.range(start_step * batch_size, per_epoch * epochs)
+        tf.data.Dataset.range(start_step * batch_size, epochs * (steps * batch_size or per_pass))
         .map(
             lambda number: train_patch(
                 source,
                 number,
                 seed=seed,
-                per_epoch=per_epoch,
+                per_pass=per_pass,
                 patch_size=patch_size,
                 levels=levels,
                 pyramid=pyramid,
@@ -267,6 +301,7 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
             levels=experiment.model.levels,
             pyramid=experiment.model.pyramid,
             augmentation=experiment.augmentation,
+            steps=experiment.training.steps,
         ),
         validation_dataset(validation, levels=experiment.model.levels, pyramid=experiment.model.pyramid),
     )

@@ -196,6 +196,12 @@ class Run:
                 f"{self.folder} holds another network, which --force cannot change. For a new run give another --name "
                 "or --output."
             )
+        if held is not None and bool(held.training.adversarial) != bool(experiment.training.adversarial):
+            word = "with" if held.training.adversarial else "without"
+            raise RunError(
+                f"{self.folder} was trained {word} a discriminator, which --force cannot change. For a new run give "
+                "another --name or --output."
+            )
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
         least = trained + 1 if self.is_finished else trained
         if experiment.training.epochs < least:

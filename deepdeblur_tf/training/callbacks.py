@@ -23,6 +23,7 @@ from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.runs.folder import Run
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
+IN_TRAINING = ("adversarial", "discriminator", "gradient_norm", "skipped")  # the values that no validation has
 
 
 class NonFiniteLoss(RuntimeError):
@@ -47,7 +48,7 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if logs["skipped"]:
             step = self.model.steps_done
-            value = "loss" if not math.isfinite(logs["loss"]) else "gradient_norm"
+            value = next(name for name, value in logs.items() if not math.isfinite(value))
             raise NonFiniteLoss(
                 f"the {value.replace('_', ' ')} became {logs[value]} at step {step}, so training stopped before the "
                 f"weights changed. The batch's images: {', '.join(self.names(step))}. The same command would come to "
@@ -190,7 +191,7 @@ class History(tf.keras.callbacks.Callback):
         self._add_seconds()
         step = self.model.steps_done
         losses = [metric.name for metric in self.model.metrics]
-        names = [*losses, *(f"val_{name}" for name in losses if name not in ("gradient_norm", "skipped"))]
+        names = [*losses, *(f"val_{name}" for name in losses if name not in IN_TRAINING)]
         row = {
             "epoch": epoch + 1,
             "step": step,

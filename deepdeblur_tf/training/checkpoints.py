@@ -40,17 +40,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.steps_per_epoch, self.minutes = steps_per_epoch, settings.checkpoint_minutes
         self._best = tf.Variable(-math.inf, dtype=tf.float64)
         self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
-        # Only where it is another network: checkpoints of plain runs lack it.
-        shipped = {"shipped": trainer.shipped} if trainer.shipped is not trainer.network else {}
         self._files = CheckpointFiles(
-            tf.train.Checkpoint(
-                network=trainer.network,
-                optimizer=trainer.optimizer,
-                best=self._best,
-                means=self._means,
-                seconds=seconds,
-                **shipped,
-            ),
+            tf.train.Checkpoint(best=self._best, means=self._means, seconds=seconds, **trainer.checkpointed),
             run.last_checkpoints,
             settings.keep_checkpoints,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.compat import device_name, progress_bar, tf
-from deepdeblur_tf.config import Experiment, Model, steps_per_epoch
+from deepdeblur_tf.config import Experiment, Training, steps_per_epoch
 from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import ReadableOnly, Source
 from deepdeblur_tf.metrics import psnr
@@ -19,6 +19,7 @@ from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.runs.networks import assign, pretrained_arrays, save_network
+from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
@@ -122,13 +123,21 @@ def _plan(experiment: Experiment, run: Run, folders) -> _Plan:
 
 def _build(plan: _Plan, say) -> Trainer:
     model, training = plan.experiment.model, plan.experiment.training
-    network = _of_precision(POLICIES[training.precision], model)
+    random = np.random.default_rng(plan.experiment.seed)
+    network = _begun(training, random, build_model, **vars(model))
     shipped = None
     if training.ema or training.precision != "float32":
         shipped = build_model(**vars(model))
         shipped.set_weights(network.get_weights())
-    trainer = Trainer(network, shipped, training.loss, training.ema)
-    trainer.compile(make_optimizer(training, plan.steps))
+    optimizer = make_optimizer(training, plan.steps)
+    if training.adversarial:
+        judged = {"filters": model.filters, "kernel_size": model.kernel_size}
+        discriminator = _begun(training, random, build_discriminator, **judged)
+        trainer = AdversarialTrainer(discriminator, training.adversarial, network, shipped, training.loss, training.ema)
+        trainer.compile(optimizer, make_optimizer(training, plan.steps))
+    else:
+        trainer = Trainer(network, shipped, training.loss, training.ema)
+        trainer.compile(optimizer)
     say(f"device: {device_name()}; TensorFlow {tf.__version__}")
     say(
         f"network: {model.levels} levels, {model.upsampling}, {trainer.network.count_params():,} parameters; "
@@ -137,12 +146,25 @@ def _build(plan: _Plan, say) -> Trainer:
     return trainer
 
 
-def _of_precision(policy: str, settings: Model) -> tf.keras.Model:
-    tf.keras.mixed_precision.set_global_policy(policy)
+def _begun(training: Training, random: np.random.Generator, build, **settings) -> tf.keras.Model:
+    """A network of `build` as the training begins with it."""
+    tf.keras.mixed_precision.set_global_policy(POLICIES[training.precision])
     try:
-        return build_model(**vars(settings))
+        network = build(**settings)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
+    if training.initialization == "torch":
+        _draw_as_torch(network, random)
+    return network
+
+
+def _draw_as_torch(network: tf.keras.Model, random: np.random.Generator) -> None:
+    """Draws the weights as Torch's and PyTorch's convolutions do."""
+    for layer in network.layers:
+        weights = layer.get_weights()
+        if any(weight.any() for weight in weights):  # and not what begins as zeros, for `global_skip`
+            bound = np.prod(weights[0].shape[:3]) ** -0.5
+            layer.set_weights([random.uniform(-bound, bound, weight.shape) for weight in weights])
 
 
 def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
@@ -194,6 +216,7 @@ def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
             **pyramid,
             start_step=start,
             augmentation=plan.experiment.augmentation,
+            steps=settings.steps,
         )
         terminal = sys.stderr.isatty()
         with progress_bar(first_epoch, settings.epochs) if terminal else contextlib.nullcontext(lines) as progress:

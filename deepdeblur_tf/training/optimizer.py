@@ -34,13 +34,13 @@ def learning_rate_schedule(training: Training, steps_per_epoch: int):
 
 
 def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimizers.Optimizer:
-    """Adam with Keras's defaults, the report's learning rate, and gradients clipped by value to [-clip, clip].
+    """Adam with Keras's defaults but for `epsilon`, and gradients clipped by value to [-clip, clip].
 
     Keras clips inside the optimizer, after a mixed-precision loss scale is taken out of the gradients.
 
     Args:
-        training: The experiment's settings: those of `learning_rate_schedule`, clip and precision. In float16 the
-            loss is scaled, or small gradients would vanish.
+        training: The experiment's settings: those of `learning_rate_schedule`, epsilon, clip and precision. In
+            float16 the loss is scaled, or small gradients would vanish.
         steps_per_epoch: int.
 
     Example:
@@ -50,5 +50,7 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimiz
         >>> print(f"{float(optimizer.learning_rate):.0e}, clipped to {optimizer.clipvalue}")
         5e-05, clipped to 0.5
     """
-    adam = tf.keras.optimizers.Adam(learning_rate_schedule(training, steps_per_epoch), clipvalue=training.clip)
+    adam = tf.keras.optimizers.Adam(
+        learning_rate_schedule(training, steps_per_epoch), epsilon=training.epsilon, clipvalue=training.clip or None
+    )
     return tf.keras.mixed_precision.LossScaleOptimizer(adam) if training.precision == "float16" else adam

@@ -79,6 +79,13 @@ class Trainer(tf.keras.Model):
         return super().evaluate(*args, **kwargs)
 
     @property
+    def checkpointed(self) -> dict:
+        """What a checkpoint of this training holds, by name."""
+        # The shipped network only where it is another one: checkpoints of plain runs lack it.
+        shipped = {"shipped": self.shipped} if self.shipped is not self.network else {}
+        return {"network": self.network, "optimizer": self.optimizer, **shipped}
+
+    @property
     def steps_done(self) -> int:
         """Training steps, over all epochs and processes."""
         return int(self.optimizer.iterations)
@@ -102,12 +109,7 @@ class Trainer(tf.keras.Model):
 
     def train_step(self, data):
         """One step on (blurry, sharp); returns this batch's values, whose means `fit` reports for the epoch."""
-        blurry, sharp = data
-        with tf.GradientTape() as tape:
-            restored = run_network(self.network, blurry, training=True)
-            values = self._measure(sharp, restored)
-            plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)
-        values["gradient_norm"] = tf.linalg.global_norm(plain)
+        values, for_optimizer = self._differentiate(*data)
         finite = tf.math.is_finite(values["loss"])
         # Infinite gradients are how a loss scale that is too large shows; the scaling optimizer sees to them itself.
         if not isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
@@ -116,11 +118,20 @@ class Trainer(tf.keras.Model):
         # Keras 3 notices the end of a dataset of unknown length inside of this very graph; what does not wait for the
         # data, such as the means' counters, would be counted once too often.
         with tf.control_dependencies([values["loss"]]):
-            tf.cond(finite, lambda: self._apply(for_optimizer), lambda: self.optimizer.iterations.assign_add(1))
+            tf.cond(finite, lambda: self._apply(for_optimizer), lambda: self._set_step(self.optimizer.iterations + 1))
             self._update_means(values, finite)
         # The batch's own values, not running means, so that a callback can record the loss of every iteration. `fit`
         # puts the means in their place at the end of an epoch, because the keys are those of `metrics`.
         return values
+
+    def _differentiate(self, blurry, sharp) -> tuple:
+        """This batch's values, and the gradients that `_apply` takes."""
+        with tf.GradientTape() as tape:
+            restored = run_network(self.network, blurry, training=True)
+            values = self._measure(sharp, restored)
+            plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)
+        values["gradient_norm"] = tf.linalg.global_norm(plain)
+        return values, for_optimizer
 
     def test_step(self, data):
         """Measures one batch of whole images; returns the means so far."""
@@ -130,7 +141,7 @@ class Trainer(tf.keras.Model):
             self._update_means(values)
         return {name: self._means[name].result() for name in values}
 
-    def _apply(self, gradients):
+    def _apply(self, gradients) -> None:
         step = tf.identity(self.optimizer.iterations) + 1
         self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
         if self._ema:
@@ -138,7 +149,10 @@ class Trainer(tf.keras.Model):
             early = tf.cast(1 + step, tf.float32) / tf.cast(10 + step, tf.float32)
             self._ship(tf.minimum(self._ema, early))
         # A scaled loss that overflowed is a step, too, for the data goes on: the optimizer alone would not count it.
-        return tf.convert_to_tensor(self.optimizer.iterations.assign(step))
+        self._set_step(step)
+
+    def _set_step(self, step) -> None:
+        self.optimizer.iterations.assign(step)
 
     def _ship(self, kept) -> None:
         for shipped, weight in zip(self.shipped.trainable_variables, self.network.trainable_variables):
