@@ -74,6 +74,7 @@ def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, 
     """Gradients under a possibly loss-scaling optimizer (mixed float16).
 
     Keras 2 and 3 scale the loss in different places; a step that ignores it trains 2^15 times too slowly, silently.
+    Under a strategy they are the mean over the replicas, those of the whole batch.
 
     Args:
         tape: The tape that recorded `loss`, still recording.
@@ -85,14 +86,30 @@ def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, 
         (gradients of `loss`, gradients to hand to `optimizer.apply_gradients`).
     """
     if not isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
-        plain = tape.gradient(loss, variables)
+        plain = mean_over_replicas(tape.gradient(loss, variables))
         return plain, plain
     if KERAS_3:  # `apply_gradients` divides by the scale itself
-        scaled = tape.gradient(optimizer.scale_loss(loss), variables)
+        scaled = mean_over_replicas(tape.gradient(optimizer.scale_loss(loss), variables))
         scale = optimizer.scale_loss(tf.constant(1.0))
         return [gradient / scale for gradient in scaled], scaled
-    plain = optimizer.get_unscaled_gradients(tape.gradient(optimizer.get_scaled_loss(loss), variables))
+    scaled = mean_over_replicas(tape.gradient(optimizer.get_scaled_loss(loss), variables))
+    plain = optimizer.get_unscaled_gradients(scaled)
     return plain, plain
+
+
+def mean_over_replicas(values):
+    """The mean over a strategy's replicas, of each tensor in a structure; the values themselves without a strategy."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
+def apply_gradients(optimizer, gradients, variables) -> None:
+    """`optimizer.apply_gradients` of what `gradients` gave for the optimizer, which are the same on all replicas."""
+    if not KERAS_3:
+        optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+        return
+    # Keras 3 clips on each replica, then sums over them: the first one gives all, the others nothing (but NaN as NaN).
+    is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
+    optimizer.apply_gradients(zip([gradient * tf.cast(is_first, gradient.dtype) for gradient in gradients], variables))
 
 
 def _shown(logs) -> dict:
