@@ -49,7 +49,21 @@ with quiet_libraries():
 
 tf.get_logger().setLevel("ERROR")
 
-KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
+try:
+    KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
+except ImportError as error:
+    raise UserError(
+        "TF_USE_LEGACY_KERAS asks for Keras 2, which is not installed: pip install -e '.[multi_worker]'"
+    ) from error
+
+
+def need_keras_2(what: str) -> None:
+    """Raises UserError where Keras 3 runs, whose `fit` fails with several workers."""
+    if KERAS_3:
+        raise UserError(
+            f"{what} needs Keras 2: on Python 3.12 and 3.13 install it, pip install -e '.[multi_worker]', and set "
+            "TF_USE_LEGACY_KERAS=1 for all of the processes."
+        )
 
 
 def gpus() -> list:
@@ -126,10 +140,10 @@ def progress_bar(first_epoch: int, epochs: int):
         epochs: Of the whole training; a `fit` may be for some of them.
     """
     seconds = 0.2  # between two pictures
-    if KERAS_3:
+    if sys.version_info >= (3, 12):
         from tqdm.keras import TqdmCallback
 
-        class Bar(TqdmCallback):
+        class Bar(TqdmCallback, tf.keras.callbacks.Callback):  # the second: tqdm's is always one of Keras 3
             def __init__(self):
                 super().__init__(mininterval=seconds, dynamic_ncols=True)
                 self._epoch_done, self._batch_done = self.on_epoch_end, self.on_batch_end

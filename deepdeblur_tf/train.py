@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.runs.provenance import describe_data
+from deepdeblur_tf.training.workers import Worker, this_worker
 
 
 def _quickstart() -> str:
@@ -78,11 +80,16 @@ def _train(experiment, run: Run, force: bool) -> int:
             print(folder.describe())
     made = experiment.data.pairs if experiment.data.layout == "photos" else experiment.data.scenes
     steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else made)
+    worker = this_worker()
     data = describe_data(folders)
     if run.is_finished and not run.differing(experiment, data):  # the same data under another path
         return _nothing_to_do(run)
-    with run.claimed(experiment, data, force):
-        return _train_claimed(experiment, run, folders, data)
+    if worker.is_chief:
+        with run.claimed(experiment, data, force):
+            return _train_claimed(experiment, run, folders, data, worker)
+    print(f"worker {worker.number}, from 0 to {worker.count - 1}; worker 0 reports, and writes {run.folder}")
+    with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as folder:  # what this one writes nobody needs
+        return _train_claimed(experiment, Run(Path(folder)), folders, data, worker)
 
 
 def _nothing_to_do(run: Run) -> int:
@@ -90,19 +97,19 @@ def _nothing_to_do(run: Run) -> int:
     return 0
 
 
-def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
-    print(f"run: {run.folder}")
+def _train_claimed(experiment, run: Run, folders, data: dict, worker: Worker) -> int:
+    say = print if worker.is_chief else lambda line: None
+    say(f"run: {run.folder}")
 
     from deepdeblur_tf.compat import tf
     from deepdeblur_tf.training.callbacks import Interrupted, NonFiniteLoss
     from deepdeblur_tf.training.loop import train_run
 
     try:
-        outcome = train_run(experiment, run, folders, data)
+        outcome = train_run(experiment, run, folders, data, say, worker)
     except (Interrupted, KeyboardInterrupt) as stop:
-        print(
-            f"\n{str(stop) or 'stopped at once'}. The same command continues the run in {run.folder}.", file=sys.stderr
-        )
+        where = f" in {run.folder}" if worker.is_chief else ""
+        print(f"\n{str(stop) or 'stopped at once'}. The same command continues the run{where}.", file=sys.stderr)
         return 130
     except NonFiniteLoss as error:
         print(f"\nerror: {error}", file=sys.stderr)
@@ -121,13 +128,13 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
             ) from error
         raise
     run.extending.unlink(missing_ok=True)
-    print(f"network: {run.model}")
-    print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
+    say(f"network: {run.model}")
+    say(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
     if outcome.psnr_before is not None and outcome.psnr_after is not None:
         gain = outcome.psnr_after - outcome.psnr_before
         if outcome.picture:
-            print(f"picture: {outcome.picture}")
-        print(
+            say(f"picture: {outcome.picture}")
+        say(
             f"PSNR, mean of {outcome.images} validation images: {outcome.psnr_before:.2f} dB blurry, "
             f"{outcome.psnr_after:.2f} dB restored ({gain:+.2f} dB)"
         )

@@ -127,10 +127,10 @@ class Trainer(tf.keras.Model):
     def test_step(self, data):
         """Measures one batch of whole images; returns the means so far.
 
-        A third element of `data`, 1 or 0, tells whether this replica's images count.
+        A third element of `data`, bool, tells whether this replica's images count.
         """
         blurry, sharp, *counts = data
-        count = counts[0] if counts else 1.0
+        count = tf.cast(counts[0], tf.float32) if counts else 1.0
         values = self._measure(sharp, run_network(self.shipped, blurry, training=False))
         values, count = mean_over_replicas(({name: value * count for name, value in values.items()}, count))
         values = {name: value / count for name, value in values.items()}
