@@ -7,6 +7,7 @@ same command given again continues an interrupted run.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -87,9 +88,9 @@ def _train(experiment, run: Run, force: bool) -> int:
     if worker.is_chief:
         with run.claimed(experiment, data, force):
             return _train_claimed(experiment, run, folders, data, worker)
-    print(f"worker {worker.number}, from 0 to {worker.count - 1}; worker 0 reports, and writes {run.folder}")
-    with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as folder:  # what this one writes nobody needs
-        return _train_claimed(experiment, Run(Path(folder)), folders, data, worker)
+    print(f"worker {worker.number} of 0 to {worker.count - 1}: training; worker 0 reports, and writes the run")
+    with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as scratch:  # what this one writes nobody needs
+        return _train_claimed(experiment, Run(Path(scratch)), folders, data, worker)
 
 
 def _nothing_to_do(run: Run) -> int:
@@ -99,6 +100,8 @@ def _nothing_to_do(run: Run) -> int:
 
 def _train_claimed(experiment, run: Run, folders, data: dict, worker: Worker) -> int:
     say = print if worker.is_chief else lambda line: None
+    if worker.count > 1:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a lost worker is reported in many lines before ours
     say(f"run: {run.folder}")
 
     from deepdeblur_tf.compat import tf
@@ -120,6 +123,12 @@ def _train_claimed(experiment, run: Run, folders, data: dict, worker: Worker) ->
             raise RunError(
                 f"{run.folder} cannot be written any more: {fault}. Make room or mend it; the same command "
                 "continues the run."
+            ) from error
+        lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+        if worker.count > 1 and isinstance(error, lost):
+            raise RunError(
+                "another worker has ended, or cannot be reached any more; what it said itself tells why. The same "
+                "commands continue the run from its last checkpoint."
             ) from error
         if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
             raise RunError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 
@@ -36,9 +37,13 @@ def make_strategy(worker: Worker, batch_size: int) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy([f"GPU:{number}" for number in range(used)])
     need_keras_2("A training on several machines")
     if worker.launcher == "Slurm":
-        # Slurm itself gives each task its GPUs; with the resolver's own numbers of them it fails where there are none.
+        # Ports of the job's own, for two jobs may share a node. Slurm itself gives each task its GPUs; without numbers
+        # of them the resolver fails where there are none.
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            gpus_per_node=worker.count, gpus_per_task=1, auto_set_gpu=False
+            port_base=10000 + int(os.environ["SLURM_JOB_ID"]) % 20000,
+            gpus_per_node=worker.count,
+            gpus_per_task=1,
+            auto_set_gpu=False,
         )
     else:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
