@@ -111,7 +111,7 @@ def _two_devices():
     )
     flags = dict(flag[2:].split("=") for flag in FLAGS)
     experiment = load_experiment(ROOT / "experiments" / "quickstart.yaml", flags)
-    train, validation = make_datasets(experiment)
+    train, _ = make_datasets(experiment)
     taken = [tf.nest.map_structure(np.array, batch) for batch in train.take(3).as_numpy_iterator()]
     taken[1][0][0][3, 5, 5, 1] = np.nan  # of the second device's half
     batches = tf.data.Dataset.from_generator(
