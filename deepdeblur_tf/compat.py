@@ -1,6 +1,7 @@
 """The one file that knows which Keras runs and whether tensorflow-addons is there.
 
-TensorFlow 2.15 with Keras 2 and tensorflow-addons (Python 3.9 to 3.11), or TensorFlow 2.21 with Keras 3 (3.12, 3.13).
+TensorFlow 2.15 with Keras 2 and tensorflow-addons (Python 3.9 to 3.11), or TensorFlow 2.21 with Keras 3 (3.12, 3.13),
+there also with Keras 2 from tf-keras where TF_USE_LEGACY_KERAS=1 asks for it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ if sys.version_info >= (3, 12):
             f"KERAS_BACKEND: received {backend!r}; allowed: tensorflow, for this package is written in TensorFlow. "
             "Unset the variable."
         )
+else:
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # here it would ask for another package of the same Keras 2
 
 with quiet_libraries():
     import tensorflow as tf

@@ -179,7 +179,7 @@ def by_slurm(count):
 
 def outcomes(processes):
     """What each process printed on stdout and on stderr, and its exit status."""
-    return [(*process.communicate(timeout=120), process.returncode) for process in processes]
+    return [(*process.communicate(timeout=600), process.returncode) for process in processes]
 
 
 def wait_for_step(run, step, process):
