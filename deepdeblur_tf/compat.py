@@ -1,6 +1,7 @@
 """The one file that knows which Keras runs and whether tensorflow-addons is there.
 
-TensorFlow 2.15 with Keras 2 and tensorflow-addons (Python 3.9 to 3.11), or TensorFlow 2.21 with Keras 3 (3.12, 3.13).
+TensorFlow 2.15 with Keras 2 and tensorflow-addons (Python 3.9 to 3.11), or TensorFlow 2.21 with Keras 3 (3.12, 3.13),
+there also with Keras 2 from tf-keras where TF_USE_LEGACY_KERAS=1 asks for it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ if sys.version_info >= (3, 12):
             f"KERAS_BACKEND: received {backend!r}; allowed: tensorflow, for this package is written in TensorFlow. "
             "Unset the variable."
         )
+else:
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # here it would ask for another package of the same Keras 2
 
 with quiet_libraries():
     import tensorflow as tf
@@ -49,7 +52,21 @@ with quiet_libraries():
 
 tf.get_logger().setLevel("ERROR")
 
-KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
+try:
+    KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
+except ImportError as error:
+    raise UserError(
+        "TF_USE_LEGACY_KERAS asks for Keras 2, which is not installed: pip install -e '.[multi_worker]'"
+    ) from error
+
+
+def need_keras_2(what: str) -> None:
+    """Raises UserError where Keras 3 runs, whose `fit` fails with several workers."""
+    if KERAS_3:
+        raise UserError(
+            f"{what} needs Keras 2: on Python 3.12 and 3.13 install it, pip install -e '.[multi_worker]', and set "
+            "TF_USE_LEGACY_KERAS=1 for all of the processes."
+        )
 
 
 def gpus() -> list:
@@ -74,6 +91,7 @@ def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, 
     """Gradients under a possibly loss-scaling optimizer (mixed float16).
 
     Keras 2 and 3 scale the loss in different places; a step that ignores it trains 2^15 times too slowly, silently.
+    Under a strategy they are the mean over the replicas, those of the whole batch.
 
     Args:
         tape: The tape that recorded `loss`, still recording.
@@ -85,14 +103,30 @@ def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, 
         (gradients of `loss`, gradients to hand to `optimizer.apply_gradients`).
     """
     if not isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
-        plain = tape.gradient(loss, variables)
+        plain = mean_over_replicas(tape.gradient(loss, variables))
         return plain, plain
     if KERAS_3:  # `apply_gradients` divides by the scale itself
-        scaled = tape.gradient(optimizer.scale_loss(loss), variables)
+        scaled = mean_over_replicas(tape.gradient(optimizer.scale_loss(loss), variables))
         scale = optimizer.scale_loss(tf.constant(1.0))
         return [gradient / scale for gradient in scaled], scaled
-    plain = optimizer.get_unscaled_gradients(tape.gradient(optimizer.get_scaled_loss(loss), variables))
+    scaled = mean_over_replicas(tape.gradient(optimizer.get_scaled_loss(loss), variables))
+    plain = optimizer.get_unscaled_gradients(scaled)
     return plain, plain
+
+
+def mean_over_replicas(values):
+    """The mean over a strategy's replicas, of each tensor in a structure; the values themselves without a strategy."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
+def apply_gradients(optimizer, gradients, variables) -> None:
+    """`optimizer.apply_gradients` of what `gradients` gave for the optimizer, which are the same on all replicas."""
+    if not KERAS_3:
+        optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+        return
+    # Keras 3 clips on each replica, then sums over them: the first one gives all, the others nothing (but NaN as NaN).
+    is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
+    optimizer.apply_gradients(zip([gradient * tf.cast(is_first, gradient.dtype) for gradient in gradients], variables))
 
 
 def _shown(logs) -> dict:
@@ -109,10 +143,10 @@ def progress_bar(first_epoch: int, epochs: int):
         epochs: Of the whole training; a `fit` may be for some of them.
     """
     seconds = 0.2  # between two pictures
-    if KERAS_3:
+    if sys.version_info >= (3, 12):
         from tqdm.keras import TqdmCallback
 
-        class Bar(TqdmCallback):
+        class Bar(TqdmCallback, tf.keras.callbacks.Callback):  # the second: tqdm's is always one of Keras 3
             def __init__(self):
                 super().__init__(mininterval=seconds, dynamic_ncols=True)
                 self._epoch_done, self._batch_done = self.on_epoch_end, self.on_batch_end

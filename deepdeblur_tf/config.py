@@ -202,7 +202,7 @@ class Training:
         epochs: Passes over the training pairs, one random patch of each pair a pass.
         steps: Steps of an epoch, where it shall not be a pass over the pairs, which then follow each other without
             regard to epochs; 0 for a pass.
-        batch_size: Patches a step.
+        batch_size: Patches a step, of all devices together; several devices take equal parts of it.
         pretrained: The network that is trained further: a finished run's folder, a .keras file, or photographs, the one
             that comes with the package. Its settings must be those of `model`. Empty for random weights.
         precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
@@ -460,7 +460,12 @@ def to_yaml(experiment: Experiment) -> str:
     return yaml.safe_dump(dataclasses.asdict(experiment), sort_keys=False)
 
 
+def effective_settings(experiment: Experiment) -> dict[str, Any]:
+    """The settings that what is trained depends on, by dotted key."""
+    return {key: attrgetter(key)(experiment) for key in SETTINGS if key not in _WITHOUT_EFFECT}
+
+
 def differences(one: Experiment, other: Experiment) -> list[str]:
     """The settings in which two experiments differ in what they train, a line each: "training.epochs: 10 / 20"."""
-    values = {key: attrgetter(key) for key in SETTINGS if key not in _WITHOUT_EFFECT}
-    return [f"{key}: {value(one)!r} / {value(other)!r}" for key, value in values.items() if value(one) != value(other)]
+    there, here = effective_settings(one), effective_settings(other)
+    return [f"{key}: {value!r} / {here[key]!r}" for key, value in there.items() if value != here[key]]

@@ -7,7 +7,9 @@ same command given again continues an interrupted run.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.runs.networks import pretrained_arrays
 from deepdeblur_tf.runs.provenance import describe_data
+from deepdeblur_tf.training.workers import Worker, this_worker
 
 
 def _quickstart() -> str:
@@ -73,7 +76,8 @@ def _train(experiment, run: Run, force: bool) -> int:
         experiment = replace(experiment, data=replace(experiment.data, root=root))
     if run.is_finished and not run.differing(experiment):
         return _nothing_to_do(run)
-    if experiment.training.pretrained and not run.has_checkpoint:
+    worker = this_worker()
+    if experiment.training.pretrained and worker.is_chief and not run.has_checkpoint:
         pretrained_arrays(experiment)  # what is wrong with it is said before the data are looked through
     folders = find_folders(experiment)
     for folder in folders or ():
@@ -84,8 +88,12 @@ def _train(experiment, run: Run, force: bool) -> int:
     data = describe_data(folders)
     if run.is_finished and not run.differing(experiment, data):  # the same data under another path
         return _nothing_to_do(run)
-    with run.claimed(experiment, data, force):
-        return _train_claimed(experiment, run, folders, data)
+    if worker.is_chief:
+        with run.claimed(experiment, data, force):
+            return _train_claimed(experiment, run, folders, data, worker)
+    print(f"worker {worker.number} of 0 to {worker.count - 1}: training; worker 0 reports, and writes the run")
+    with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as scratch:  # what this one writes nobody needs
+        return _train_claimed(experiment, Run(Path(scratch)), folders, data, worker)
 
 
 def _nothing_to_do(run: Run) -> int:
@@ -93,19 +101,21 @@ def _nothing_to_do(run: Run) -> int:
     return 0
 
 
-def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
-    print(f"run: {run.folder}")
+def _train_claimed(experiment, run: Run, folders, data: dict, worker: Worker) -> int:
+    say = print if worker.is_chief else lambda line: None
+    if worker.count > 1:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a lost worker is reported in many lines before ours
+    say(f"run: {run.folder}")
 
     from deepdeblur_tf.compat import tf
     from deepdeblur_tf.training.callbacks import Interrupted, NonFiniteLoss
     from deepdeblur_tf.training.loop import train_run
 
     try:
-        outcome = train_run(experiment, run, folders, data)
+        outcome = train_run(experiment, run, folders, data, say, worker)
     except (Interrupted, KeyboardInterrupt) as stop:
-        print(
-            f"\n{str(stop) or 'stopped at once'}. The same command continues the run in {run.folder}.", file=sys.stderr
-        )
+        where = f" in {run.folder}" if worker.is_chief else ""
+        print(f"\n{str(stop) or 'stopped at once'}. The same command continues the run{where}.", file=sys.stderr)
         return 130
     except NonFiniteLoss as error:
         print(f"\nerror: {error}", file=sys.stderr)
@@ -117,6 +127,12 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
                 f"{run.folder} cannot be written any more: {fault}. Make room or mend it; the same command "
                 "continues the run."
             ) from error
+        lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+        if worker.count > 1 and isinstance(error, lost):
+            raise RunError(
+                "another worker has ended, or cannot be reached any more; what it said itself tells why. The same "
+                "commands continue the run from its last checkpoint."
+            ) from error
         if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
             raise RunError(
                 "the memory is full. Lower training.batch_size, data.patch_size or model.filters, or use "
@@ -124,13 +140,13 @@ def _train_claimed(experiment, run: Run, folders, data: dict) -> int:
             ) from error
         raise
     run.extending.unlink(missing_ok=True)
-    print(f"network: {run.model}")
-    print(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
+    say(f"network: {run.model}")
+    say(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
     if outcome.psnr_before is not None and outcome.psnr_after is not None:
         gain = outcome.psnr_after - outcome.psnr_before
         if outcome.picture:
-            print(f"picture: {outcome.picture}")
-        print(
+            say(f"picture: {outcome.picture}")
+        say(
             f"PSNR, mean of {outcome.images} validation images: {outcome.psnr_before:.2f} dB blurry, "
             f"{outcome.psnr_after:.2f} dB restored ({gain:+.2f} dB)"
         )

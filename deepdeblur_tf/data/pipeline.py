@@ -10,6 +10,7 @@ of threads and wherever the stream starts. So an interrupted run continues with 
 from __future__ import annotations
 
 import importlib.util
+import math
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import SCENES, Augmentation, Data, Experiment, steps_per_epoch
@@ -145,6 +146,13 @@ def train_patch(
     )
 
 
+def _own_numbers(start: int, stop: int, batch_size: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    """The numbers of the samples that a worker makes: its own part of each batch from `start` up to `stop`."""
+    own = batch_size // context.num_input_pipelines
+    first = own * context.input_pipeline_id
+    return tf.data.Dataset.range(start * own, stop * own).map(lambda n: n // own * batch_size + first + n % own)
+
+
 def train_dataset(
     source: Source,
     *,
@@ -157,6 +165,7 @@ def train_dataset(
     start_step: int = 0,
     augmentation: Augmentation | None = None,
     steps: int = 0,
+    context: tf.distribute.InputContext | None = None,
     parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
     """The batches of a whole training, all epochs in a row.
@@ -172,15 +181,19 @@ def train_dataset(
         start_step: int. The first batch is that of this step, counted from 0 over the whole training.
         augmentation: What is varied beside crops and flips. Defaults to nothing.
         steps: int. Batches an epoch. Defaults to a pass over the pairs, `len(source) // batch_size` batches.
+        context: Of a strategy, with whose replicas the batches are shared: this worker's part of each batch comes as
+            one smaller batch for each of its replicas. Defaults to whole batches.
         parallel_calls: int. Samples made side by side; changes nothing in the stream.
 
     Returns:
         Dataset of (blurry, sharp), each a tuple of `levels` float32 [batch, side, side, 3] in [-0.5, 0.5], finest
         first; from `start_step` to the end of the last epoch.
     """
+    context = context or tf.distribute.InputContext()
     per_pass = len(source) // batch_size * batch_size
+    stop = epochs * (steps or per_pass // batch_size)
     return (
-        tf.data.Dataset.range(start_step * batch_size, epochs * (steps * batch_size or per_pass))
+        _own_numbers(start_step, stop, batch_size, context)
         .map(
             lambda number: train_patch(
                 source,
@@ -195,18 +208,27 @@ def train_dataset(
             num_parallel_calls=parallel_calls,
             deterministic=True,
         )
-        .batch(batch_size, drop_remainder=True)
+        .batch(context.get_per_replica_batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def validation_dataset(source: Source, *, levels: int, pyramid: str = "matlab_bicubic") -> tf.data.Dataset:
+def validation_dataset(
+    source: Source,
+    *,
+    levels: int,
+    pyramid: str = "matlab_bicubic",
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
     """Whole images, one a batch, in order, no crop and no flip.
 
     Args:
         source: The pairs.
         levels: int. 1 to 3.
         pyramid: As `build_model` has it. Defaults to "matlab_bicubic".
+        context: Of a strategy, over whose replicas the images are shared out. The dataset then begins again after
+            ceil(images / replicas) steps, and each element has a third entry, bool: whether the image counts, or is
+            only there because every replica needs one. Defaults to none.
 
     Returns:
         Dataset of (blurry, sharp), each a tuple of `levels` float32 tensors in [-0.5, 0.5], finest first. Sides that
@@ -219,7 +241,15 @@ def validation_dataset(source: Source, *, levels: int, pyramid: str = "matlab_bi
         blurry, sharp = (to_levels(image, levels, pyramid) for image in tf.split(pair, 2, axis=3))
         return blurry, (to_network(pair[..., 3:]), *sharp[1:])
 
-    return tf.data.Dataset.range(len(source)).map(whole, num_parallel_calls=2, deterministic=True).prefetch(1)
+    numbers, element = tf.data.Dataset.range(len(source)), whole
+    if context is not None and context.num_replicas_in_sync > 1:
+        replicas = context.num_replicas_in_sync
+        numbers = _own_numbers(0, math.ceil(len(source) / replicas), replicas, context).repeat()
+
+        def element(number):
+            return (*whole(number % len(source)), number < len(source))
+
+    return numbers.map(element, num_parallel_calls=2, deterministic=True).prefetch(1)
 
 
 def _kept(source: Source, data: Data) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepdeblur_tf.compat import gradients, tf
+from deepdeblur_tf.compat import apply_gradients, gradients, tf
 from deepdeblur_tf.losses import judgement_loss
 from deepdeblur_tf.model import run_network
 from deepdeblur_tf.training.trainer import Trainer
@@ -89,13 +89,15 @@ class AdversarialTrainer(Trainer):
                 self.discriminator.trainable_variables,
                 self.discriminator_optimizer,
             )
-        values["gradient_norm"] = tf.linalg.global_norm([*own, *others])
-        return values, (for_own, for_other)
+        return values, [*own, *others], (for_own, for_other)
 
-    def _apply(self, gradients) -> None:
+    def _apply(self, strategy, gradients) -> None:
         own, others = gradients
-        self.discriminator_optimizer.apply_gradients(zip(others, self.discriminator.trainable_variables))
-        super()._apply(own)
+        strategy.run(
+            lambda own: apply_gradients(self.discriminator_optimizer, own, self.discriminator.trainable_variables),
+            args=(others,),
+        )
+        super()._apply(strategy, own)
 
     def _set_step(self, step) -> None:
         super()._set_step(step)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.compat import tf
+from deepdeblur_tf.compat import tf, tf_variables
 from deepdeblur_tf.config import Training
 from deepdeblur_tf.files import sha256_of, write_whole
 from deepdeblur_tf.runs.folder import Run, RunError
@@ -38,7 +38,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         super().__init__()
         self.run, self.trainer, self.validated = run, trainer, validated
         self.steps_per_epoch, self.minutes = steps_per_epoch, settings.checkpoint_minutes
-        self._best = tf.Variable(-math.inf, dtype=tf.float64)
+        self._seconds, self._best = seconds, tf.Variable(-math.inf, dtype=tf.float64)
         self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
         self._files = CheckpointFiles(
             tf.train.Checkpoint(best=self._best, means=self._means, seconds=seconds, **trainer.checkpointed),
@@ -51,9 +51,19 @@ class Checkpoints(tf.keras.callbacks.Callback):
         """Puts the newest sound checkpoint's state into the trainer; see `CheckpointFiles.restore`."""
         return self._files.restore()
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """All that a checkpoint holds."""
+        parts = self.trainer.checkpointed.values()
+        return [*(each for part in parts for each in tf_variables(part)), self._best, self._means, self._seconds]
+
+    def _copies(self, variable) -> tuple:
+        """A mean's variable on each of this process's devices; each is that of all of them."""
+        return self.trainer.distribute_strategy.experimental_local_results(variable)
+
     def save(self) -> None:
         """Writes a checkpoint of this moment."""
-        self._means.assign([[float(v) for v in metric.variables] for metric in self.trainer.metrics])
+        self._means.assign([[float(self._copies(v)[0]) for v in tf_variables(m)] for m in self.trainer.metrics])
         self._files.save(self.trainer.steps_done)
         self._saved_at = time.monotonic()
 
@@ -65,8 +75,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self.trainer.steps_done % self.steps_per_epoch:  # continued in the middle, after `fit` has reset the means
             for metric, values in zip(self.trainer.metrics, self._means.numpy()):
-                for variable, value in zip(metric.variables, values):
-                    variable.assign(value)
+                for variable, value in zip(tf_variables(metric), values):
+                    for copy in self._copies(variable):
+                        copy.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
         epochs, left_over = divmod(self.trainer.steps_done + 1, self.steps_per_epoch)

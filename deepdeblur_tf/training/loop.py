@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ from deepdeblur_tf.runs.networks import assign, pretrained_arrays, save_network
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
+from deepdeblur_tf.training.distribution import check_alike, continue_as_chief, described, make_strategy
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.tensorboard import TensorBoard
 from deepdeblur_tf.training.trainer import MOST_PSNR, Trainer
+from deepdeblur_tf.training.workers import Worker
 
 # Keras's names of `training.precision`: what is computed in; the weights are float32 in all of them.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -49,9 +52,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is trained on and how long: the experiment, its sources of pairs, and the steps of an epoch."""
+    """What is trained, where, on what and how long: experiment, devices, sources of pairs, the steps of an epoch."""
 
     experiment: Experiment
+    worker: Worker
+    strategy: tf.distribute.Strategy
     train: Source
     validation: Source
     steps: int
@@ -65,8 +70,14 @@ class _Plan:
         every, epochs = self.experiment.validation.every, self.experiment.training.epochs
         return sorted({*range(every, epochs, every), epochs})
 
+    @property
+    def device(self) -> str:
+        return device_name() + described(self.strategy, self.worker)
 
-def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None = None, say=print) -> Outcome:
+
+def train_run(
+    experiment: Experiment, run: Run, folders=None, data: dict | None = None, say=print, worker: Worker | None = None
+) -> Outcome:
     """Trains an experiment, or continues it from its last checkpoint.
 
     Args:
@@ -75,6 +86,8 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
         folders: The pairs on disk as `pairs.find_folders` gave them. Defaults to finding them.
         data: What `provenance.describe_data` gave for them, to be recorded.
         say: Called with each line for the user.
+        worker: Which of several processes this one is; each has a `run` of its own, and continues as the chief's is.
+            Defaults to a training of its own.
 
     Returns:
         What it reached.
@@ -86,18 +99,17 @@ def train_run(experiment: Experiment, run: Run, folders=None, data: dict | None 
         callbacks.Interrupted: the user stopped it; the same call continues it.
         callbacks.NonFiniteLoss: the loss became NaN or infinite.
     """
+    worker = worker or Worker()
+    strategy = make_strategy(worker, experiment.training.batch_size)
     _seed(experiment)
-    plan = _plan(experiment, run, folders)
+    check_alike(strategy, worker, experiment, data or {})
+    plan = _plan(experiment, run, folders, worker, strategy)
     trainer = _build(plan, say)
     schedule = learning_rate_schedule(experiment.training, plan.steps)
     history = History(run, schedule, plan.steps)
     checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, plan.steps, plan.validated_epochs)
     start = _restore(checkpoints, plan, say)
-    if experiment.training.pretrained and not start:
-        assign(trainer.network, pretrained_arrays(experiment))
-        trainer.shipped.set_weights(trainer.network.get_weights())
-        say(f"begins with the weights of {experiment.training.pretrained}")
-    provenance.record(run.provenance, data or {}, start, device_name(), tf.__version__)
+    provenance.record(run.provenance, data or {}, start, plan.device, tf.__version__)
     psnr_before = _blurry_psnr(plan.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
     samples = Samples(plan.validation, experiment.validation.samples, run.samples, tensorboard.writer)
@@ -114,31 +126,34 @@ def _seed(experiment: Experiment) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def _plan(experiment: Experiment, run: Run, folders) -> _Plan:
+def _plan(experiment: Experiment, run: Run, folders, worker: Worker, strategy: tf.distribute.Strategy) -> _Plan:
     train, validation = open_sources(experiment, folders)
     if experiment.data.on_error == "skip":
         train = ReadableOnly(train, run.unreadable)
-    return _Plan(experiment, train, validation, steps_per_epoch(experiment.training, len(train)))
+    steps = steps_per_epoch(experiment.training, len(train))
+    return _Plan(experiment, worker, strategy, train, validation, steps)
 
 
 def _build(plan: _Plan, say) -> Trainer:
     model, training = plan.experiment.model, plan.experiment.training
     random = np.random.default_rng(plan.experiment.seed)
-    network = _begun(training, random, build_model, **vars(model))
-    shipped = None
-    if training.ema or training.precision != "float32":
-        shipped = build_model(**vars(model))
-        shipped.set_weights(network.get_weights())
-    optimizer = make_optimizer(training, plan.steps)
-    if training.adversarial:
-        judged = {"filters": model.filters, "kernel_size": model.kernel_size}
-        discriminator = _begun(training, random, build_discriminator, **judged)
-        trainer = AdversarialTrainer(discriminator, training.adversarial, network, shipped, training.loss, training.ema)
-        trainer.compile(optimizer, make_optimizer(training, plan.steps))
-    else:
-        trainer = Trainer(network, shipped, training.loss, training.ema)
-        trainer.compile(optimizer)
-    say(f"device: {device_name()}; TensorFlow {tf.__version__}")
+    with plan.strategy.scope():
+        network = _begun(training, random, build_model, **vars(model))
+        shipped = None
+        if training.ema or training.precision != "float32":
+            shipped = build_model(**vars(model))
+            shipped.set_weights(network.get_weights())
+        optimizer = make_optimizer(training, plan.steps)
+        how = network, shipped, training.loss, training.ema
+        if training.adversarial:
+            judged = {"filters": model.filters, "kernel_size": model.kernel_size}
+            discriminator = _begun(training, random, build_discriminator, **judged)
+            trainer = AdversarialTrainer(discriminator, training.adversarial, *how)
+            trainer.compile(optimizer, make_optimizer(training, plan.steps))
+        else:
+            trainer = Trainer(*how)
+            trainer.compile(optimizer)
+    say(f"device: {plan.device}; TensorFlow {tf.__version__}")
     say(
         f"network: {model.levels} levels, {model.upsampling}, {trainer.network.count_params():,} parameters; "
         f"{training.epochs} epochs of {plan.steps} steps of {training.batch_size} patches"
@@ -168,10 +183,17 @@ def _draw_as_torch(network: tf.keras.Model, random: np.random.Generator) -> None
 
 
 def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
-    """The step that the newest sound checkpoint is of; 0 without one."""
-    start, damaged = checkpoints.restore()
+    """The step that the chief's newest sound checkpoint is of; 0 without one, where `training.pretrained` begins."""
+    _, damaged = checkpoints.restore()
     for line in damaged:
         say(f"left out a checkpoint: {line}")
+    trainer, training = checkpoints.trainer, plan.experiment.training
+    if training.pretrained and plan.worker.is_chief and not trainer.steps_done:
+        assign(trainer.network, pretrained_arrays(plan.experiment))
+        trainer.shipped.set_weights(trainer.network.get_weights())
+        say(f"begins with the weights of {training.pretrained}")
+    continue_as_chief(plan.strategy, plan.worker, checkpoints.variables)
+    start = trainer.steps_done
     if start:
         say(f"continuing after step {start} of {plan.last_step}")
     return start
@@ -197,17 +219,32 @@ def _guards(plan: _Plan) -> list[tf.keras.callbacks.Callback]:
     return [StopOnNonFiniteLoss(names)]
 
 
+def _progress(plan: _Plan, first_epoch: int, lines: EpochLines):
+    """The callback that shows how far it is, within a context; of several workers the chief alone shows it."""
+    if not plan.worker.is_chief:
+        return contextlib.nullcontext(tf.keras.callbacks.Callback())
+    if sys.stderr.isatty():
+        return progress_bar(first_epoch, plan.experiment.training.epochs)
+    return contextlib.nullcontext(lines)
+
+
 def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
     """Trains from a step to the end."""
     settings, model = plan.experiment.training, plan.experiment.model
     pyramid = {"levels": model.levels, "pyramid": model.pyramid}
-    validation = validation_dataset(plan.validation, **pyramid) if len(plan.validation) else None
+    shared_out = plan.strategy.distribute_datasets_from_function
+    validation = validation_steps = None
+    if len(plan.validation):
+        validation = shared_out(lambda context: validation_dataset(plan.validation, **pyramid, context=context))
+        replicas = plan.strategy.num_replicas_in_sync
+        validation_steps = math.ceil(len(plan.validation) / replicas) if replicas > 1 else None
     lines = EpochLines(settings.epochs, plan.steps, start)
     # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
     while start < plan.last_step:
         first_epoch, done = divmod(start, plan.steps)
         last_epoch = first_epoch + 1 if done else settings.epochs
-        train = train_dataset(
+        how = functools.partial(
+            train_dataset,
             plan.train,
             seed=plan.experiment.seed,
             epochs=last_epoch,
@@ -218,14 +255,15 @@ def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
             augmentation=plan.experiment.augmentation,
             steps=settings.steps,
         )
-        terminal = sys.stderr.isatty()
-        with progress_bar(first_epoch, settings.epochs) if terminal else contextlib.nullcontext(lines) as progress:
+        train = shared_out(lambda context, made=how: made(context=context))
+        with _progress(plan, first_epoch, lines) as progress:
             trainer.fit(
                 train,
                 initial_epoch=first_epoch,
                 epochs=last_epoch,
                 steps_per_epoch=plan.steps - done,
                 validation_data=validation,
+                validation_steps=validation_steps,
                 validation_freq=plan.validated_epochs,
                 shuffle=False,
                 verbose=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepdeblur_tf.compat import gradients, tf
+from deepdeblur_tf.compat import apply_gradients, gradients, mean_over_replicas, tf
 from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.metrics import psnr
@@ -21,7 +21,8 @@ class Trainer(tf.keras.Model):
 
     Logs: loss (the sum over levels), loss_1 (finest) to loss_3, psnr (dB, of the finest level, 8 bits), and in
     training gradient_norm (the Euclidean norm of all gradients before clipping) and skipped (1 for a batch whose loss
-    or gradients are NaN or infinite: it counts as a step, but changes neither weights nor means).
+    or gradients are NaN or infinite: it counts as a step, but changes neither weights nor means). Under a
+    `tf.distribute` strategy all of them, and the step, are those of all replicas' batches together.
 
     Args:
         network: The network that is trained.
@@ -62,6 +63,7 @@ class Trainer(tf.keras.Model):
             "skipped",
         ]
         self._means = {name: tf.keras.metrics.Mean(name=name) for name in names}
+        self.distribute_reduction_method = "first"  # for Keras 2: each replica's values are those of all
 
     def compile(self, optimizer="adam", **kwargs):
         """As `keras.Model.compile`; the loss and the metrics are the trainer's own. XLA is off unless asked for."""
@@ -88,7 +90,7 @@ class Trainer(tf.keras.Model):
     @property
     def steps_done(self) -> int:
         """Training steps, over all epochs and processes."""
-        return int(self.optimizer.iterations)
+        return int(tf.convert_to_tensor(self.optimizer.iterations))
 
     @property
     def metrics(self) -> list:
@@ -104,12 +106,14 @@ class Trainer(tf.keras.Model):
         finest = tf.cast(restored[0][:, : size[1], : size[2]], tf.float32)
         values = {"loss": tf.add_n(losses)}
         values.update({f"loss_{level}": loss for level, loss in enumerate(losses, 1)})
-        values["psnr"] = tf.reduce_mean(tf.minimum(psnr(finest + 0.5, sharp[0] + 0.5), MOST_PSNR))
-        return values
+        decibels = tf.reduce_mean(tf.minimum(psnr(finest + 0.5, sharp[0] + 0.5), MOST_PSNR))
+        return {**values, "psnr": tf.cast(decibels, tf.float32)}
 
     def train_step(self, data):
         """One step on (blurry, sharp); returns this batch's values, whose means `fit` reports for the epoch."""
-        values, for_optimizer = self._differentiate(*data)
+        values, plain, for_optimizer = self._differentiate(*data)
+        values = mean_over_replicas(values)
+        values["gradient_norm"] = tf.linalg.global_norm(plain)
         finite = tf.math.is_finite(values["loss"])
         # Infinite gradients are how a loss scale that is too large shows; the scaling optimizer sees to them itself.
         if not isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer):
@@ -118,32 +122,47 @@ class Trainer(tf.keras.Model):
         # Keras 3 notices the end of a dataset of unknown length inside of this very graph; what does not wait for the
         # data, such as the means' counters, would be counted once too often.
         with tf.control_dependencies([values["loss"]]):
-            tf.cond(finite, lambda: self._apply(for_optimizer), lambda: self._set_step(self.optimizer.iterations + 1))
+            # Once for all replicas: within a replica no condition may hold what all of them do together.
+            tf.distribute.get_replica_context().merge_call(self._apply_or_skip, args=(finite, for_optimizer))
             self._update_means(values, finite)
         # The batch's own values, not running means, so that a callback can record the loss of every iteration. `fit`
         # puts the means in their place at the end of an epoch, because the keys are those of `metrics`.
         return values
 
     def _differentiate(self, blurry, sharp) -> tuple:
-        """This batch's values, and the gradients that `_apply` takes."""
+        """This replica's values; and of the whole batch all gradients, and those that `_apply` takes."""
         with tf.GradientTape() as tape:
             restored = run_network(self.network, blurry, training=True)
             values = self._measure(sharp, restored)
             plain, for_optimizer = gradients(tape, values["loss"], self.network.trainable_variables, self.optimizer)
-        values["gradient_norm"] = tf.linalg.global_norm(plain)
-        return values, for_optimizer
+        return values, plain, for_optimizer
 
     def test_step(self, data):
-        """Measures one batch of whole images; returns the means so far."""
-        blurry, sharp = data
+        """Measures one batch of whole images; returns the means so far.
+
+        A third element of `data`, bool, tells whether this replica's images count.
+        """
+        blurry, sharp, *counts = data
+        count = tf.cast(counts[0], tf.float32) if counts else 1.0
         values = self._measure(sharp, run_network(self.shipped, blurry, training=False))
+        values, count = mean_over_replicas(({name: value * count for name, value in values.items()}, count))
+        values = {name: value / count for name, value in values.items()}
         with tf.control_dependencies([values["loss"]]):
-            self._update_means(values)
+            self._update_means(values, weight=count)
         return {name: self._means[name].result() for name in values}
 
-    def _apply(self, gradients) -> None:
+    def _apply_or_skip(self, strategy, finite, gradients) -> None:
+        tf.cond(
+            strategy.experimental_local_results(finite)[0],
+            lambda: self._apply(strategy, gradients),
+            lambda: self._set_step(self.optimizer.iterations + 1),
+        )
+
+    def _apply(self, strategy, gradients) -> None:
         step = tf.identity(self.optimizer.iterations) + 1
-        self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
+        strategy.run(
+            lambda own: apply_gradients(self.optimizer, own, self.network.trainable_variables), args=(gradients,)
+        )
         if self._ema:
             # Little is kept at first, or the random start would stay in the average for long.
             early = tf.cast(1 + step, tf.float32) / tf.cast(10 + step, tf.float32)
@@ -163,7 +182,8 @@ class Trainer(tf.keras.Model):
         if self.shipped is not self.network and not self._ema:
             self.shipped.set_weights(self.network.get_weights())
 
-    def _update_means(self, values: dict, finite=True) -> None:
+    def _update_means(self, values: dict, finite=True, weight=1.0) -> None:
         for name, value in values.items():
             counts = tf.logical_or(finite, name == "skipped")
-            self._means[name].update_state(tf.where(counts, value, tf.zeros_like(value)), tf.cast(counts, tf.float32))
+            value = tf.where(counts, value, tf.zeros_like(value))
+            self._means[name].update_state(value, weight * tf.cast(counts, tf.float32))
