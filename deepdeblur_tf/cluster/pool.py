@@ -1,0 +1,222 @@
+"""Photos restored by processes on one machine or many, with Ray.
+
+Ray Data hands groups of photos to a pool of processes, each of which loads the network once, and hands them out again
+when a process or a machine dies. A result has the same name and the same bytes each time, and is written whole.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+# Read by Ray when it is loaded.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its log is in /tmp/ray
+import ray  # noqa: E402
+from ray.data import ActorPoolStrategy, DataContext  # noqa: E402
+from ray.data.block import BlockMetadata  # noqa: E402
+from ray.data.datasource import Datasource, ReadTask  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
+
+from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
+from deepdeblur_tf.cluster.inputs import Photo  # noqa: E402
+from deepdeblur_tf.errors import UserError  # noqa: E402
+from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
+from deepdeblur_tf.images import photos  # noqa: E402
+
+TRIES = 2  # a photo that so many processes died of is given up
+_OBJECT_STORE = 200 * 2**20  # bytes; names and the network pass through it, no picture does
+
+
+class ClusterError(UserError):
+    """A cluster that cannot be used; the message says why and what to do."""
+
+
+def connect(address: str | None) -> None:
+    """Starts Ray on this machine, or connects to a cluster.
+
+    Args:
+        address: HOST:PORT of a cluster's head, "auto" for the cluster that this machine belongs to, None for neither.
+    """
+    options: dict = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+    try:
+        if address:
+            options = {"address": address}
+            if address != "auto":
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for two minutes
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"--ray {address}: cannot be reached ({error}). Give HOST:PORT of a cluster that was begun with "
+            "`ray start --head`, or auto on one of its machines; this machine must belong to it."
+        ) from error
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+
+
+def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Iterator[list[dict]]:
+    """Restores the photos of an output folder's list.
+
+    Args:
+        output: The folder's place.
+        network: The content of the network's file.
+        options: As `Restorer` has them.
+        cpus: Cores of a process.
+        gpus: GPUs of a process; a fraction where several share one.
+
+    Yields:
+        The manifest's rows of some photos, without network and options, as they are done.
+
+    Raises:
+        UserError: no machine has so much, or the results cannot be written.
+    """
+    size = sum(_processes(node, cpus, gpus) for node in ray.nodes() if node["Alive"])
+    if not size:
+        raise ClusterError(
+            f"no machine of the cluster has the {cpus} cores and {gpus:g} GPUs that a process is to have."
+        )
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = -1  # a large photo may take an hour
+    context.target_max_block_size = 1  # byte, which makes each group a block, and so a task
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    tries = ray.remote(Tries).options(num_cpus=0, scheduling_strategy=here).remote()
+    groups = ray.data.read_datasource(_Groups(output), num_cpus=0, override_num_blocks=1)
+    done = groups.map(
+        _Process,
+        fn_constructor_args=(network, options, cpus, gpus, tries),
+        compute=ActorPoolStrategy(min_size=size, max_size=None),
+        num_cpus=cpus,
+        num_gpus=gpus,
+    )
+    try:
+        for row in done.iter_rows():
+            yield json.loads(row["rows"])
+    except ray.exceptions.RayTaskError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise UserError(str(cause)) from error
+            cause = getattr(cause, "cause", None) or cause.__cause__
+        raise
+
+
+class _Groups(Datasource):
+    """An output folder's list, as Ray Data reads it: a row a group."""
+
+    def __init__(self, output: str):
+        self._output = output
+
+    def estimate_inmemory_data_size(self) -> None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_, **__) -> list[ReadTask]:
+        def read() -> Iterator[pa.Table]:
+            for group in worklist.groups(self._output):
+                yield pa.table({"photos": [json.dumps(group)]})
+
+        return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
+
+
+class Tries:
+    """How often each photo was begun by a process that died, as an actor beside the driver."""
+
+    def __init__(self):
+        self._begun: dict[str, list[str]] = {}  # photos in work: the machines on which they were begun
+
+    def begin(self, photo: str, machine: str) -> bool:
+        """Notes that a photo is begun; False if it is to be given up instead."""
+        machines = self._begun.pop(photo, [])
+        if machines:  # What died with its whole machine did not die of the photo.
+            alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+            machines = [machine for machine in machines if machine in alive]
+        if len(machines) == TRIES:
+            return False
+        self._begun[photo] = [*machines, machine]
+        return True
+
+    def end(self, photo: str) -> None:
+        """Notes that a photo is done."""
+        self._begun.pop(photo, None)
+
+
+class _Process:
+    """One process of the pool, with its network."""
+
+    def __init__(self, network: bytes, options: dict, cpus: int, gpus: float, tries):
+        from deepdeblur_tf.compat import tf
+        from deepdeblur_tf.restoration.memory import memory_budget
+        from deepdeblur_tf.restoration.restorer import Restorer
+        from deepdeblur_tf.runs.networks import load_model
+
+        tf.config.threading.set_intra_op_parallelism_threads(cpus)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        for gpu in tf.config.get_visible_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)  # others work on it too
+        self._tries, self._machine = tries, ray.get_runtime_context().get_node_id()
+        (machine,) = (node for node in ray.nodes() if node["NodeID"] == self._machine)
+        memory = options["memory"] or memory_budget() // _processes(machine, cpus, gpus)
+        with tempfile.TemporaryDirectory(prefix="deepdeblur_tf.") as folder:
+            file = Path(folder, "network.keras")
+            file.write_bytes(network)
+            self._restorer = Restorer(load_model(file), **{**options, "memory": memory})
+
+    def __call__(self, row: dict) -> dict:
+        return {"rows": json.dumps([self._row(Photo(*photo)) for photo in json.loads(row["photos"])])}
+
+    def _row(self, photo: Photo) -> dict:
+        """Restores a photo; returns its row of the manifest."""
+        begun = time.perf_counter()
+        if ray.get(self._tries.begin.remote(photo.source, self._machine)):
+            try:
+                result = {"status": "done", **self._restored(photo)}
+            except (UserError, MemoryError) as error:
+                result = {"status": "failed", "error": str(error)}
+            except OSError as error:
+                if disk_fault(error):
+                    raise UserError(f"{photo.target}: {disk_fault(error)}. The same command goes on.") from error
+                result = {"status": "failed", "error": str(error)}
+            except Exception:  # a defect of ours, which keeps no other photo from being restored
+                result = {"status": "failed", "error": traceback.format_exc()}
+            self._tries.end.remote(photo.source)
+        else:
+            error = f"the process that restored it died, {TRIES} times; it may need more memory than there is"
+            result = {"status": "failed", "error": error}
+        return {
+            "input": photo.source,
+            "output": photo.target,
+            "input_bytes": photo.size,
+            "input_changed_ns": photo.changed,
+            "seconds": time.perf_counter() - begun,
+            "finished": time.time_ns() // 10**6,
+            **result,
+        }
+
+    def _restored(self, photo: Photo) -> dict:
+        """Restores a photo; returns what the manifest tells of it."""
+        with storage.local_copy(photo.source) as path:
+            try:
+                picture = photos.read_photo(path)
+                sha256 = sha256_of(path)
+            except UserError as error:
+                raise UserError(str(error).replace(str(path), photo.source)) from error
+        restored = self._restorer(picture.rgb)
+        storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
+        height, width = picture.rgb.shape[:2]
+        return {"width": width, "height": height, "input_sha256": sha256}
+
+
+def _processes(node: dict, cpus: int, gpus: float) -> int:
+    """How many processes find room on a machine, as `ray.nodes` tells of it."""
+    has = node["Resources"]
+    room = has.get("CPU", 0) // cpus
+    return int(min(room, has.get("GPU", 0) // gpus) if gpus else room)

@@ -1,0 +1,150 @@
+"""Restores any number of photos: python -m deepdeblur_tf.predict_many MODEL INPUT [INPUT ...] --output DIR
+
+With Ray, on this machine or on the machines of a cluster. manifest.parquet in the output folder has a row for each
+photo. What it says is done is skipped, so the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+
+from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.restoration.jobs import PredictionError
+from deepdeblur_tf.runs.networks import model_file
+
+SHOWN = 20  # photos that a message names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepdeblur_tf.predict_many",
+        description="Restores any number of photos (PNG, JPEG, BMP, TIFF) as predict does, by processes on this "
+        "machine or on many, from and into folders or object stores (s3://, gs://). manifest.parquet in the output "
+        "folder has a row for each photo, the bad ones too; what it says is done is skipped.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help='Files, folders, patterns such as "photos/**/*.jpg", or text files that name a photo in each line (.txt); '
+        "paths or addresses such as s3://bucket/photos.",
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results, or its address.")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Restore again what is in the output folder already, also into a folder with other files.",
+    )
+    group = parser.add_argument_group("processes")
+    group.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="HOST:PORT of a Ray cluster's head, or auto for the cluster that this machine belongs to. Defaults to "
+        "this machine alone.",
+    )
+    group.add_argument(
+        "--cpus", type=_cores, default=1, metavar="CORES", help="The cores of each process. Defaults to 1."
+    )
+    group.add_argument(
+        "--gpus",
+        type=_gpus,
+        default=0.0,
+        metavar="GPUS",
+        help="The GPUs of each process; 0.25 lets four share one. Defaults to 0.",
+    )
+    add_restoration_arguments(parser)
+    return parser
+
+
+def _cores(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a whole number above 0")
+    return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not (0 <= value <= 1 or value == int(value) > 1):
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: 0 to 1, or a whole number")
+    return value
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 1 when photos failed, 2 for wrong inputs, 130."""
+    flags = _parser().parse_args(arguments)
+    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    return answered(lambda: _predict_many(flags), stopped)
+
+
+def _predict_many(flags) -> int:
+    file = model_file(flags.model)
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
+        raise UserError(
+            "predict_many needs Ray, which is not installed; it comes with the extra cluster (Python 3.10 and later): "
+            "pip install 'deepdeblur_tf[cluster]'"
+        )
+    from deepdeblur_tf.cluster import pool, storage, worklist
+    from deepdeblur_tf.cluster.inputs import Photo, find_photos
+    from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
+
+    network, output, options = file.read_bytes(), storage.place(flags.output), restoration_options(flags)
+    # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
+    how = {key: options[key] for key in options if key != "memory"}
+    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), how)
+    there = storage.names(output)
+    if there and FOLDER not in there and not flags.overwrite:
+        raise PredictionError(
+            f"--output {flags.output}: holds files that this command did not write, such as {there[0]}. Give another "
+            "folder, or --overwrite."
+        )
+    try:
+        worklist.write(output, [])
+    except OSError as error:
+        raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
+    pool.connect(flags.ray)
+
+    found = 0
+
+    def todo() -> Iterator[Photo]:
+        nonlocal found
+        is_done = manifest.done()
+        for photo in find_photos(flags.inputs, output):
+            found += 1
+            if flags.overwrite or not is_done(photo):
+                yield photo
+
+    count = worklist.write(output, todo())
+    if count < found:
+        print(f"{found - count} of {found} photos are in {flags.output} already; --overwrite restores them again.")
+    pixels, failed, messages = 0, 0, []
+    with ProgressBar(total=count, unit=" photos") as bar:
+        try:
+            for rows in pool.restored(output, network, options, flags.cpus, flags.gpus):
+                manifest.add(rows)
+                pixels += sum(row.get("width", 0) * row.get("height", 0) for row in rows)
+                errors = [f"{row['input']}: {row['error']}" for row in rows if row["status"] == "failed"]
+                failed, messages = failed + len(errors), (messages + errors)[:SHOWN]
+                bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
+                bar.update(len(rows))
+        finally:
+            manifest.write()
+    manifest.merge()
+    storage.remove(worklist.place(output))
+    print(f"restored: {found - failed} of {found} photos are in {flags.output}; {FOLDER} there has a row for each")
+    if failed:
+        more = [f"and {failed - SHOWN} more, in {FOLDER}"] if failed > SHOWN else []
+        print(f"failed: {failed}", *messages, *more, sep="\n  ", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
