@@ -131,7 +131,7 @@ def _predict_many(flags) -> int:
             for rows in pool.restored(output, network, options, flags.cpus, flags.gpus):
                 manifest.add(rows)
                 pixels += sum(row.get("width", 0) * row.get("height", 0) for row in rows)
-                errors = [f"{row['input']}: {row['error']}" for row in rows if row["status"] == "failed"]
+                errors = [row["error"] for row in rows if row["status"] == "failed"]
                 failed, messages = failed + len(errors), (messages + errors)[:SHOWN]
                 bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
                 bar.update(len(rows))

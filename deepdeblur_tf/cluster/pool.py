@@ -13,6 +13,7 @@ import socket
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ import pyarrow as pa
 
 # Read by Ray when it is loaded.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its log is in /tmp/ray
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it tells is in /tmp/ray,
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # and not for the terminal, page by page
 import ray  # noqa: E402
 from ray.data import ActorPoolStrategy, DataContext  # noqa: E402
 from ray.data.block import BlockMetadata  # noqa: E402
@@ -29,7 +31,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
 from deepdeblur_tf.cluster.inputs import Photo  # noqa: E402
-from deepdeblur_tf.errors import UserError  # noqa: E402
+from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import photos  # noqa: E402
 
@@ -54,13 +56,16 @@ def connect(address: str | None) -> None:
             if address != "auto":
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for two minutes
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        with quiet_libraries():
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"--ray {address}: cannot be reached ({error}). Give HOST:PORT of a cluster that was begun with "
             "`ray start --head`, or auto on one of its machines; this machine must belong to it."
         ) from error
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    for name in ("ray", "ray.data"):  # what they tell is in the log
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="ray")
 
 
 def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Iterator[list[dict]]:
@@ -176,20 +181,21 @@ class _Process:
     def _row(self, photo: Photo) -> dict:
         """Restores a photo; returns its row of the manifest."""
         begun = time.perf_counter()
+        error = ""
         if ray.get(self._tries.begin.remote(photo.source, self._machine)):
             try:
-                result = {"status": "done", **self._restored(photo)}
-            except (UserError, MemoryError) as error:
-                result = {"status": "failed", "error": str(error)}
-            except OSError as error:
-                if disk_fault(error):
-                    raise UserError(f"{photo.target}: {disk_fault(error)}. The same command goes on.") from error
-                result = {"status": "failed", "error": str(error)}
-            except Exception:  # a defect of ours, which keeps no other photo from being restored
-                result = {"status": "failed", "error": traceback.format_exc()}
+                result = self._restored(photo)
+            except Exception as raised:
+                if disk_fault(raised):
+                    raise UserError(f"{photo.target}: {disk_fault(raised)}. The same command goes on.") from raised
+                # What is neither is a defect of ours, which keeps no other photo from being restored.
+                known = isinstance(raised, (UserError, MemoryError, OSError))
+                error = str(raised) if known else traceback.format_exc()
             self._tries.end.remote(photo.source)
         else:
-            error = f"the process that restored it died, {TRIES} times; it may need more memory than there is"
+            error = f"the process that restored it died, {TRIES} times; perhaps it needs more memory than there is"
+        if error:
+            error = error if photo.source in error else f"{photo.source}: {error}"
             result = {"status": "failed", "error": error}
         return {
             "input": photo.source,
@@ -212,7 +218,7 @@ class _Process:
         restored = self._restorer(picture.rgb)
         storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
         height, width = picture.rgb.shape[:2]
-        return {"width": width, "height": height, "input_sha256": sha256}
+        return {"status": "done", "width": width, "height": height, "input_sha256": sha256}
 
 
 def _processes(node: dict, cpus: int, gpus: float) -> int:
