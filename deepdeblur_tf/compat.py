@@ -12,7 +12,6 @@ import warnings
 
 from deepdeblur_tf.errors import UserError, quiet_libraries
 
-
 if sys.version_info >= (3, 12):
     # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.
     backend = os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"

@@ -8,7 +8,6 @@ import sys
 import tempfile
 
 
-
 class UserError(ValueError):
     """What a user gave cannot be used, and the message says what was received, what is allowed and what to do.
 

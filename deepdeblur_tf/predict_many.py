@@ -10,12 +10,16 @@ import argparse
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.restoration.jobs import PredictionError
 from deepdeblur_tf.runs.networks import model_file
+
+if TYPE_CHECKING:
+    from deepdeblur_tf.cluster.manifest import Manifest
 
 SHOWN = 20  # photos that a message names
 
@@ -86,20 +90,28 @@ def main(arguments=None) -> int:
 
 
 def _predict_many(flags) -> int:
+    try:
+        return _restore(flags)
+    except OSError as error:
+        if error.filename or disk_fault(error):
+            raise
+        raise PredictionError(str(error)) from error  # of an object store, as pyarrow tells it
+
+
+def _restore(flags) -> int:
     file = model_file(flags.model)
-    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
-        raise UserError(
-            "predict_many needs Ray, which is not installed; it comes with the extra cluster (Python 3.10 and later): "
-            "pip install 'deepdeblur_tf[cluster]'"
+    missing = [name for name in ("ray", "pyarrow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PredictionError(
+            f"predict_many needs {' and '.join(missing)}, which is not installed. Install the extra: "
+            "pip install 'deepdeblur_tf[cluster]' (Python 3.10 and later)."
         )
     from deepdeblur_tf.cluster import pool, storage, worklist
     from deepdeblur_tf.cluster.inputs import Photo, find_photos
     from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
 
-    network, output, options = file.read_bytes(), storage.place(flags.output), restoration_options(flags)
-    # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
-    how = {key: options[key] for key in options if key != "memory"}
-    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), how)
+    inputs, output = [storage.place(text) for text in flags.inputs], storage.place(flags.output)
+    pool.refuse_unreachable(flags.ray)
     there = storage.names(output)
     if there and FOLDER not in there and not flags.overwrite:
         raise PredictionError(
@@ -110,40 +122,53 @@ def _predict_many(flags) -> int:
         worklist.write(output, [])
     except OSError as error:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
-    pool.connect(flags.ray)
 
+    network, options = file.read_bytes(), restoration_options(flags)
+    # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
+    how = {key: options[key] for key in options if key != "memory"}
+    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), how)
+    is_done = (lambda photo: False) if flags.overwrite else manifest.done()
     found = 0
 
-    def todo() -> Iterator[Photo]:
+    def to_do() -> Iterator[Photo]:
         nonlocal found
-        is_done = manifest.done()
-        for photo in find_photos(flags.inputs, output):
+        for photo in find_photos(inputs, output):
             found += 1
-            if flags.overwrite or not is_done(photo):
+            if not is_done(photo):
                 yield photo
 
-    count = worklist.write(output, todo())
+    count = worklist.write(output, to_do())
     if count < found:
         print(f"{found - count} of {found} photos are in {flags.output} already; --overwrite restores them again.")
-    pixels, failed, messages = 0, 0, []
+    failed: list[str] = []
+    if count:
+        with pool.connected(flags.ray):
+            groups = pool.restored(output, network, options, flags.cpus, flags.gpus)
+            failed = _watch(groups, count, manifest)
+    manifest.merge()
+    storage.remove(worklist.place(output))
+    print(f"restored: {found - len(failed)} of {found} photos are in {flags.output}; {FOLDER} there tells of each")
+    if failed:
+        more = [f"and {len(failed) - SHOWN} more, in {FOLDER}"] if len(failed) > SHOWN else []
+        print(f"failed: {len(failed)}", *failed[:SHOWN], *more, sep="\n  ", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list[str]:
+    """Writes rows into the manifest as they come, and shows the progress; returns the messages of those that failed."""
+    pixels = 0
+    failed: list[str] = []
     with ProgressBar(total=count, unit=" photos") as bar:
         try:
-            for rows in pool.restored(output, network, options, flags.cpus, flags.gpus):
+            for rows in groups:
                 manifest.add(rows)
-                pixels += sum(row.get("width", 0) * row.get("height", 0) for row in rows)
-                errors = [row["error"] for row in rows if row["status"] == "failed"]
-                failed, messages = failed + len(errors), (messages + errors)[:SHOWN]
+                failed += [row["error"] if len(failed) < SHOWN else "" for row in rows if row["status"] == "failed"]
+                pixels += sum(row["width"] * row["height"] for row in rows if row["status"] == "done")
                 bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
                 bar.update(len(rows))
         finally:
             manifest.write()
-    manifest.merge()
-    storage.remove(worklist.place(output))
-    print(f"restored: {found - failed} of {found} photos are in {flags.output}; {FOLDER} there has a row for each")
-    if failed:
-        more = [f"and {failed - SHOWN} more, in {FOLDER}"] if failed > SHOWN else []
-        print(f"failed: {failed}", *messages, *more, sep="\n  ", file=sys.stderr)
-    return 1 if failed else 0
+    return failed
 
 
 if __name__ == "__main__":

@@ -36,24 +36,27 @@ def find_photos(inputs: Sequence[str], output: str) -> Iterator[Photo]:
     """Finds the photos to restore.
 
     Args:
-        inputs: Files, folders (with their sub-folders), patterns such as "photos/**/*.jpg", and lists, text files with
-            a photo in each line; of this machine or of object stores.
-        output: The place of the results' folder. Photos below a folder, or below the folder that a pattern begins with,
-            keep their sub-folders in it, those of a list all of their folders.
+        inputs: The places of files, of folders (with their sub-folders), of lists, which are text files with a photo in
+            each line, and patterns such as /home/me/photos/**/*.jpg.
+        output: The place of the results' folder. Photos below a folder, or below the folder that a pattern begins
+            with, keep their sub-folders in it, those of a list all of their folders.
 
     Raises:
         PredictionError: an input that is not there or holds no photo, two photos for one result, a result that would
             replace a photo.
     """
     seen: dict[int, int] = {}  # by hashes, for the names of a million take a gigabyte
-    for text in inputs:
-        for file, below in _expanded(text, output):
+    for where in inputs:
+        for file, below in _expanded(where, output):
             photo = Photo(file.place, f"{output}/{below}", file.size, file.changed)
-            known = seen.setdefault(hash(photo.target), hash(photo.source))
-            if known != hash(photo.source):
+            target, source = hash(photo.target), hash(photo.source)
+            if target in seen and seen[target] == source:
+                continue  # named twice
+            if target in seen:
                 raise PredictionError(
                     f"{photo.source} and another photo would both become {photo.target}. Restore them into two folders."
                 )
+            seen[target] = source
             yield photo
     if not seen.keys().isdisjoint(seen.values()):
         raise PredictionError(f"{output}: a result would replace one of the photos. Give another folder with --output.")
@@ -63,9 +66,8 @@ def _is_photo(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _expanded(text: str, output: str) -> Iterator[tuple[storage.File, str]]:
+def _expanded(where: str, output: str) -> Iterator[tuple[storage.File, str]]:
     """(file, its path below the output folder) for one input."""
-    where = storage.place(text)
     kind = storage.kind(where)
     if kind == "file" and where.lower().endswith(LISTS):
         yield from _listed(where)
@@ -82,9 +84,9 @@ def _expanded(text: str, output: str) -> Iterator[tuple[storage.File, str]]:
                 yield file, below
         if not found:
             what = "holds" if kind == "folder" else "is no file or folder, and as a pattern of *, ? and [ ] matches"
-            raise PredictionError(f"{text}: {what} no photo ({', '.join(SUFFIXES)}).")
+            raise PredictionError(f"{where}: {what} no photo ({', '.join(SUFFIXES)}).")
     else:
-        raise PredictionError(f"{text}: no such file or folder.")
+        raise PredictionError(f"{where}: no such file or folder.")
 
 
 def _listed(where: str) -> Iterator[tuple[storage.File, str]]:
@@ -104,10 +106,11 @@ def _below(line: str) -> str:
 
 def _expression(pattern: str) -> str:
     """A pattern of *, **, ? and [ ], as `glob` has them, as a regular expression."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", pattern)
     known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        known.get(part)
-        or ("[" + part[1:].replace("!", "^", 1) if part[1:2] == "!" else part if part[:1] == "[" else re.escape(part))
-        for part in parts
-    )
+
+    def translated(part: str) -> str:
+        if part.startswith("[") and part.endswith("]"):
+            return re.sub(r"^\[!", "[^", part)
+        return known.get(part) or re.escape(part)
+
+    return "".join(map(translated, re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)))

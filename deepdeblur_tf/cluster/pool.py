@@ -6,6 +6,7 @@ when a process or a machine dies. A result has the same name and the same bytes 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -43,29 +44,45 @@ class ClusterError(UserError):
     """A cluster that cannot be used; the message says why and what to do."""
 
 
-def connect(address: str | None) -> None:
-    """Starts Ray on this machine, or connects to a cluster.
+def refuse_unreachable(address: str | None) -> None:
+    """Raises ClusterError where nobody answers at a cluster's address; Ray itself would try for two minutes."""
+    if address in (None, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str | None, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"--ray {address}: cannot be reached ({str(error).splitlines()[0]}). Give HOST:PORT of a cluster that "
+        "`ray start --head` began, or auto; this machine must belong to it."
+    )
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Ray on this machine, or a connection to a cluster, within a `with` block.
 
     Args:
         address: HOST:PORT of a cluster's head, "auto" for the cluster that this machine belongs to, None for neither.
     """
-    options: dict = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+    options = {"address": address} if address else {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     try:
-        if address:
-            options = {"address": address}
-            if address != "auto":
-                host, _, port = address.rpartition(":")
-                socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for two minutes
         with quiet_libraries():
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ClusterError(
-            f"--ray {address}: cannot be reached ({error}). Give HOST:PORT of a cluster that was begun with "
-            "`ray start --head`, or auto on one of its machines; this machine must belong to it."
-        ) from error
-    for name in ("ray", "ray.data"):  # what they tell is in the log
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module="ray")
+    except ConnectionError as error:
+        raise _unreachable(address, error) from error
+    try:
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="ray")
+            yield
+    finally:
+        ray.shutdown()
 
 
 def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Iterator[list[dict]]:

@@ -46,8 +46,8 @@ def place(text: str) -> str:
     bucket = rest.partition("/")[0]
     if scheme not in SCHEMES or not bucket or "@" in bucket or "?" in bucket:
         raise UserError(
-            f"{text}: is no address that can be used; allowed: {', '.join(f'{name}://BUCKET/...' for name in SCHEMES)}. "
-            "Keys and endpoints come from the environment (AWS_PROFILE, AWS_ENDPOINT_URL, ...)."
+            f"{text}: no address of an object store; allowed: s3://BUCKET/... and gs://BUCKET/... Keys and endpoints "
+            "come from the environment (AWS_PROFILE, AWS_ENDPOINT_URL, ...)."
         )
     return text.rstrip("/")
 
@@ -89,7 +89,7 @@ def kind(where: str) -> str:
 
 def described(places: list[str]) -> list[File]:
     """What is known of files, those that are not there among them."""
-    found = {}
+    found: dict[str, fs.FileInfo] = {}
     for root, same in itertools.groupby(sorted(places), _root):
         system, paths = _located(root)[0], [_located(where)[1] for where in same]
         found.update((_named(root, info.path), info) for info in system.get_file_info(paths))
