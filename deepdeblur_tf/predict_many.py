@@ -143,6 +143,7 @@ def _restore(flags) -> int:
     failed: list[str] = []
     if count:
         with pool.connected(flags.ray):
+            pool.refuse_too_large(flags.cpus, flags.gpus)
             groups = pool.restored(output, network, options, flags.cpus, flags.gpus)
             failed = _watch(groups, count, manifest)
     manifest.merge()

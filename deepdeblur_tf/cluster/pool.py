@@ -7,6 +7,7 @@ when a process or a machine dies. A result has the same name and the same bytes 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -15,9 +16,10 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 # Read by Ray when it is loaded.
@@ -69,10 +71,10 @@ def connected(address: str | None) -> Iterator[None]:
     Args:
         address: HOST:PORT of a cluster's head, "auto" for the cluster that this machine belongs to, None for neither.
     """
-    options = {"address": address} if address else {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+    options: dict = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     try:
         with quiet_libraries():
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except ConnectionError as error:
         raise _unreachable(address, error) from error
     try:
@@ -83,6 +85,12 @@ def connected(address: str | None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def refuse_too_large(cpus: int, gpus: float) -> None:
+    """Raises ClusterError where no machine has room for a process of so many cores and GPUs."""
+    if not _size(cpus, gpus):
+        raise ClusterError(f"no machine has {cpus} cores and {gpus:g} GPUs for a process; lower --cpus or --gpus.")
 
 
 def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Iterator[list[dict]]:
@@ -99,24 +107,20 @@ def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float)
         The manifest's rows of some photos, without network and options, as they are done.
 
     Raises:
-        UserError: no machine has so much, or the results cannot be written.
+        UserError: the results cannot be written.
     """
-    size = sum(_processes(node, cpus, gpus) for node in ray.nodes() if node["Alive"])
-    if not size:
-        raise ClusterError(
-            f"no machine of the cluster has the {cpus} cores and {gpus:g} GPUs that a process is to have."
-        )
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_no_progress_timeout_s = -1  # a large photo may take an hour
+    context.raise_original_map_exception = True
     context.target_max_block_size = 1  # byte, which makes each group a block, and so a task
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    tries = ray.remote(Tries).options(num_cpus=0, scheduling_strategy=here).remote()
+    tries = ray.remote(_Tries).options(num_cpus=0, scheduling_strategy=here).remote()
     groups = ray.data.read_datasource(_Groups(output), num_cpus=0, override_num_blocks=1)
     done = groups.map(
         _Process,
         fn_constructor_args=(network, options, cpus, gpus, tries),
-        compute=ActorPoolStrategy(min_size=size, max_size=None),
+        compute=ActorPoolStrategy(min_size=_size(cpus, gpus), max_size=None),
         num_cpus=cpus,
         num_gpus=gpus,
     )
@@ -124,11 +128,8 @@ def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float)
         for row in done.iter_rows():
             yield json.loads(row["rows"])
     except ray.exceptions.RayTaskError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise UserError(str(cause)) from error
-            cause = getattr(cause, "cause", None) or cause.__cause__
+        if isinstance(error.cause, UserError):  # else a defect of ours
+            raise UserError(str(error.cause).splitlines()[0]) from error  # the rest is advice of Ray's
         raise
 
 
@@ -149,7 +150,7 @@ class _Groups(Datasource):
         return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
 
 
-class Tries:
+class _Tries:
     """How often each photo was begun by a process that died, as an actor beside the driver."""
 
     def __init__(self):
@@ -175,33 +176,44 @@ class _Process:
     """One process of the pool, with its network."""
 
     def __init__(self, network: bytes, options: dict, cpus: int, gpus: float, tries):
-        from deepdeblur_tf.compat import tf
+        self._network, self._options, self._cpus, self._gpus = network, options, cpus, gpus
+        self._tries, self._machine = tries, ray.get_runtime_context().get_node_id()
+
+    def __call__(self, row: dict) -> dict:
+        restorer = self._restorer  # what is wrong with the network is wrong for all photos
+        group = (Photo(*photo) for photo in json.loads(row["photos"]))
+        return {"rows": json.dumps([self._row(photo, restorer) for photo in group])}
+
+    @functools.cached_property
+    def _restorer(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The network. Raises UserError where it cannot be loaded, or an option is not allowed."""
+        from deepdeblur_tf.compat import gpus, tf
         from deepdeblur_tf.restoration.memory import memory_budget
         from deepdeblur_tf.restoration.restorer import Restorer
         from deepdeblur_tf.runs.networks import load_model
 
-        tf.config.threading.set_intra_op_parallelism_threads(cpus)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        for gpu in tf.config.get_visible_devices("GPU"):
+        tf.config.threading.set_intra_op_parallelism_threads(self._cpus)
+        for gpu in gpus():
             tf.config.experimental.set_memory_growth(gpu, True)  # others work on it too
-        self._tries, self._machine = tries, ray.get_runtime_context().get_node_id()
-        (machine,) = (node for node in ray.nodes() if node["NodeID"] == self._machine)
-        memory = options["memory"] or memory_budget() // _processes(machine, cpus, gpus)
+        if self._options["memory"] is None:
+            (machine,) = (node for node in ray.nodes() if node["NodeID"] == self._machine)
+            share = min(1, self._gpus) or self._cpus / machine["Resources"]["CPU"]
+            self._options["memory"] = int(memory_budget() * share)
         with tempfile.TemporaryDirectory(prefix="deepdeblur_tf.") as folder:
             file = Path(folder, "network.keras")
-            file.write_bytes(network)
-            self._restorer = Restorer(load_model(file), **{**options, "memory": memory})
+            file.write_bytes(self._network)
+            try:
+                return Restorer(load_model(file), **self._options)
+            except UserError as error:
+                raise UserError(str(error).replace(str(file), "MODEL")) from error
 
-    def __call__(self, row: dict) -> dict:
-        return {"rows": json.dumps([self._row(Photo(*photo)) for photo in json.loads(row["photos"])])}
-
-    def _row(self, photo: Photo) -> dict:
+    def _row(self, photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dict:
         """Restores a photo; returns its row of the manifest."""
         begun = time.perf_counter()
         error = ""
         if ray.get(self._tries.begin.remote(photo.source, self._machine)):
             try:
-                result = self._restored(photo)
+                result = _restored(photo, restorer)
             except Exception as raised:
                 if disk_fault(raised):
                     raise UserError(f"{photo.target}: {disk_fault(raised)}. The same command goes on.") from raised
@@ -224,22 +236,25 @@ class _Process:
             **result,
         }
 
-    def _restored(self, photo: Photo) -> dict:
-        """Restores a photo; returns what the manifest tells of it."""
-        with storage.local_copy(photo.source) as path:
-            try:
-                picture = photos.read_photo(path)
-                sha256 = sha256_of(path)
-            except UserError as error:
-                raise UserError(str(error).replace(str(path), photo.source)) from error
-        restored = self._restorer(picture.rgb)
-        storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
-        height, width = picture.rgb.shape[:2]
-        return {"status": "done", "width": width, "height": height, "input_sha256": sha256}
+
+def _restored(photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dict:
+    """Restores a photo; returns what its row tells of it."""
+    with storage.local_copy(photo.source) as path:
+        try:
+            picture = photos.read_photo(path)
+            sha256 = sha256_of(path)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), photo.source)) from error
+    restored = restorer(picture.rgb)
+    storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
+    height, width = picture.rgb.shape[:2]
+    return {"status": "done", "width": width, "height": height, "input_sha256": sha256}
 
 
-def _processes(node: dict, cpus: int, gpus: float) -> int:
-    """How many processes find room on a machine, as `ray.nodes` tells of it."""
-    has = node["Resources"]
-    room = has.get("CPU", 0) // cpus
-    return int(min(room, has.get("GPU", 0) // gpus) if gpus else room)
+def _size(cpus: int, gpus: float) -> int:
+    """How many processes find room in the cluster."""
+    size = 0
+    for resources in (node["Resources"] for node in ray.nodes() if node["Alive"]):
+        room = resources.get("CPU", 0) // cpus
+        size += int(min(room, resources.get("GPU", 0) // gpus) if gpus else room)
+    return size
