@@ -76,8 +76,8 @@ def _gpus(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1
-    if not (0 <= value <= 1 or value == int(value) > 1):
+        value = -1.0
+    if not (0 <= value <= 1 or value > 1 and value.is_integer()):
         raise argparse.ArgumentTypeError(f"received {text!r}; allowed: 0 to 1, or a whole number")
     return value
 
@@ -112,13 +112,13 @@ def _restore(flags) -> int:
 
     inputs, output = [storage.place(text) for text in flags.inputs], storage.place(flags.output)
     pool.refuse_unreachable(flags.ray)
-    there = storage.names(output)
-    if there and FOLDER not in there and not flags.overwrite:
-        raise PredictionError(
-            f"--output {flags.output}: holds files that this command did not write, such as {there[0]}. Give another "
-            "folder, or --overwrite."
-        )
     try:
+        there = storage.names(output)
+        if there and FOLDER not in there and not flags.overwrite:
+            raise PredictionError(
+                f"--output {flags.output}: holds files that this command did not write, such as {there[0]}. Give "
+                "another folder, or --overwrite."
+            )
         worklist.write(output, [])
     except OSError as error:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
@@ -159,7 +159,7 @@ def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list
     """Writes rows into the manifest as they come, and shows the progress; returns the messages of those that failed."""
     pixels = 0
     failed: list[str] = []
-    with ProgressBar(total=count, unit=" photos") as bar:
+    with ProgressBar(total=count, unit="photo") as bar:
         try:
             for rows in groups:
                 manifest.add(rows)

@@ -255,6 +255,7 @@ def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tm
         (["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: cannot be reached"),
         (["--ray", "nowhere"], "--ray nowhere: cannot be reached"),
         (["--output", "/proc/out"], "--output /proc/out: cannot be written"),
+        (["--output", "photo.png"], "--output photo.png: cannot be written"),
         (["--output", "."], "holds files that this command did not write"),
         pytest.param(["--cpus", "1000"], "no machine has 1000 cores", marks=pytest.mark.slow),
     ],
