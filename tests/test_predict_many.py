@@ -1,5 +1,6 @@
 """Photos restored by many processes: the same bytes as `predict`'s, each once, whatever dies meanwhile."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def bucket(monkeypatch):
     """An empty bucket of an object store on this machine: its client."""
     server = pytest.importorskip("moto.server", reason="no S3-compatible server: moto[server] is not installed")
     boto3 = pytest.importorskip("boto3")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -154,7 +156,10 @@ def test_each_photo_is_there_once_after_a_machine_and_the_driver_were_killed(tmp
             time.sleep(0.2)
 
     sizes = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**sizes, "include_dashboard": False})
+    quick = {"health_check_period_ms": 1000}  # to notice that a machine is dead
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**sizes, "include_dashboard": False, "_system_config": quick}
+    )
     try:
         machine = cluster.add_node(**sizes)
         arguments = [model, "s3://bucket/photos", "--output", "s3://bucket/out", "--ray", cluster.address]
@@ -165,6 +170,7 @@ def test_each_photo_is_there_once_after_a_machine_and_the_driver_were_killed(tmp
         process.kill()
         process.communicate()
         assert 10 < len(results()) < 80
+        cluster.wait_for_nodes()  # or the driver takes the dead one for its own, for they have one address
         process = start(arguments)
         said = process.communicate()[0]
     finally:

@@ -114,8 +114,9 @@ def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float)
     context.execution_no_progress_timeout_s = -1  # a large photo may take an hour
     context.raise_original_map_exception = True
     context.target_max_block_size = 1  # byte, which makes each group a block, and so a task
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    tries = ray.remote(_Tries).options(num_cpus=0, scheduling_strategy=here).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    lasting = {"max_restarts": -1, "max_task_retries": -1}  # forgetting some deaths is better than to end
+    tries = ray.remote(_Tries).options(num_cpus=0, scheduling_strategy=here, **lasting).remote()
     groups = ray.data.read_datasource(_Groups(output), num_cpus=0, override_num_blocks=1)
     done = groups.map(
         _Process,
