@@ -103,7 +103,7 @@ def _restore(flags) -> int:
     missing = [name for name in ("ray", "pyarrow") if importlib.util.find_spec(name) is None]
     if missing:
         raise PredictionError(
-            f"predict_many needs {' and '.join(missing)}, which is not installed. Install the extra: "
+            f"predict_many needs {' and '.join(missing)}, not installed here. Install the extra: "
             "pip install 'deepdeblur_tf[cluster]' (Python 3.10 and later)."
         )
     from deepdeblur_tf.cluster import pool, storage, worklist
