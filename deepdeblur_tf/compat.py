@@ -9,30 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import warnings
 
-from deepdeblur_tf.errors import UserError
-
-
-@contextlib.contextmanager
-def quiet_libraries():
-    """Holds back what libraries print on stderr; shows it if they fail."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        terminal = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(terminal, held.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-
+from deepdeblur_tf.errors import UserError, quiet_libraries
 
 if sys.version_info >= (3, 12):
     # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.

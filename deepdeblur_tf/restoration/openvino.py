@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deepdeblur_tf.compat import quiet_libraries, tf, tf_variables
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.compat import tf, tf_variables
+from deepdeblur_tf.errors import UserError, quiet_libraries
 from deepdeblur_tf.model import run_network, to_levels
 from deepdeblur_tf.runs.networks import network_settings
 

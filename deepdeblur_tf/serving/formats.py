@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.compat import quiet_libraries, tf
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.errors import quiet_libraries
 from deepdeblur_tf.restoration.openvino import to_openvino
 from deepdeblur_tf.serving.signatures import IMAGES, Service
 

@@ -1,0 +1,176 @@
+"""Restores any number of photos: python -m deepdeblur_tf.predict_many MODEL INPUT [INPUT ...] --output DIR
+
+With Ray, on this machine or on the machines of a cluster. manifest.parquet in the output folder has a row for each
+photo. What it says is done is skipped, so the same command goes on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.restoration.jobs import PredictionError
+from deepdeblur_tf.runs.networks import model_file
+
+if TYPE_CHECKING:
+    from deepdeblur_tf.cluster.manifest import Manifest
+
+SHOWN = 20  # photos that a message names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepdeblur_tf.predict_many",
+        description="Restores any number of photos (PNG, JPEG, BMP, TIFF) as predict does, by processes on this "
+        "machine or on many, from and into folders or object stores (s3://, gs://). manifest.parquet in the output "
+        "folder has a row for each photo, the bad ones too; what it says is done is skipped.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help='Files, folders, patterns such as "photos/**/*.jpg", or text files that name a photo in each line (.txt); '
+        "paths or addresses such as s3://bucket/photos.",
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results, or its address.")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Restore again what is in the output folder already, also into a folder with other files.",
+    )
+    group = parser.add_argument_group("processes")
+    group.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="HOST:PORT of a Ray cluster's head, or auto for the cluster that this machine belongs to. Defaults to "
+        "this machine alone.",
+    )
+    group.add_argument(
+        "--cpus", type=_cores, default=1, metavar="CORES", help="The cores of each process. Defaults to 1."
+    )
+    group.add_argument(
+        "--gpus",
+        type=_gpus,
+        default=0.0,
+        metavar="GPUS",
+        help="The GPUs of each process; 0.25 lets four share one. Defaults to 0.",
+    )
+    add_restoration_arguments(parser)
+    return parser
+
+
+def _cores(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a whole number above 0")
+    return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (0 <= value <= 1 or value > 1 and value.is_integer()):
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: 0 to 1, or a whole number")
+    return value
+
+
+def main(arguments=None) -> int:
+    """The command; returns the exit status: 0, 1 when photos failed, 2 for wrong inputs, 130."""
+    flags = _parser().parse_args(arguments)
+    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    return answered(lambda: _predict_many(flags), stopped)
+
+
+def _predict_many(flags) -> int:
+    try:
+        return _restore(flags)
+    except OSError as error:
+        if error.filename or disk_fault(error):
+            raise
+        raise PredictionError(str(error)) from error  # of an object store, as pyarrow tells it
+
+
+def _restore(flags) -> int:
+    file = model_file(flags.model)
+    missing = [name for name in ("ray", "pyarrow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PredictionError(
+            f"predict_many needs {' and '.join(missing)}, not installed here. Install the extra: "
+            "pip install 'deepdeblur_tf[cluster]' (Python 3.10 and later)."
+        )
+    from deepdeblur_tf.cluster import pool, storage, worklist
+    from deepdeblur_tf.cluster.inputs import Photo, find_photos
+    from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
+
+    inputs, output = [storage.place(text) for text in flags.inputs], storage.place(flags.output)
+    pool.refuse_unreachable(flags.ray)
+    try:
+        there = storage.names(output)
+        if there and FOLDER not in there and not flags.overwrite:
+            raise PredictionError(
+                f"--output {flags.output}: holds files that this command did not write, such as {there[0]}. Give "
+                "another folder, or --overwrite."
+            )
+        worklist.write(output, [])
+    except OSError as error:
+        raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
+
+    network, options = file.read_bytes(), restoration_options(flags)
+    # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
+    how = {key: options[key] for key in options if key != "memory"}
+    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), how)
+    is_done = (lambda photo: False) if flags.overwrite else manifest.done()
+    found = 0
+
+    def to_do() -> Iterator[Photo]:
+        nonlocal found
+        for photo in find_photos(inputs, output):
+            found += 1
+            if not is_done(photo):
+                yield photo
+
+    count = worklist.write(output, to_do())
+    if count < found:
+        print(f"{found - count} of {found} photos are in {flags.output} already; --overwrite restores them again.")
+    failed: list[str] = []
+    if count:
+        with pool.connected(flags.ray):
+            pool.refuse_too_large(flags.cpus, flags.gpus)
+            groups = pool.restored(output, network, options, flags.cpus, flags.gpus)
+            failed = _watch(groups, count, manifest)
+    manifest.merge()
+    storage.remove(worklist.place(output))
+    print(f"restored: {found - len(failed)} of {found} photos are in {flags.output}; {FOLDER} there tells of each")
+    if failed:
+        more = [f"and {len(failed) - SHOWN} more, in {FOLDER}"] if len(failed) > SHOWN else []
+        print(f"failed: {len(failed)}", *failed[:SHOWN], *more, sep="\n  ", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list[str]:
+    """Writes rows into the manifest as they come, and shows the progress; returns the messages of those that failed."""
+    pixels = 0
+    failed: list[str] = []
+    with ProgressBar(total=count, unit="photo") as bar:
+        try:
+            for rows in groups:
+                manifest.add(rows)
+                failed += [row["error"] if len(failed) < SHOWN else "" for row in rows if row["status"] == "failed"]
+                pixels += sum(row["width"] * row["height"] for row in rows if row["status"] == "done")
+                bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
+                bar.update(len(rows))
+        finally:
+            manifest.write()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
