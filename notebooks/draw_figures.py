@@ -1,11 +1,14 @@
-"""Draws the README's figures: python notebooks/draw_figures.py runs/quickstart
+"""Draws the README's figures: python notebooks/draw_figures.py [--run runs/quickstart] [--photo cincinnati-bridge.jpg]
 
-Everything in them comes from the real thing: the network of `build_model`, the data pipeline, a trained run.
+Everything in them comes from the real thing: the network of `build_model`, the data pipeline, a trained run, and what
+`photographs`, the network that comes with the package, makes of a photo that is blurred here. The photo comes from
+Debian's package palapeli-data (usr/share/palapeli/collection; Derek Jensen, public domain).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -20,12 +23,18 @@ import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.data.pipeline import open_sources
 from deepdeblur_tf.data.test_set import open_test_set
-from deepdeblur_tf.images.panels import side_by_side, stacked
+from deepdeblur_tf.images.panels import scaled, side_by_side, stacked
+from deepdeblur_tf.images.rgb import read_rgb
+from deepdeblur_tf.synthesis.generator import make_pair
+from deepdeblur_tf.synthesis.photographs import placed
+from deepdeblur_tf.synthesis.pictures import Pictures
+from deepdeblur_tf.synthesis.profiles import PROFILES
 
 FOLDER = Path(__file__).parent / "figures"
 SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail
 SIDE = 120  # pixels of a detail
 ENLARGED = 2
+DETAIL = (220, 90)  # left and top of the photograph's
 
 COLOURS = {"image": "#dbe9f6", "convolution": "#fde0c5", "blocks": "#f9c6a0", "up": "#cfe8cf"}
 
@@ -44,6 +53,32 @@ def before_and_after(run: str) -> None:
         psnrs = [float(deepdeblur_tf.metrics.psnr(image, sharp)) for image in images[:2]]
         rows.append(side_by_side(details, [f"blurry {psnrs[0]:.2f} dB", f"restored {psnrs[1]:.2f} dB", "sharp"]))
     iio.imwrite(FOLDER / "before_and_after.png", stacked(rows))
+
+
+def photograph(file: str) -> None:
+    """A photo that `photographs` was not trained on, blurred and restored: the whole of it, and a detail."""
+    photo = read_rgb(file)
+    how = dataclasses.replace(PROFILES["photo"], path=28, objects=0, unblurred=0, exposure=0, jpeg=0)
+    pair, _ = make_pair(
+        np.random.default_rng(3),
+        how,
+        (720, 1080),
+        Pictures(lambda number: photo, 1, painted=0),
+        lambda random, size: placed(random, photo, size)[0],
+    )
+    blurry, sharp = pair[..., :3], pair[..., 3:]
+    restored = deepdeblur_tf.restore(deepdeblur_tf.load_model("photographs"), blurry)
+    captions = [
+        f"{title} {deepdeblur_tf.metrics.psnr(image, sharp):.2f} dB"
+        for title, image in (("blurry", blurry), ("restored", restored))
+    ]
+    left, top = DETAIL
+    details = [image[top : top + 180, left : left + 270].repeat(2, 0).repeat(2, 1) for image in (blurry, restored)]
+    rows = [
+        side_by_side([scaled(image, 540) for image in (blurry, restored)], captions),
+        side_by_side(details, ["", "and a detail, twice as large"]),
+    ]
+    iio.imwrite(FOLDER / "photographs.png", stacked(rows))
 
 
 def network() -> None:
@@ -137,11 +172,15 @@ def _side_by_side(levels) -> np.ndarray:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="The folder of a trained quickstart.")
+    parser.add_argument("--run", help="The folder of a trained quickstart; draws before_and_after.png.")
+    parser.add_argument("--photo", help="Draws photographs.png.")
     flags = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     tf.keras.utils.set_random_seed(0)
     network()
     data()
-    before_and_after(flags.run)
+    if flags.run:
+        before_and_after(flags.run)
+    if flags.photo:
+        photograph(flags.photo)
     print(*sorted(FOLDER.glob("*.png")), sep="\n")
