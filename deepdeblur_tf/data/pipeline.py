@@ -227,7 +227,7 @@ def validation_dataset(
         levels: int. 1 to 3.
         pyramid: As `build_model` has it. Defaults to "matlab_bicubic".
         context: Of a strategy, over whose replicas the images are shared out. The dataset then begins again after
-            ceil(images / replicas) steps, and each element has a third entry, bool: whether the image counts, or is
+            ceil(images / replicas) steps, and each element has a third entry, int32: 1, or 0 for an image that is
             only there because every replica needs one. Defaults to none.
 
     Returns:
@@ -247,7 +247,7 @@ def validation_dataset(
         numbers = _own_numbers(0, math.ceil(len(source) / replicas), replicas, context).repeat()
 
         def element(number):
-            return (*whole(number % len(source)), number < len(source))
+            return (*whole(number % len(source)), tf.cast(number < len(source), tf.int32))
 
     return numbers.map(element, num_parallel_calls=2, deterministic=True).prefetch(1)
 

@@ -23,8 +23,8 @@ def make_strategy(worker: Worker, batch_size: int) -> tf.distribute.Strategy:
             out to equally.
 
     Returns:
-        `MultiWorkerMirroredStrategy` for several workers, `MirroredStrategy` for several GPUs, else the strategy that
-        is in scope, which by itself is TensorFlow's default: one device.
+        `MultiWorkerMirroredStrategy` for several workers, `MirroredStrategy` for several GPUs, else TensorFlow's
+        default, which is one device.
 
     Raises:
         UserError: several workers on Keras 3.

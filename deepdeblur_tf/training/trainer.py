@@ -140,7 +140,7 @@ class Trainer(tf.keras.Model):
     def test_step(self, data):
         """Measures one batch of whole images; returns the means so far.
 
-        A third element of `data`, bool, tells whether this replica's images count.
+        A third element of `data`, 1 or 0, tells whether this replica's images count.
         """
         blurry, sharp, *counts = data
         count = tf.cast(counts[0], tf.float32) if counts else 1.0
