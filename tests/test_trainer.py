@@ -126,6 +126,7 @@ def test_fit_logs_epoch_means_and_callbacks_see_every_step(random):
 
 
 def test_training_lowers_the_loss(small_experiment):
+    tf.keras.utils.set_random_seed(0)
     train, _ = make_datasets(small_experiment(**{"training.epochs": 20, "data.cache": "memory", "model.levels": 1}))
     trainer = small_trainer(tf.keras.optimizers.Adam(1e-2), levels=1)
     losses = trainer.fit(train, epochs=20, steps_per_epoch=3, verbose=0, shuffle=False).history["loss"]
