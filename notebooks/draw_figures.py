@@ -34,7 +34,7 @@ FOLDER = Path(__file__).parent / "figures"
 SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail
 SIDE = 120  # pixels of a detail
 ENLARGED = 2
-DETAIL = (220, 90)  # left and top of the photograph's
+DETAIL = (440, 400)  # left and top of the photograph's
 
 COLOURS = {"image": "#dbe9f6", "convolution": "#fde0c5", "blocks": "#f9c6a0", "up": "#cfe8cf"}
 
@@ -72,6 +72,7 @@ def photograph(file: str) -> None:
         f"{title} {deepdeblur_tf.metrics.psnr(image, sharp):.2f} dB"
         for title, image in (("blurry", blurry), ("restored", restored))
     ]
+    print(", ".join(captions))
     left, top = DETAIL
     details = [image[top : top + 180, left : left + 270].repeat(2, 0).repeat(2, 1) for image in (blurry, restored)]
     rows = [
