@@ -108,6 +108,8 @@ class Synthesis:
         object_path: Their own paths are up to this many pixels long.
         unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.
         linear: The share of pairs whose light is averaged (gamma 2.2); the others average 8-bit values.
+        broken: The share of pairs that are averages of 7 to 13 views only, as GOPRO's are of frames: what moves fast
+            leaves broken streaks. In the others nothing moves by more than a pixel from one view to the next.
         exposure: The share of pairs whose light is multiplied by 0.25 to 1.75 before the sensor clips it.
         noise: The share of pairs with a sensor's noise in the blurry image.
         noise_strength: From and to what the noise's published variances (RSBlur) are multiplied by; drawn evenly on a
@@ -125,6 +127,7 @@ class Synthesis:
     object_path: NonNegativeFloat = 40.0
     unblurred: Share = 0.0
     linear: Share = 0.0
+    broken: Share = 0.0
     exposure: Share = 0.0
     noise: Share = 0.0
     noise_strength: PositiveRange = field(default_factory=lambda: [0.5, 1.5])

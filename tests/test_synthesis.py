@@ -10,15 +10,15 @@ from deepdeblur_tf.synthesis.camera import READ, SHOT, add_noise  # noqa: E402
 from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
 from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk  # noqa: E402
-from deepdeblur_tf.synthesis.rendering import margin_of, render, to_8_bits, view_times  # noqa: E402
+from deepdeblur_tf.synthesis.rendering import Cutout, margin_of, render, to_8_bits, view_counts, view_times  # noqa: E402
 
 
-def point_of_light(motion, side=96):
+def point_of_light(motion, side=96, most_views=None):
     """What a camera makes of a single bright point in the middle."""
     margin = margin_of(motion, (side, side))
     ground = np.zeros((side + 2 * margin, side + 2 * margin, 3), np.uint8)
     ground[margin + side // 2, margin + side // 2] = 255
-    blurry, sharp = render(ground, margin, motion)
+    blurry, sharp = render(ground, margin, motion, most_views=most_views)
     return blurry[..., 0], sharp[..., 0]
 
 
@@ -72,12 +72,35 @@ def test_the_corners_move_as_the_motion_says(kind):
 
 def test_views_are_at_most_a_pixel_apart(random):
     for _ in range(20):
-        motion = random_motion(random, random.uniform(1, 60), turn=0.03, zoom=0.02)
-        homographies = motion.homographies(view_times([motion], (128, 128)), (64, 64))
-        for corner in ([0, 0, 1], [128, 128, 1]):
-            positions = homographies @ corner
-            positions = positions[:, :2] / positions[:, 2:]
-            assert np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 1.05
+        motions = [random_motion(random, random.uniform(1, 60), turn=0.03, zoom=0.02) for _ in range(3)]
+        for motion, count in zip(motions, view_counts(motions, (128, 128))):
+            homographies = motion.homographies(view_times(count), (64, 64))
+            for corner in ([0, 0, 1], [128, 128, 1]):
+                positions = homographies @ corner
+                positions = positions[:, :2] / positions[:, 2:]
+                assert count == 1 or np.linalg.norm(np.diff(positions, axis=0), axis=1).max() < 1.05
+
+
+def test_few_views_leave_a_broken_streak():
+    """As GOPRO's frames do: each of 9 views shows the point once, equally far from the next."""
+    motion = Motion(np.array([-1.0, 1.0]), np.array([[-32.0, 0], [32, 0]]))
+    streak, sharp = point_of_light(motion, most_views=9)
+    np.testing.assert_array_equal(np.nonzero(streak[48])[0], 48 + 8 * np.arange(-4, 5))
+    np.testing.assert_allclose(streak[streak > 0], 1 / 9, rtol=1e-5)
+    assert np.count_nonzero(sharp) == 1
+
+
+def test_an_object_covers_the_ground_as_much_as_its_mask_says():
+    """Half covered pixels are the mean of both; a slow object's view goes with several of a fast ground's."""
+    ground = np.full((44, 44, 3), 40, np.uint8)
+    mask = np.zeros((20, 20), np.float32)
+    mask[2:-2, 2:-2] = 0.5
+    mask[6:-6, 6:-6] = 1
+    cutout = Cutout(np.full((20, 20, 3), 200, np.uint8), mask, (10, 10), still())
+    blurry, sharp = render(ground, 2, Motion(np.array([-1.0, 1.0]), np.array([[-2.0, 0], [2, 0]])), [cutout])
+    np.testing.assert_array_equal(to_8_bits(blurry, False), to_8_bits(sharp, False))
+    expected = 40 + 160 * np.pad(mask, 10)
+    assert np.abs(to_8_bits(sharp, False)[..., 0] - expected).max() <= 1
 
 
 def test_nothing_moves_in_a_still_exposure(random):

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.config import SCENE_SIZE
-from deepdeblur_tf.synthesis.camera import GAMMA
+from deepdeblur_tf.synthesis.camera import AVERAGED, GAMMA
 from deepdeblur_tf.synthesis.painting import cut_object, paint
 
 MARGIN = 32  # pixels of painted ground around the frame, more than the camera ever moves
@@ -49,7 +49,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
     Returns:
         uint8 [256, 256, 6]: the blurry image's RGB, then the sharp one's.
     """
-    frames = int(random.choice([7, 9, 11, 13]))  # GOPRO averages 7 to 13 frames
+    frames = int(random.choice(AVERAGED))
     ground = paint(random, SCENE_SIZE + 2 * MARGIN)
     camera = _path(random, frames, random.uniform(3, 1.2 * frames))
     turns = np.linspace(-1, 1, frames) * random.normal(0, 0.008)

@@ -9,6 +9,8 @@ from PIL import Image
 
 GAMMA = 2.2  # GOPRO's approximation of a camera's response (Nah et al., section 2)
 
+AVERAGED = (7, 9, 11, 13)  # GOPRO's 7 to 13 frames, where there is a middle one
+
 # Shot and read noise in linear light, variance = SHOT * light + READ (Rim et al., RSBlur, ECCV 2022).
 SHOT, READ = 8.89e-5, 2.94e-5
 

@@ -46,6 +46,7 @@ def make_pair(
     is_blurred = random.random() >= settings.unblurred
     linear = bool(random.random() < settings.linear)
     exposure = float(random.uniform(0.25, 1.75)) if random.random() < settings.exposure else 1.0
+    most_views = int(random.choice(camera.AVERAGED)) if random.random() < settings.broken else None
     motion = still()
     if is_blurred:
         length = 1 + settings.path * random.beta(1.2, 1.8)
@@ -61,7 +62,7 @@ def make_pair(
         object_paths.append(path_length(own.shifts))
         whole = joined(motion, own) if is_blurred else own
         cutouts.append(_cutout(random, pictures, objects, size, whole))
-    blurry, sharp = render(plane, margin, motion, cutouts, linear, exposure)
+    blurry, sharp = render(plane, margin, motion, cutouts, linear, exposure, most_views)
     noise = 0.0
     if random.random() < settings.noise:
         low, high = np.log(settings.noise_strength)
@@ -83,6 +84,7 @@ def make_pair(
         "object_path_pixels": object_paths,
         "linear": linear,
         "exposure": exposure,
+        "most_views": most_views,
         "noise_strength": noise,
         "jpeg_quality": quality,
     }

@@ -56,6 +56,15 @@ def translation(x: float, y: float) -> np.ndarray:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
+def inverse(homographies: np.ndarray) -> np.ndarray:
+    """Multiples of the inverse homographies, [..., 3, 3] to the same: homographies have no scale.
+
+    By cross products: `np.linalg.inv` wakes its library's threads, which then take the cores from those that make pairs.
+    """
+    first, second, third = np.moveaxis(homographies, -2, 0)
+    return np.stack([np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=-1)
+
+
 def smooth_path(random: np.random.Generator, length: float) -> np.ndarray:
     """A smooth path through (0, 0) at time 0.
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from deepdeblur_tf.synthesis.camera import GAMMA
-from deepdeblur_tf.synthesis.motion import Motion, translation
+from deepdeblur_tf.synthesis.motion import Motion, inverse, translation
 
 # OpenCV's own threads would take the cores from those that make other pairs.
 cv2.setNumThreads(1)
 
-_LINEAR = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)
+T = TypeVar("T")
+
+_LINEAR = (255 * (np.arange(256) / 255) ** GAMMA).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Cutout:
     """Something that moves on its own before the ground.
 
     Attributes:
-        picture: uint8 [H, W, 3], RGB.
+        picture: [H, W, 3], RGB, 0 to 255: uint8, or float32 for linear light.
         mask: float32 [H, W]. How much of each pixel it covers, 0 to 1; 0 along the border.
         corner: (x, y) of its upper left corner in the image at time 0, in pixels.
         motion: How it moves over the image, the camera's motion included.
@@ -45,31 +49,43 @@ def _moved(homographies: np.ndarray, points: np.ndarray) -> np.ndarray:
     return moved[:, :2] / moved[:, 2:]
 
 
-def view_times(motions: Sequence[Motion], size: tuple[int, int]) -> np.ndarray:
-    """The times of the views: so dense that nothing moves more than one pixel from one to the next.
+def view_counts(motions: Sequence[Motion], size: tuple[int, int], most: int | None = None) -> list[int]:
+    """How many views of each moving thing an exposure takes, so that none moves by more than a pixel between two.
+
+    The first count times a power of two is each of the others, so that one view of a slow thing goes with several of a
+    fast one.
 
     Args:
-        motions: Of the ground and of the objects.
+        motions: Of the ground, then of the objects.
         size: (height, width) of the image.
+        most: Where something needs more, everything gets as many: the streaks are broken. Defaults to no limit.
 
     Returns:
-        float [T], T odd, from -1 to 1; the single time 0 where nothing moves.
+        A count for each motion; 1 where nothing moves.
     """
     height, width = size
     fine = np.linspace(-1, 1, 65)
-    speed = 0.0  # pixels from -1 to 1, at the fastest moment of the fastest corner
+    counts: list[int] = []
     for motion in motions:
         positions = _moved(motion.homographies(fine, (width / 2, height / 2)), _corners(0, 0, width, height))
-        speed = max(speed, np.linalg.norm(np.diff(positions, axis=0), axis=1).max() * (len(fine) - 1))
-    half = math.ceil(speed / 2)
-    return np.linspace(-1, 1, 2 * half + 1) if half else np.zeros(1)
+        fastest = np.linalg.norm(np.diff(positions, axis=0), axis=1).max() * (len(fine) - 1)
+        needed = math.ceil(fastest) + 1 if fastest else 1
+        counts.append(counts[0] * 2 ** max(0, math.ceil(math.log2(needed / counts[0]))) if counts else needed)
+        if most and needed > most:
+            return [most] * len(motions)
+    return counts
+
+
+def view_times(count: int) -> np.ndarray:
+    """The times of the views: float [count], equally apart, from -1 to 1; a single one is at 0."""
+    return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
 
 
 def margin_of(motion: Motion, size: tuple[int, int]) -> int:
     """How many pixels of ground a motion shows beyond the image's border."""
     height, width = size
     corners = _corners(0, 0, width, height)
-    back = np.linalg.inv(motion.homographies(np.linspace(-1, 1, 33), (width / 2, height / 2)))
+    back = inverse(motion.homographies(np.linspace(-1, 1, 33), (width / 2, height / 2)))
     return math.ceil(np.abs(_moved(back, corners) - corners[:2]).max()) + 2
 
 
@@ -80,6 +96,7 @@ def render(
     cutouts: Sequence[Cutout] = (),
     linear: bool = False,
     exposure: float = 1.0,
+    most_views: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders one exposure.
 
@@ -90,28 +107,71 @@ def render(
         cutouts: What moves before the ground, the nearest last.
         linear: Whether light is averaged (through a gamma of 2.2) and not 8-bit values.
         exposure: What the light is multiplied by before the sensor's maximum clips it; above 1 it saturates.
+        most_views: Views that are averaged at most. Defaults to as many as it takes for unbroken streaks.
 
     Returns:
         (blurry, sharp): float32 [H, W, 3] 0 to 1, linear light or 8-bit values over 255; clipped. The sharp one is the
         view at time 0.
     """
     height, width = (side - 2 * margin for side in ground.shape[:2])
-    centre = (width / 2, height / 2)
-    times = view_times([motion, *(cutout.motion for cutout in cutouts)], (height, width))
-    to_ground = translation(margin, margin) @ np.linalg.inv(motion.homographies(times, centre))
-    placed = [cutout.motion.homographies(times, centre) @ translation(*cutout.corner) for cutout in cutouts]
+    counts = view_counts([motion, *(cutout.motion for cutout in cutouts)], (height, width), most_views)
+    if linear:  # before anything is interpolated: it is light that adds up
+        ground = cv2.LUT(ground, _LINEAR)
+        cutouts = [replace(cutout, picture=cv2.LUT(cutout.picture, _LINEAR)) for cutout in cutouts]
     total = np.zeros((height, width, 3), np.float32)
-    sharp = total
-    for number in range(len(times)):
-        view = _warped(ground, to_ground[number], (width, height), cv2.WARP_INVERSE_MAP)
-        for cutout, homographies in zip(cutouts, placed):
-            _paste(view, cutout, homographies[number])
-        light = cv2.LUT(view, _LINEAR) if linear else view
-        if number == len(times) // 2:
-            sharp = light.astype(np.float32)
-        cv2.accumulate(light, total)
-    scale = exposure / (1 if linear else 255)
-    return np.minimum(total * (scale / len(times)), 1), np.minimum(sharp * scale, 1)
+    for view in _views(ground, margin, motion, cutouts, counts):
+        cv2.accumulate(view, total)
+    sharp = next(_views(ground, margin, motion, cutouts, [1] * len(counts)))
+    scale = np.float32(exposure / 255)
+    return np.clip(total * (scale / np.float32(max(counts))), 0, 1), np.clip(sharp * scale, 0, 1)
+
+
+def _views(
+    ground: np.ndarray, margin: int, motion: Motion, cutouts: Sequence[Cutout], counts: Sequence[int]
+) -> Iterator[np.ndarray]:
+    """The image at equally spaced moments, as many as the largest of the `view_counts`: [H, W, 3], 0 to 255."""
+    height, width = (side - 2 * margin for side in ground.shape[:2])
+    homographies = motion.homographies(view_times(counts[0]), (width / 2, height / 2))
+    to_ground = translation(margin, margin) @ inverse(homographies)
+    moments = max(counts)
+    backgrounds = (_warped(ground, homography, (width, height), cv2.WARP_INVERSE_MAP) for homography in to_ground)
+    layers = [
+        _repeated(_pieces(cutout, (height, width), count), moments // count)
+        for cutout, count in zip(cutouts, counts[1:])
+    ]
+    for background, *pieces in zip(_repeated(backgrounds, moments // counts[0]), *layers):
+        view = background.copy() if pieces else background
+        for window, colour, rest in pieces:
+            covered = view[window]
+            if covered.size:
+                covered[:] = cv2.add(cv2.multiply(covered, rest, scale=1 / 255), colour)
+        yield view
+
+
+def _repeated(items: Iterable[T], times: int) -> Iterator[T]:
+    return itertools.chain.from_iterable(itertools.repeat(item, times) for item in items)
+
+
+def _pieces(cutout: Cutout, size: tuple[int, int], count: int) -> Iterator[tuple]:
+    """What is seen of a cutout at `count` moments: (the window of the image that it is in, which may be empty; its
+    colours times its coverage; 255 less its coverage), the last two of the window's size, with three channels."""
+    height, width = size
+    shown = np.dstack([cutout.picture * cutout.mask[..., None], 255 * cutout.mask])
+    if cutout.picture.dtype == np.uint8:
+        shown = np.round(shown).astype(np.uint8)
+    homographies = cutout.motion.homographies(view_times(count), (width / 2, height / 2)) @ translation(*cutout.corner)
+    corners = _moved(homographies, _corners(0, 0, *shown.shape[1::-1]))
+    firsts = np.maximum(np.floor(corners.min(axis=2)).astype(int), 0)
+    lasts = np.minimum(np.ceil(corners.max(axis=2)).astype(int) + 1, (width, height))
+    for homography, (left, top), (right, bottom) in zip(homographies, firsts.tolist(), lasts.tolist()):
+        window = np.s_[top : max(top, bottom), left : max(left, right)]
+        if left >= right or top >= bottom:
+            yield window, None, None
+            continue
+        # One image of four channels is warped in half the time of two.
+        piece = _warped(shown, translation(-left, -top) @ homography, (right - left, bottom - top))
+        rest = 255 - cv2.extractChannel(piece, 3)
+        yield window, cv2.cvtColor(piece, cv2.COLOR_RGBA2RGB), cv2.cvtColor(rest, cv2.COLOR_GRAY2RGB)
 
 
 def _warped(image: np.ndarray, homography: np.ndarray, size: tuple[int, int], flags: int = 0) -> np.ndarray:
@@ -120,21 +180,6 @@ def _warped(image: np.ndarray, homography: np.ndarray, size: tuple[int, int], fl
         return cv2.warpPerspective(image, homography, size, flags=cv2.INTER_LINEAR | flags)
     affine = homography[:2] / homography[2, 2]
     return cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR | flags)  # twice as fast
-
-
-def _paste(view: np.ndarray, cutout: Cutout, homography: np.ndarray) -> None:
-    """Draws a cutout into a view, in place; what lies outside is cut off."""
-    height, width = cutout.mask.shape
-    corners = _moved(homography[None], _corners(0, 0, width, height))[0]
-    left, top = np.maximum(np.floor(corners.min(axis=1)).astype(int), 0)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=1)).astype(int) + 1, [view.shape[1], view.shape[0]])
-    if left >= right or top >= bottom:
-        return
-    to_window = translation(-left, -top) @ homography
-    size = (int(right - left), int(bottom - top))
-    mask = _warped(cutout.mask, to_window, size)
-    covered = view[top:bottom, left:right]
-    covered[:] = cv2.blendLinear(_warped(cutout.picture, to_window, size), covered, mask, 1 - mask)
 
 
 def to_8_bits(light: np.ndarray, linear: bool) -> np.ndarray:

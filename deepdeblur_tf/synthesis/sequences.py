@@ -16,12 +16,12 @@ import numpy as np
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.images.videos import footage, video_frames
+from deepdeblur_tf.synthesis.camera import AVERAGED
 from deepdeblur_tf.synthesis.dataset import Made, encoded
 from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean, sharpness
 from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError, check_size
 from deepdeblur_tf.synthesis.threads import in_order
 
-AVERAGED = (7, 9, 11, 13)  # GOPRO's 7 to 13 frames, where there is a middle one
 NEAR = 8  # pairs before and after one, with whose sharp frames its own is compared
 LEAST = 0.5  # of the median of their sharpness; a frame with less is blurry itself
 # Pixels from one frame to the next: an edge is a pixel or two wide, so that up to here its copies make one streak.
