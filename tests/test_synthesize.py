@@ -388,7 +388,7 @@ def test_bad_inputs_are_listed_and_nothing_else_is_lost(write_frames, tmp_path, 
     for _ in range(2):  # and the same when it is continued
         assert run(*flags) == 1
         told = capsys.readouterr().err
-        assert "failed: 5\n" in told
+        assert "failed: 6\n" in told
         assert "few: has 5 frames; one blurry image takes 7" in told
         assert "small: is 300x128, smaller than the 256x256 patch" in told
         assert "0006.png: is 300x300, the frames before it are 256x256" in told
@@ -410,15 +410,17 @@ def test_bad_photos_and_masks_are_listed(photos, tmp_path, capsys):
     masks.mkdir()
     Image.new("L", (300, 260), 255).save(masks / "photo0.png")
     Image.new("L", (300, 300), 255).save(masks / "photo1.png")
+    Image.new("L", (300, 262), 0).save(masks / "photo2.png")
     Image.new("L", (300, 300), 255).save(masks / "photo9.png")
     flags = [photos, "--from", "photos", "--masks", masks, "--pairs", 1, "--output", tmp_path / "out", "--test", 0]
     assert run(*flags) == 1
     told = capsys.readouterr().err
-    assert "failed: 5\n" in told
+    assert "failed: 6\n" in told
     assert "small.png: is 300x200, smaller" in told
     assert "text.png: not a readable image" in told
     assert "cut.png: does not decode" in told
     assert "photo1.png: is 300x300, its photo 300x261" in told
+    assert "photo2.png: is black; what is to be cut out" in told
     assert "photo9.png: there is no photo of this name" in told
     assert [entry["source"] for entry in manifest(tmp_path / "out")] == ["photo0.png", "photo1.png", "photo2.png"]
 

@@ -183,7 +183,7 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
 
     Returns:
         (the masks by their photos' keys, what is wrong with the others: of another size than the photo, unreadable,
-        without a photo).
+        black, without a photo).
 
     Raises:
         SynthesisError: the folder is not there, or holds no mask of any photo.
@@ -206,6 +206,8 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
                     raise SynthesisError(
                         f"{file}: is {own[1]}x{own[0]}, its photo {size[1]}x{size[0]}. A mask has its photo's size."
                     )
+                if not rgb.read_rgb(file)[..., 0].any():
+                    raise SynthesisError(f"{file}: is black; what is to be cut out of its photo would be white.")
                 masks[scene.key] = file
             except UserError as error:
                 wrong.append(str(error))

@@ -138,7 +138,7 @@ class Photographs:
         mask = read_rgb(self.masks[scene.key])[..., 0]
         mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
         if not mask.any():
-            raise SynthesisError(f"{self.masks[scene.key]}: is black; what is to be cut out would be white.")
+            raise SynthesisError(f"{self.masks[scene.key]}: what is white in it vanishes as its photo is shrunk.")
         left, top, width, height = cv2.boundingRect(mask)
         window = np.s_[top : top + height, left : left + width]
         return photo[window], mask[window].astype(np.float32) / 255
