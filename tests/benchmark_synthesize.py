@@ -2,12 +2,19 @@
 
 Seconds of a core a pair, ffmpeg's and the reading and writing of files among them, so that other programs hardly show:
 `synthesize` on a video and on photos of 1280x720, and 256x256 as `data.layout: photos` makes them while it trains.
+Then 256x256 a second by as many threads as there are cores while another process trains the quickstart, for which
+nothing else should run.
 """
 
 import contextlib
 import io
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imageio.v2 as iio
@@ -20,6 +27,7 @@ from deepdeblur_tf.synthesize import main as synthesize
 
 PAIRS = 40
 FRAMES = 11  # a pair
+SECONDS = 20
 
 
 def seconds(function):
@@ -32,6 +40,30 @@ def seconds(function):
 def quietly(*arguments):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert synthesize([str(argument) for argument in arguments]) == 0
+
+
+def beside_a_training(source, folder):
+    """Pairs a second that are made beside the quickstart's training, once its first epoch is over."""
+    command = [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(folder), "--training.epochs", "10000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as training:
+        while not (folder / "history.csv").exists():
+            assert training.poll() is None
+            time.sleep(0.2)
+        end = time.monotonic() + SECONDS
+
+        def work(number):
+            made = 0
+            while time.monotonic() < end:
+                source.read(10_000 * number + made)
+                made += 1
+            return made
+
+        cores = os.cpu_count()
+        with ThreadPoolExecutor(cores) as pool:
+            made = sum(pool.map(work, range(cores)))
+        assert training.poll() is None
+        training.send_signal(signal.SIGINT)
+    return made / SECONDS
 
 
 def main():
@@ -59,6 +91,8 @@ def main():
         }.items():
             cost = seconds(function) / PAIRS
             print(f"{name}: {1000 * cost:.0f} ms a pair, {1 / cost:.1f} pairs a second and core", flush=True)
+        rate = beside_a_training(fast, root / "run")
+        print(f"the same beside a training, on {os.cpu_count()} cores: {rate:.1f} pairs a second")
 
 
 if __name__ == "__main__":
