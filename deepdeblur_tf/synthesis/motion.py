@@ -59,7 +59,7 @@ def translation(x: float, y: float) -> np.ndarray:
 def inverse(homographies: np.ndarray) -> np.ndarray:
     """Multiples of the inverse homographies, [..., 3, 3] to the same: homographies have no scale.
 
-    By cross products: `np.linalg.inv` wakes its library's threads, which then take the cores from those that make pairs.
+    By cross products: `np.linalg.inv` wakes threads of its own, which take the cores from those that make pairs.
     """
     first, second, third = np.moveaxis(homographies, -2, 0)
     return np.stack([np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=-1)
