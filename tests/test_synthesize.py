@@ -388,7 +388,7 @@ def test_bad_inputs_are_listed_and_nothing_else_is_lost(write_frames, tmp_path, 
     for _ in range(2):  # and the same when it is continued
         assert run(*flags) == 1
         told = capsys.readouterr().err
-        assert "failed: 6\n" in told
+        assert "failed: 5\n" in told
         assert "few: has 5 frames; one blurry image takes 7" in told
         assert "small: is 300x128, smaller than the 256x256 patch" in told
         assert "0006.png: is 300x300, the frames before it are 256x256" in told
