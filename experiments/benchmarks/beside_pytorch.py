@@ -84,9 +84,12 @@ def training_step(framework: str, precision: str) -> dict:
     return {"seconds": _seconds(train, 2) / steps, "operations": operations}
 
 
-def whole_image(framework: str, model: str, height: int, width: int) -> dict:
+def whole_image(framework: str, model: str, height: int, width: int, precision: str = "float32") -> dict:
     from deepdeblur_tf import build_model, load_model
+    from deepdeblur_tf.compat import tf
 
+    if framework == "tensorflow" and precision == "bfloat16":
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     network = load_model(model) if model else build_model(**vars(REPORT))
     operations = _operations(network.settings, (height, width))
@@ -105,13 +108,13 @@ def whole_image(framework: str, model: str, height: int, width: int) -> dict:
         twin.to(memory_format=torch.channels_last)
 
         def restore(image):
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                 finest = torch.from_numpy(image)[None].permute(0, 3, 1, 2).float()
                 halves = (
                     functional.interpolate(finest, scale_factor=s, mode="bicubic", antialias=True) for s in (0.5, 0.25)
                 )
                 levels = [level.round().clamp(0, 255) / 255 - 0.5 for level in (finest, *halves)]
-                return ((twin(levels)[0] + 0.5).clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).numpy()
+                return ((twin(levels)[0].float() + 0.5).clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).numpy()
 
     restore(image[:64, :64])
     return {**_with_memory(functools.partial(restore, image)), "operations": operations}
@@ -150,6 +153,9 @@ CASES = {
     "training step, bfloat16": functools.partial(training_step, precision="bfloat16"),
     "1280x720": functools.partial(whole_image, model="", height=FRAME[0], width=FRAME[1]),
     "1280x720, `photographs`": functools.partial(whole_image, model="photographs", height=FRAME[0], width=FRAME[1]),
+    "1280x720, `photographs`, bfloat16": functools.partial(
+        whole_image, model="photographs", height=FRAME[0], width=FRAME[1], precision="bfloat16"
+    ),
     "4000x3000, `photographs`": functools.partial(whole_image, model="photographs", height=LARGE[0], width=LARGE[1]),
     "sample, decoded anew": functools.partial(samples, cache="none"),
     "sample, cached": functools.partial(samples, cache="memory"),
