@@ -103,7 +103,7 @@ class Synthesis:
         path: The camera's path is up to this many pixels long.
         turn: The camera's turn during half of the exposure, in radians: a standard deviation.
         zoom: Its growth in that time, as a fraction: a standard deviation.
-        tilt: The perspective's change in that time, in 1 / pixels: a standard deviation; 0 makes pairs twice as fast.
+        tilt: The perspective's change in that time, in 1 / pixels: a standard deviation; 0 takes a fifth off the time.
         objects: At most so many things move on their own.
         object_path: Their own paths are up to this many pixels long.
         unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.
