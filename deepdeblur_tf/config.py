@@ -165,11 +165,13 @@ class Model:
         upsampling: How a level's output goes up to the next finer level.
         levels: Levels of the pyramid, 1 to 3; 3 in the paper and the report.
         blocks: Residual blocks a level; 9 in the report.
-        filters: Feature maps of each convolution; 64 in the report.
+        filters: Feature maps of each convolution of the finest level; 64 in the report, on all levels.
         kernel_size: Side of the convolutions' kernels; 5 in the report.
         global_skip: Whether each level's blurry input is added to its output; not in the report.
         shuffle_input: What the levels work on: 1 for pixels, as in the report; 2 for half their resolution, with 2x2
             pixels as channels: a quarter of the work, twice the receptive field.
+        widening: How many times as many feature maps a coarser level has as the next finer one: 1, as in the report,
+            or 2, for all levels to take about as long; long blur is undone on the coarse ones.
         pyramid: How the coarser levels are made: `matlab_bicubic` by MATLAB's `imresize`, as in the report, `gaussian`
             as in the authors' PyTorch code; the network is always used with the one that it was trained with.
     """
@@ -181,6 +183,7 @@ class Model:
     kernel_size: OddInt = 5
     global_skip: bool = False
     shuffle_input: Literal[1, 2] = 1
+    widening: Literal[1, 2] = 1
     pyramid: Literal["matlab_bicubic", "gaussian"] = "matlab_bicubic"
 
 

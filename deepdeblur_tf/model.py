@@ -61,6 +61,7 @@ def build_model(
     kernel_size: int = 5,
     global_skip: bool = False,
     shuffle_input: int = 1,
+    widening: int = 1,
     pyramid: str = "matlab_bicubic",
 ) -> tf.keras.Model:
     """Builds the network.
@@ -74,12 +75,14 @@ def build_model(
             "transposed_conv" (3 filters, 3x3, stride 2; the paper). Defaults to "pixel_shuffle".
         levels: int. Levels of the pyramid, 1 to 3. Defaults to 3.
         blocks: int. Residual blocks a level, 1 to 100. Defaults to 9.
-        filters: int. Feature maps. Defaults to 64.
+        filters: int. Feature maps, of the finest level. Defaults to 64.
         kernel_size: int. Side of the kernels, odd. Defaults to 5.
         global_skip: bool. Whether each level's blurry input is added to its output, so that the network learns the
             difference, and starts as the identity. Not in the paper. Defaults to False.
         shuffle_input: 1, or 2 for levels that work at half their resolution: 2x2 pixels become channels before the
             first convolution, and pixels again after the last one. Not in the paper. Defaults to 1.
+        widening: 1, or 2 for coarser levels with twice as many feature maps as the next finer one, where long blur is
+            undone at a quarter of the pixels. Not in the paper. Defaults to 1.
         pyramid: "matlab_bicubic" (the report's) or "gaussian" (the authors' PyTorch code); see `pyramid.pyramid`. It
             changes nothing in the network, which keeps it for whoever makes its levels. Defaults to "matlab_bicubic".
 
@@ -106,6 +109,8 @@ def build_model(
         raise UserError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
     if shuffle_input not in (1, 2):
         raise UserError(f"shuffle_input must be 1 or 2. Received: shuffle_input={shuffle_input!r}")
+    if widening not in (1, 2):
+        raise UserError(f"widening must be 1 or 2. Received: widening={widening!r}")
     if pyramid not in PADDING:
         raise UserError(f"pyramid must be one of {', '.join(PADDING)}. Received: pyramid={pyramid!r}")
     for name, value in (("blocks", blocks), ("filters", filters), ("kernel_size", kernel_size)):
@@ -133,11 +138,12 @@ def build_model(
             x = layers.Concatenate(name=f"level{level}_concatenate")([x, up(restored[-1], level)])
         if shuffle_input == 2:
             x = SpaceToDepth(name=f"level{level}_space_to_depth")(x)
-        x = convolution(filters, f"level{level}_head")(x)
+        maps = filters * widening ** (level - 1)
+        x = convolution(maps, f"level{level}_head")(x)
         for block in range(1, blocks + 1):
             name = f"level{level}_block{block}"
-            y = convolution(filters, f"{name}_conv1", "relu")(x)
-            y = convolution(filters, f"{name}_conv2")(y)
+            y = convolution(maps, f"{name}_conv1", "relu")(x)
+            y = convolution(maps, f"{name}_conv2")(y)
             x = layers.Add(name=f"{name}_add")([x, y])
         x = layers.Conv2D(
             3 * shuffle_input**2,
@@ -158,7 +164,7 @@ def build_model(
     network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name=name)
     # A dataclass: Keras would take a dict or a list for a part of the network, and look for it in checkpoints.
     network.settings = config.Model(
-        upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input, pyramid
+        upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input, widening, pyramid
     )
     return network
 

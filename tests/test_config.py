@@ -44,6 +44,7 @@ def test_the_reports_experiments_hold_the_reports_settings(upsampling):
         "kernel_size": 5,
         "global_skip": False,
         "shuffle_input": 1,
+        "widening": 1,
         "pyramid": "matlab_bicubic",
     }
     training = experiment.training

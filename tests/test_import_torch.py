@@ -176,6 +176,7 @@ def test_exported_they_restore_the_same(tmp_path, golden, name):
         ({"upsampling": "transposed_conv"}, "no network with model.upsampling transposed_conv"),
         ({"global_skip": True}, "no network with model.global_skip True"),
         ({"shuffle_input": 2}, "no network with model.shuffle_input 2"),
+        ({"widening": 2}, "no network with model.widening 2"),
     ],
 )
 def test_what_cannot_run_there_is_refused_by_name(tmp_path, settings, words):

@@ -59,7 +59,7 @@ def test_tiles_equal_the_whole_beyond_the_receptive_field(random, levels):
 
 
 @pytest.mark.parametrize("tile", [256, 260])
-@pytest.mark.parametrize("settings", [{"pyramid": "gaussian"}, {"shuffle_input": 2}])
+@pytest.mark.parametrize("settings", [{"pyramid": "gaussian"}, {"shuffle_input": 2, "widening": 2}])
 def test_tiles_equal_the_whole_with_other_pyramids_and_cells(frame, settings, tile):
     network = build_model(blocks=1, filters=4, kernel_size=3, **settings)
     image = frame[:291, :333]

@@ -226,15 +226,17 @@ def _read_off(config: dict) -> dict:
     configs = {layer["config"]["name"]: layer["config"] for layer in config["layers"]}
     if "level1_head" not in configs:
         raise ValueError("it holds another network")
+    filters = configs["level1_head"]["filters"]
     return {
         **vars(Model()),
         "upsampling": "transposed_conv" if "Conv2DTranspose" in kinds else "pixel_shuffle",
         "levels": sum(name.startswith("blurry_") for name in configs),
         "blocks": sum(bool(re.fullmatch(r"level1_block\d+_add", name)) for name in configs),
-        "filters": configs["level1_head"]["filters"],
+        "filters": filters,
         "kernel_size": configs["level1_head"]["kernel_size"][0],
         "global_skip": "level1_global_skip" in configs,
         "shuffle_input": 2 if "level1_space_to_depth" in configs else 1,
+        "widening": configs.get("level2_head", {"filters": filters})["filters"] // filters,
         "pyramid": _pyramid_of(config["name"]),
     }
 

@@ -193,10 +193,11 @@ def _with_memory(function) -> dict:
 
 def _operations(settings: Model, size: tuple[int, int]) -> int:
     """Multiplications and additions of a network's convolutions for one image."""
-    factor, kernel, filters = settings.shuffle_input, settings.kernel_size, settings.filters
+    factor, kernel = settings.shuffle_input, settings.kernel_size
     total = 0
     for level in range(settings.levels):
         pixels = size[0] * size[1] / 4**level
+        filters = settings.filters * settings.widening**level
         is_coarsest = level == settings.levels - 1
         inner = pixels / factor**2 * kernel**2
         total += inner * filters * ((3 if is_coarsest else 6) + 3) * factor**2  # head and tail

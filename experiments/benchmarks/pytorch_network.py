@@ -29,15 +29,16 @@ class Network(nn.Module):
     def __init__(self, settings):
         super().__init__()
         self.settings = settings
-        filters, kernel, factor = settings.filters, settings.kernel_size, settings.shuffle_input
+        kernel, factor = settings.kernel_size, settings.shuffle_input
         inputs = [6] * (settings.levels - 1) + [3]
+        widths = [settings.filters * settings.widening**level for level in range(settings.levels)]
         self.bodies = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels * factor**2, filters, kernel, padding="same"),
                 *(ResidualBlock(filters, kernel) for _ in range(settings.blocks)),
                 nn.Conv2d(filters, 3 * factor**2, kernel, padding="same"),
             )
-            for channels in inputs
+            for channels, filters in zip(inputs, widths)
         )
         self.ups = nn.ModuleList(nn.Conv2d(3, 12, 5, padding="same") for _ in range(settings.levels - 1))
 
