@@ -190,8 +190,10 @@ def _read(opened) -> tuple[dict, dict]:
             settings = _read_off(config)
         arrays = _read_arrays(archive.read("model.weights.h5"), config["layers"])
     # Before anything is built: most of a network is these kernels, and so are its memory and the time to build it.
-    side, filters = settings["kernel_size"], settings["filters"]
-    held = sum(array.shape == (side, side, filters, filters) for array in arrays.values())
+    side = settings["kernel_size"]
+    maps = {settings["filters"] * settings["widening"] ** level for level in range(min(3, settings["levels"]))}
+    shapes = [(side, side, count, count) for count in maps]
+    held = sum(array.shape in shapes for array in arrays.values())
     wanted = 2 * settings["levels"] * settings["blocks"]
     if held < wanted:
         raise ValueError(f"it holds {held} of the {wanted} kernels of its residual blocks")
