@@ -121,6 +121,50 @@ def test_shuffled_pixels_see_twice_as_far():
     assert reach(shuffle_input=2) >= 2 * reach() - 2
 
 
+def muon(weight, gradients, rate):
+    """What Muon's authors' code makes of a kernel, in NumPy (float64), but for the scale, Liu et al.'s."""
+    mean = np.zeros_like(weight)
+    for gradient in gradients:
+        mean = 0.95 * mean + 0.05 * gradient
+        x = (0.05 * gradient + 0.95 * mean).reshape(-1, weight.shape[3]).T
+        x = x / np.linalg.norm(x)
+        for _ in range(5):
+            a = x @ x.T
+            x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+        weight = weight - rate * 0.2 * np.sqrt(max(x.shape)) * x.T.reshape(weight.shape)
+    return weight
+
+
+def test_muon_is_its_formula_for_square_kernels_and_adam_for_the_rest(random):
+    shapes = {"block": (3, 3, 8, 8), "head": (3, 3, 3, 8), "bias": (8,)}
+    kept = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    steps = [{name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(4)]
+    results = {}
+    for optimizer in ("muon", "adam"):
+        variables = {name: tf.Variable(value) for name, value in kept.items()}
+        chosen = make_optimizer(Training(learning_rate=1e-2, optimizer=optimizer, clip=0), 100)
+        for gradients in steps:
+            chosen.apply_gradients([(tf.constant(gradients[name]), variables[name]) for name in shapes])
+        results[optimizer] = {name: variable.numpy() for name, variable in variables.items()}
+    expected = muon(kept["block"].astype(float), [gradients["block"] for gradients in steps], 1e-2)
+    np.testing.assert_allclose(results["muon"]["block"], expected, atol=2e-6)
+    for name in ("head", "bias"):
+        np.testing.assert_array_equal(results["muon"][name], results["adam"][name])
+
+
+def test_muon_moves_a_kernel_alike_in_every_direction(random):
+    # Singular values of the gradient over four orders of magnitude; those of the update lie near one another.
+    left, _ = np.linalg.qr(random.normal(size=(72, 8)))
+    right, _ = np.linalg.qr(random.normal(size=(8, 8)))
+    gradient = (left * np.logspace(0, -2, 8)) @ right
+    variable = tf.Variable(np.zeros((3, 3, 8, 8), np.float32))
+    optimizer = make_optimizer(Training(learning_rate=1.0, optimizer="muon", clip=0), 100)
+    optimizer.apply_gradients([(tf.constant(gradient.reshape(3, 3, 8, 8), tf.float32), variable)])
+    moved = np.linalg.svd(variable.numpy().reshape(72, 8), compute_uv=False)
+    assert moved.max() / moved.min() < 2
+    assert np.sqrt(np.mean(variable.numpy() ** 2)) == pytest.approx(0.2, rel=0.25)
+
+
 class Squares:
     """Pairs whose sharp image is 255 minus the blurry one."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Training
+from deepdeblur_tf.training.muon import Muon
 
 
 def learning_rate_schedule(training: Training, steps_per_epoch: int):
@@ -34,13 +35,13 @@ def learning_rate_schedule(training: Training, steps_per_epoch: int):
 
 
 def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimizers.Optimizer:
-    """Adam with Keras's defaults but for `epsilon`, and gradients clipped by value to [-clip, clip].
+    """Adam with Keras's defaults but for `epsilon`, or Muon; and gradients clipped by value to [-clip, clip].
 
     Keras clips inside the optimizer, after a mixed-precision loss scale is taken out of the gradients.
 
     Args:
-        training: The experiment's settings: those of `learning_rate_schedule`, epsilon, clip and precision. In
-            float16 the loss is scaled, or small gradients would vanish.
+        training: The experiment's settings: those of `learning_rate_schedule`, optimizer, epsilon, clip and
+            precision. In float16 the loss is scaled, or small gradients would vanish.
         steps_per_epoch: int.
 
     Example:
@@ -50,7 +51,8 @@ def make_optimizer(training: Training, steps_per_epoch: int) -> tf.keras.optimiz
         >>> print(f"{float(optimizer.learning_rate):.0e}, clipped to {optimizer.clipvalue}")
         5e-05, clipped to 0.5
     """
-    adam = tf.keras.optimizers.Adam(
+    kind = {"adam": tf.keras.optimizers.Adam, "muon": Muon}[training.optimizer]
+    optimizer = kind(
         learning_rate_schedule(training, steps_per_epoch), epsilon=training.epsilon, clipvalue=training.clip or None
     )
-    return tf.keras.mixed_precision.LossScaleOptimizer(adam) if training.precision == "float16" else adam
+    return tf.keras.mixed_precision.LossScaleOptimizer(optimizer) if training.precision == "float16" else optimizer
