@@ -223,7 +223,7 @@ class Training:
         warmup: Steps in which the cosine's learning rate first rises from 0.
         ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
             of itself at each step, such as 0.999; 0 for the weights as they are.
-        optimizer: adam, the report's; or muon, which learns as much in half the steps: Muon for the kernels of the
+        optimizer: Adam, the report's, or muon, which learns as much in half the steps: Muon for the kernels of the
             residual blocks, and Adam for all else.
         learning_rate: The optimizer's learning rate at the start.
         decay: When the learning rate falls.

@@ -132,9 +132,9 @@ def _two_devices():
         lambda: iter(taken), output_signature=tf.nest.map_structure(tf.type_spec_from_value, taken[0])
     )
 
-    def trained(strategy, precision):
+    def trained(strategy, precision, optimizer):
         tf.keras.utils.set_random_seed(0)
-        experiment.training.precision = precision
+        experiment.training.precision, experiment.training.optimizer = precision, optimizer
         with strategy.scope():
             tf.keras.mixed_precision.set_global_policy({"float16": "mixed_float16"}.get(precision, precision))
             network = build_model(**vars(experiment.model))
@@ -155,9 +155,9 @@ def _two_devices():
         with mock.patch.object(loop, "make_strategy", lambda *_: mirrored):  # it takes GPUs only
             assert main(["--output", str(two), *FLAGS]) == 0
         assert_alike(one, two)
-    for precision in ("float32", "float16"):
-        state, history = trained(tf.distribute.get_strategy(), precision)
-        mirrored_state, mirrored_history = trained(mirrored, precision)
+    for precision, optimizer in (("float32", "adam"), ("float16", "adam"), ("float32", "muon")):
+        state, history = trained(tf.distribute.get_strategy(), precision, optimizer)
+        mirrored_state, mirrored_history = trained(mirrored, precision, optimizer)
         assert history["skipped"] == pytest.approx(1 / 3)
         tolerance = 1e-6 if precision == "float32" else 1e-4  # float16 has three digits
         for one, other in zip(state, mirrored_state):

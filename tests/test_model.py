@@ -17,6 +17,16 @@ def test_the_reports_network_has_the_reports_size(upsampling, parameters):
     assert not any("normalization" in layer.name for layer in network.layers)
 
 
+def test_widening_doubles_the_maps_of_each_coarser_level():
+    network = build_model(blocks=6, filters=32, kernel_size=3, shuffle_input=2, widening=2)
+    assert [network.get_layer(f"level{level}_head").filters for level in (1, 2, 3)] == [32, 64, 128]
+    # Six blocks of two 3x3 convolutions a level; heads from 24 and, on the coarsest level, 12; tails to 12; two 5x5 up.
+    blocks = sum(12 * (9 * maps**2 + maps) for maps in (32, 64, 128))
+    heads = sum(9 * inputs * maps + maps for inputs, maps in ((24, 32), (24, 64), (12, 128)))
+    tails = sum(9 * maps * 12 + 12 for maps in (32, 64, 128))
+    assert network.count_params() == blocks + heads + tails + 2 * (25 * 3 * 12 + 12)
+
+
 @pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
 @pytest.mark.parametrize("height, width", [(4, 4), (12, 20), (36, 8)])
 def test_any_multiple_of_4_keeps_its_size(upsampling, height, width):

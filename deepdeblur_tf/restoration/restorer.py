@@ -53,10 +53,14 @@ def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
     # Measured as the growth of the process's peak memory on both stacks: 747, 415 and 214 bytes for 64, 32 and 16
     # filters, about three float32 maps; the pyramid takes 139 bytes, whatever the network. OpenVINO: 1070 and 648 bytes
     # for 64 and 32 filters, in bfloat16 677 and 462. At half the resolution (shuffle_input 2): 137, 166, 213, 269 and
-    # 438 bytes for 16, 32, 48, 64 and 128 filters. The finest level takes the most, also where coarser ones are wider.
-    filters = model.get_layer("level1_head").filters
-    whole = network_settings(model).shuffle_input == 1
-    return (max(160, 14 * filters) if whole else 100 + 11 * filters // 4) + (0 if runtime == "tensorflow" else 230)
+    # 438 bytes for 16, 32, 48, 64 and 128 filters; where coarser levels are wider (widening 2), 203 for 32, at full
+    # resolution 451.
+    settings = network_settings(model)
+    widest = max(layer.filters for layer in model.layers if hasattr(layer, "filters"))
+    filters = widest // settings.widening ** (settings.levels - 1)
+    maps = filters * (8 + 3 * settings.widening) // 4
+    network = max(160, 15 * filters) if settings.shuffle_input == 1 else 100 + maps
+    return network + (0 if runtime == "tensorflow" else 230)
 
 
 def _mean_of_eight_views(image: np.ndarray, restored) -> list[np.ndarray]:
