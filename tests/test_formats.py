@@ -11,17 +11,17 @@ from deepdeblur_tf.serving.signatures import Service
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(("pixel_shuffle", 3, True, 1, "gaussian"), marks=pytest.mark.slow),
-        pytest.param(("pixel_shuffle", 3, True, 2, "matlab_bicubic"), marks=pytest.mark.slow),
-        pytest.param(("transposed_conv", 2, False, 1, "matlab_bicubic"), marks=pytest.mark.slow),
-        ("pixel_shuffle", 1, False, 1, "matlab_bicubic"),
+        pytest.param(("pixel_shuffle", 3, True, 1, 1, "gaussian"), marks=pytest.mark.slow),
+        pytest.param(("pixel_shuffle", 3, True, 2, 2, "matlab_bicubic"), marks=pytest.mark.slow),
+        pytest.param(("transposed_conv", 2, False, 1, 1, "matlab_bicubic"), marks=pytest.mark.slow),
+        ("pixel_shuffle", 1, False, 1, 1, "matlab_bicubic"),
     ],
     ids=lambda param: f"{param[0]}-{param[1]}-{param[3]}",
 )
 def network(request):
-    upsampling, levels, skip, shuffle, pyramid = request.param
+    upsampling, levels, skip, *rest = request.param
     tf.keras.utils.set_random_seed(6)
-    model = build_model(upsampling, levels, 2, 8, 3, skip, shuffle, pyramid)
+    model = build_model(upsampling, levels, 2, 8, 3, skip, *rest)
     for weights in model.trainable_variables:  # also those that start at zero
         weights.assign_add(tf.random.stateless_normal(weights.shape, [1, 2], stddev=0.02))
     return model
