@@ -85,7 +85,7 @@ def test_a_card_without_an_evaluation_shows_the_validation_of_training(run, tmp_
 
 
 def test_the_card_of_the_network_that_comes_with_the_package_is_in_its_exports():
-    card = write_card(model_file("photographs"), 791_700, 1_000_000, 1.0, [], ["saved_model.pb"])
+    card = write_card(model_file("photographs"), 2_385_956, 1_000_000, 1.0, [], ["saved_model.pb"])
     assert "\n## Training\n\nThe network that comes with the package" in card
     assert "\n### Data and licences\n" in card and "CC BY-SA" in card
     assert "not known" not in card.lower()

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import Model
+from deepdeblur_tf.config import Model, load_experiment
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.runs.networks import NetworkError, load_model, model_file, run_of, save_network
+
+from .conftest import ROOT
 
 # As Keras 2.15 and Keras 3.15 saved them with `network.save`, before there was a deepdeblur_tf.json.
 FILES = Path(__file__).parent / "data"
@@ -150,7 +152,8 @@ def test_the_network_that_comes_with_the_package_is_found_by_its_name(tmp_path, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photographs").mkdir()  # of photos, say
     network = load_model("photographs")
-    assert network.settings == Model(blocks=6, filters=48, kernel_size=3, global_skip=True, shuffle_input=2)
+    for recipe in ("photographs", "fine_tune"):
+        assert network.settings == load_experiment(ROOT / "experiments" / f"{recipe}.yaml").model
     assert model_file("photographs").with_suffix(".md").is_file()
     assert run_of("photographs") is None
     with pytest.raises(NetworkError, match="no such file"):
