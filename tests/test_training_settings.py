@@ -153,7 +153,7 @@ def test_muon_is_its_formula_for_square_kernels_and_adam_for_the_rest(random):
 
 
 def test_muon_moves_a_kernel_alike_in_every_direction(random):
-    # Singular values of the gradient over four orders of magnitude; those of the update lie near one another.
+    # Singular values of the gradient over two orders of magnitude; those of the update lie near one another.
     left, _ = np.linalg.qr(random.normal(size=(72, 8)))
     right, _ = np.linalg.qr(random.normal(size=(8, 8)))
     gradient = (left * np.logspace(0, -2, 8)) @ right
