@@ -220,7 +220,7 @@ class Training:
         initialization: How the weights begin: `keras`, Glorot's uniform distribution, biases 0; or `torch`, uniformly
             within 1 / sqrt(numbers that a kernel sums), biases too, which keeps the values of many blocks small.
         schedule: How the learning rate falls: `piecewise` by `decay`, `cosine` along half a cosine to 0.
-        warmup: Steps in which the cosine's learning rate first rises from 0.
+        warmup: Steps in which the cosine's learning rate first rises from 0; fewer than the training has.
         ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
             of itself at each step, such as 0.999; 0 for the weights as they are.
         optimizer: Adam, the report's, or muon, which learns as much in half the steps: Muon for the kernels of the

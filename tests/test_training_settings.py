@@ -7,7 +7,7 @@ import pytest
 from skimage.color import hsv2rgb, rgb2hsv
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import Augmentation, Training
+from deepdeblur_tf.config import Augmentation, ConfigError, Training
 from deepdeblur_tf.data.pipeline import train_dataset
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
@@ -43,6 +43,12 @@ def test_the_cosine_falls_to_0_after_a_linear_rise():
     rise = 2e-3 * steps / 20
     fall = 2e-3 * (1 + np.cos(np.pi * (steps - 20) / 80)) / 2
     np.testing.assert_allclose([float(rate(step)) for step in steps], np.where(steps < 20, rise, fall), atol=1e-9)
+
+
+def test_a_training_over_before_its_rate_has_risen_is_refused():
+    settings = Training(epochs=4, schedule="cosine", warmup=500)
+    with pytest.raises(ConfigError, match=r"received 500; allowed: fewer than .* 200 steps \(4 epochs"):
+        learning_rate_schedule(settings, steps_per_epoch=50)
 
 
 def trained(precision="float32", ema=0.0, steps=4):

@@ -68,7 +68,8 @@ def inverse(homographies: np.ndarray) -> np.ndarray:
 def smooth_path(random: np.random.Generator, length: float) -> np.ndarray:
     """A smooth path through (0, 0) at time 0.
 
-    Its direction bends and sways, and its speed changes, as a hand's or a walker's do.
+    Its direction bends and sways, and its speed changes, as a hand's or a walker's do: mostly a little, as an exposure
+    is short beside a hand's sway, and at times much.
 
     Args:
         random: The generator.
@@ -78,8 +79,9 @@ def smooth_path(random: np.random.Generator, length: float) -> np.ndarray:
         float [129, 2], (x, y) at equally spaced times from -1 to 1.
     """
     time = np.linspace(-1, 1, _FINE)
+    how_much = random.random() ** 2
     bend, sway, phase = random.normal(0, 0.4), random.normal(0, 0.25), random.uniform(0, 2 * np.pi)
-    direction = random.uniform(0, 2 * np.pi) + bend * time + sway * np.sin(2 * np.pi * time + phase)
+    direction = random.uniform(0, 2 * np.pi) + how_much * (bend * time + sway * np.sin(2 * np.pi * time + phase))
     speed = 1 + random.uniform(0, 0.6) * np.sin(np.pi * time + random.uniform(0, 2 * np.pi))
     velocity = speed[:, None] * np.stack([np.cos(direction), np.sin(direction)], axis=1)
     steps = (velocity[1:] + velocity[:-1]) / 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import Training
+from deepdeblur_tf.config import ConfigError, Training
 from deepdeblur_tf.training.muon import Muon
 
 
@@ -18,11 +18,20 @@ def learning_rate_schedule(training: Training, steps_per_epoch: int):
         Keras schedule from the step, counted from 0, to the rate. Piecewise: `learning_rate` in the first
         decay.epochs[0] epochs, then `factor` times less after each entry. Cosine: half a cosine from `learning_rate`,
         after `warmup` steps of a linear rise, to 0 at the training's end.
+
+    Raises:
+        ConfigError: the training is over before the rate has risen.
     """
+    steps = training.epochs * steps_per_epoch
     if training.schedule == "cosine":
+        if training.warmup >= steps:
+            raise ConfigError(
+                f"training.warmup: received {training.warmup}; allowed: fewer than the training's {steps} steps "
+                f"({training.epochs} epochs of {steps_per_epoch})."
+            )
         return tf.keras.optimizers.schedules.CosineDecay(
             0.0 if training.warmup else training.learning_rate,
-            decay_steps=training.epochs * steps_per_epoch - training.warmup,
+            decay_steps=steps - training.warmup,
             warmup_target=training.learning_rate if training.warmup else None,
             warmup_steps=training.warmup,
         )
