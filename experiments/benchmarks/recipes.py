@@ -1,12 +1,12 @@
 """What each part of a recipe brings in equal time.
 
-    python -m experiments.benchmarks.recipes PHOTOS --pairs DIR --sharp DIR
+    python -m experiments.benchmarks.recipes PHOTOS --pairs DIR [DIR ...] --sharp DIR
 
 Trains `experiments/photographs.yaml` from random weights, and the same with one thing changed, each for `--minutes`
-along its own cosine: how many steps fit is measured first. Shown is the gain in PSNR (dB, `metrics.psnr`, whole images,
-averaged) on test pairs that none has seen, with the gain on noisy ones (sigma 5 of 255), and how near the restored
-copies of sharp photos stay to these. Nothing else should run meanwhile. What is finished is not
-trained again.
+along its own cosine: how many steps fit is measured first, but for what changes the pairs or the loss alone, which
+takes as many steps as the recipe. Shown is the gain in PSNR (dB, `metrics.psnr`, whole images, averaged) on each data
+set's test pairs, which none has seen, with the gain on noisy versions of all (sigma 5 of 255), and how near the
+restored copies of sharp photos stay to these. Nothing else should run meanwhile. What is finished is not trained again.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ VARIANTS = {
     "48 filters on all levels": {"model.filters": 48, "model.widening": 1},
     "48 filters": {"model.filters": 48},
     "24 filters": {"model.filters": 24},
+    "8 patches of 192x192": {"data.patch_size": 192, "training.batch_size": 8},
     "Adam": {"training.optimizer": "adam"},
     "Charbonnier's loss": {"training.loss": "charbonnier"},
     "L1 loss": {"training.loss": "l1"},
+    "a constant rate": {"training.schedule": "piecewise", "training.decay.epochs": []},
     "no moving average": {"training.ema": 0},
     "float32": {"training.precision": "float32"},
     "photos alone": {"synthesis.painted": 0},
@@ -49,15 +51,17 @@ VARIANTS = {
     "every pair blurred": {"synthesis.unblurred": 0},
     "turned and recoloured patches": {"augmentation.turns": True, "augmentation.colours": True},
 }
+AS_FAST = "synthesis.", "augmentation.", "training.loss", "training.ema"  # what takes no more time a step
 
 
 def train(run: Run, photos: str, settings: dict, epochs: int) -> None:
-    batch = load_experiment(RECIPE).training.batch_size
+    """Trains or continues a run. One that diverged stays unfinished."""
+    batch = settings.get("training.batch_size", load_experiment(RECIPE).training.batch_size)
     lengths = {"data.pairs": STEPS * batch, "training.epochs": epochs, "validation.every": epochs}
     warmup = {"training.warmup": min(100, epochs * STEPS // 10)}
     flags = [f"--{key}={value}" for key, value in {**lengths, **warmup, **settings}.items()]
     command = [sys.executable, "-m", "deepdeblur_tf.train", "--config", RECIPE, "--data.root", photos]
-    subprocess.run([*command, "--output", str(run.folder), *flags], check=True, stdout=sys.stderr)
+    subprocess.run([*command, "--output", str(run.folder), *flags], check=False, stdout=sys.stderr)
 
 
 def seconds_an_epoch(run: Run) -> float:
@@ -65,38 +69,55 @@ def seconds_an_epoch(run: Run) -> float:
     return float(np.median([float(row["seconds"]) for row in run.read_history()[1:-1]]))
 
 
+def test_pairs(folder: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A data set's test images, blurry and sharp: uint8 [H, W, 3]."""
+    source = open_test_set(folder, "auto", "blur").source
+    return [tuple(np.split(source.read(index), 2, axis=2)) for index in range(len(source))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", metavar="PHOTOS", help="The folder of sharp photos.")
-    parser.add_argument("--pairs", metavar="DIR", required=True, help="A data set; its test images are taken.")
+    parser.add_argument("--pairs", nargs="+", metavar="DIR", required=True, help="Data sets; their test images count.")
     parser.add_argument("--sharp", metavar="DIR", required=True, help="A folder of sharp photos not trained on.")
-    parser.add_argument("--minutes", type=float, default=5, help="Of each training. Defaults to %(default)s.")
+    parser.add_argument("--minutes", type=float, default=3, help="Of each training. Defaults to %(default)s.")
     parser.add_argument("--output", type=Path, default=Path("runs/recipes"), help="Defaults to %(default)s.")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     flags = parser.parse_args()
 
-    source = open_test_set(flags.pairs, "auto", "blur").source
-    pairs = [np.split(source.read(index), 2, axis=2) for index in range(len(source))]
+    sets = {Path(folder).name: test_pairs(folder) for folder in flags.pairs}
+    sets["noisy"] = [(noisy(blurry), sharp) for pairs in list(sets.values()) for blurry, sharp in pairs]
     photos = [read_rgb(file) for file in sorted(Path(flags.sharp).iterdir()) if file.suffix.lower() in SUFFIXES]
-    print("| variant | parameters | steps | minutes | gain | noisy | sharp kept to |\n|---|---|---|---|---|---|---|")
+    print(f"| variant | parameters | steps | minutes | {' | '.join(sets)} | sharp kept to |")
+    print("|---" * (5 + len(sets)) + "|")
+    epochs = 0
     for variant in flags.only:
+        settings = VARIANTS[variant]
         folder = flags.output / variant.replace(" ", "_")
         probe, run = Run(folder / "probe"), Run(folder / "run")
-        train(probe, flags.photos, VARIANTS[variant], 4)
+        if not epochs or not all(key.startswith(AS_FAST) for key in settings):
+            train(probe, flags.photos, settings, 4)
+            fitting = max(3, round(60 * flags.minutes / seconds_an_epoch(probe)))
+            epochs = epochs or fitting
+        else:
+            fitting = epochs
         if not run.is_finished:
-            train(run, flags.photos, VARIANTS[variant], max(3, round(60 * flags.minutes / seconds_an_epoch(probe))))
+            train(run, flags.photos, settings, fitting)
+        if not run.is_finished:
+            print(f"| {variant} | diverged{' |' * (4 + len(sets))}", flush=True)
+            continue
         history = run.read_history()
         minutes = sum(float(row["seconds"]) for row in history) / 60
         network = load_model(run.folder)
         restore = Restorer(network)
         gains = [
-            np.mean([metrics.psnr(restore(image), sharp) - metrics.psnr(image, sharp) for image, sharp in versions])
-            for versions in (pairs, [(noisy(blurry), sharp) for blurry, sharp in pairs])
+            np.mean([metrics.psnr(restore(blurry), sharp) - metrics.psnr(blurry, sharp) for blurry, sharp in pairs])
+            for pairs in sets.values()
         ]
         kept = np.mean([metrics.psnr(restore(photo), photo) for photo in photos])
         print(
-            f"| {variant} | {network.count_params():,} | {history[-1]['step']} | {minutes:.1f} | {gains[0]:+.2f} | "
-            f"{gains[1]:+.2f} | {kept:.1f} |",
+            f"| {variant} | {network.count_params():,} | {history[-1]['step']} | {minutes:.1f} | "
+            f"{' | '.join(f'{gain:+.2f}' for gain in gains)} | {kept:.1f} |",
             flush=True,
         )
 
