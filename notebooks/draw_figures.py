@@ -34,7 +34,7 @@ FOLDER = Path(__file__).parent / "figures"
 SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail
 SIDE = 120  # pixels of a detail
 ENLARGED = 2
-DETAIL = (440, 400)  # left and top of the photograph's
+DETAIL = (700, 360)  # left and top of the photograph's
 
 COLOURS = {"image": "#dbe9f6", "convolution": "#fde0c5", "blocks": "#f9c6a0", "up": "#cfe8cf"}
 

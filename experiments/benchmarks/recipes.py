@@ -45,7 +45,7 @@ VARIANTS = {
     "paintings alone": {"synthesis.painted": 1},
     "paths half as long": {"synthesis.path": 15, "synthesis.object_path": 20},
     "paths twice as long": {"synthesis.path": 60, "synthesis.object_path": 80},
-    "no streak broken": {"synthesis.broken": 0},
+    "streaks as broken as seven to thirteen views": {"synthesis.broken": 1},
     "no linear light": {"synthesis.linear": 0},
     "no noise, no JPEG": {"synthesis.noise": 0, "synthesis.jpeg": 0},
     "every pair blurred": {"synthesis.unblurred": 0},
