@@ -95,16 +95,17 @@ def main() -> None:
         settings = VARIANTS[variant]
         folder = flags.output / variant.replace(" ", "_")
         probe, run = Run(folder / "probe"), Run(folder / "run")
-        if not epochs or not all(key.startswith(AS_FAST) for key in settings):
+        as_fast = all(key.startswith(AS_FAST) for key in settings)
+        fitting = epochs
+        if not (as_fast and epochs):
             train(probe, flags.photos, settings, 4)
             fitting = max(3, round(60 * flags.minutes / seconds_an_epoch(probe)))
-            epochs = epochs or fitting
-        else:
-            fitting = epochs
+            if as_fast:
+                epochs = fitting
         if not run.is_finished:
             train(run, flags.photos, settings, fitting)
         if not run.is_finished:
-            print(f"| {variant} | diverged{' |' * (4 + len(sets))}", flush=True)
+            print(f"| {variant} | ended early, see above{' |' * (4 + len(sets))}", flush=True)
             continue
         history = run.read_history()
         minutes = sum(float(row["seconds"]) for row in history) / 60
