@@ -57,6 +57,13 @@ def test_photos_that_validate_are_not_trained_on(experiment):
     assert len(train.files) == 10 and len(validation.files) == 2
 
 
+def test_every_validation_pair_is_blurred(experiment):
+    train, validation = open_photos(experiment(**{"synthesis.unblurred": 1}))
+    for source, is_blurred in ((train, False), (validation, True)):
+        blurry, sharp = np.split(np.stack([source.read(number) for number in range(3)]), 2, axis=-1)
+        assert (blurry != sharp).any(axis=(1, 2, 3)).tolist() == [is_blurred] * 3
+
+
 def test_the_stream_is_a_function_of_the_seed(experiment):
     def stream(**changes):
         return [np.asarray(blurry[0]) for blurry, _ in make_datasets(experiment(**changes))[0]]
