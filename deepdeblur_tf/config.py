@@ -224,7 +224,7 @@ class Training:
         ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
             of itself at each step, such as 0.999; 0 for the weights as they are.
         optimizer: Adam, the report's, or muon, which learns as much in half the steps: Muon for the kernels of the
-            residual blocks, and Adam for all else.
+            residual blocks, and Adam for all else, with a tenth of the learning rate for biases.
         learning_rate: The optimizer's learning rate at the start.
         decay: When the learning rate falls.
         epsilon: Adam's epsilon; Keras's default is 1e-7, others' is 1e-8.

@@ -5,18 +5,22 @@ from __future__ import annotations
 from deepdeblur_tf.compat import KERAS_3, tf
 
 _MOMENTUM = 0.95
+_BIASES = 0.1  # of the learning rate
 # A quintic iteration that brings all singular values near 1 in five steps, from as little as 0.003 (Jordan).
 _QUINTIC, _STEPS = (3.4445, -4.7750, 2.0315), 5
 
 
 class Muon(tf.keras.optimizers.Adam):
-    """Muon for the kernels of the residual blocks, Adam for all else.
+    """Muon for the kernels of the residual blocks, Adam for all else, biases at a tenth of the learning rate.
 
     The running mean of a kernel's gradient, as a matrix from k k C inputs to C outputs, is brought near the closest
-    orthogonal matrix, so that what is rare in the gradients is learned as fast as what is frequent (Jordan et al.,
-    Muon: An optimizer for hidden layers in neural networks, 2024). The root of its elements' mean square is 0.2, about
-    that of Adam's steps, so that both share a learning rate (Liu et al., Muon is scalable for LLM training, 2025,
-    section 2.2). There is no weight decay.
+    orthogonal matrix, so that what is rare in the gradients is learned as fast as what is frequent, and multiplied by
+    the root of inputs / outputs, k (Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024). For
+    32 maps and k = 3 the root of its elements' mean square is 0.18, about that of Adam's steps, so that both share a
+    learning rate. There is no weight decay.
+
+    Wide kernels move no farther than narrow ones, and biases less far, or gradients' noise makes outputs of blocks of
+    128 maps negative for every input: a ReLU ends their learning for good (experiments/photographs.md).
 
     Args:
         As `tf.keras.optimizers.Adam`; the betas and epsilon are those of Adam's part.
@@ -25,14 +29,17 @@ class Muon(tf.keras.optimizers.Adam):
     def update_step(self, gradient, variable, *learning_rate):  # Keras 3 gives the rate, Keras 2 keeps it
         shape = variable.shape
         if len(shape) != 4 or shape[2] != shape[3]:  # no kernel from a block's maps to as many
+            before = tf.identity(variable)
             super().update_step(gradient, variable, *learning_rate)
+            if len(shape) == 1:
+                variable.assign(before + _BIASES * (variable - before))
             return
         index = self._get_variable_index(variable) if KERAS_3 else self._index_dict[self._var_key(variable)]
         mean = self._momentums[index]
         mean.assign(_MOMENTUM * mean + (1 - _MOMENTUM) * gradient)
         direction = (1 - _MOMENTUM) * gradient + _MOMENTUM * mean  # Nesterov's
         update = _orthogonalized(tf.reshape(direction, (-1, shape[3])))
-        update *= 0.2 * max(update.shape) ** 0.5
+        update *= (update.shape[0] / update.shape[1]) ** 0.5
         rate = tf.cast(*(learning_rate or [self.learning_rate]), variable.dtype)
         variable.assign_sub(rate * tf.reshape(update, shape))
 

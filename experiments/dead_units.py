@@ -1,0 +1,64 @@
+"""Counts units that never learn again: python -m experiments.dead_units MODEL PHOTOS [--revive FILE]
+
+A residual block's first convolution ends in a ReLU. Where one of its maps is 0 everywhere, no gradient comes through.
+Shown is for each block how many maps are above 0 in less than 0.2 % of the pixels of 64 training pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from deepdeblur_tf import load_model
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import load_experiment
+from deepdeblur_tf.data.photos import open_photos
+from deepdeblur_tf.model import to_levels
+from deepdeblur_tf.runs.networks import network_settings, save_network
+
+PAIRS = 64
+RARE = 0.002
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL", help="A run's folder, a .keras file, or photographs.")
+    parser.add_argument("photos", metavar="PHOTOS", help="The folder of sharp photos.")
+    parser.add_argument(
+        "--revive", metavar="FILE", type=Path, help="Where to save the network with those units begun anew."
+    )
+    flags = parser.parse_args()
+
+    model = load_model(flags.model)
+    train, _ = open_photos(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos}))
+    blurry = np.stack([train.read(index)[..., :3] for index in range(PAIRS)])
+    settings = network_settings(model)
+    firsts = [layer for layer in model.layers if layer.name.endswith("_conv1")]
+    probe = tf.keras.Model(model.inputs, [layer.output for layer in firsts])
+    random = np.random.default_rng(0)
+    print("| block | maps | dead |\n|---|---|---|")
+    for first, maps in zip(firsts, probe(to_levels(blurry, settings.levels, settings.pyramid))):
+        is_dead = (np.asarray(maps) > 0).mean(axis=(0, 1, 2)) < RARE
+        name = first.name.removesuffix("_conv1")
+        print(f"| {name} | {len(is_dead)} | {is_dead.sum()} |")
+        revive(first, model.get_layer(f"{name}_conv2"), is_dead, random)
+    if flags.revive:
+        save_network(model, flags.revive)
+
+
+def revive(first, second, is_dead: np.ndarray, random: np.random.Generator) -> None:
+    """Gives dead maps Glorot's random kernels again; the second convolution ignores them at first."""
+    kernel, bias = first.get_weights()
+    rest, rest_bias = second.get_weights()
+    limit = np.sqrt(6 / (np.prod(kernel.shape[:2]) * sum(kernel.shape[2:])))
+    kernel[..., is_dead] = random.uniform(-limit, limit, kernel[..., is_dead].shape)
+    bias[is_dead] = 0
+    rest[:, :, is_dead] = 0
+    first.set_weights([kernel, bias])
+    second.set_weights([rest, rest_bias])
+
+
+if __name__ == "__main__":
+    main()
