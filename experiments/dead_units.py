@@ -30,6 +30,8 @@ def main() -> None:
         "--revive", metavar="FILE", type=Path, help="Where to save the network with those units begun anew."
     )
     flags = parser.parse_args()
+    if flags.revive and flags.revive.exists():
+        parser.error(f"--revive {flags.revive}: is there already. Give a new file.")
 
     model = load_model(flags.model)
     train, _ = open_photos(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos}))
