@@ -1,4 +1,4 @@
-"""Counts units that never learn again: python -m experiments.dead_units MODEL PHOTOS [--revive FILE]
+"""Counts units that never learn again: python -m experiments.benchmarks.dead_units MODEL PHOTOS [--revive FILE]
 
 A residual block's first convolution ends in a ReLU. Where one of its maps is 0 everywhere, no gradient comes through.
 Shown is for each block how many maps are above 0 in less than 0.2 % of the pixels of 64 training pairs.
