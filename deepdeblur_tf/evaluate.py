@@ -117,6 +117,8 @@ def _data(flags) -> tuple[str, str, str]:
             raise UserError(f"{model} lies in no run folder; name the data set with --data.")
         datas.append(load_experiment(run.config).data)
     for data in datas:
+        if data.layout == "photos":
+            raise UserError(f"{data.root} holds sharp photos, no test set; name what to measure on with --data.")
         if data.root != SCENES and not find_pairs(data.root, "validation", data.layout, data.blur).pairs:
             raise UserError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
     found = {(data.root, data.layout, flags.blur or data.blur) for data in datas}

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and known by their hashes."""
+"""Files: folders looked through, files written whole or not at all, and known by their hashes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,41 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from deepdeblur_tf.errors import UserError
 
 # What is being written, as a pattern for `glob`; a process that is killed leaves it behind.
 UNFINISHED = ".deepdeblur_tf.*.part*"
+
+
+def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, list[Path]]]:
+    """(folder, its files) for a folder and those below it, in the order of their names, hidden ones left alone.
+
+    Links to folders are followed, as the users of large data sets make them, but not round in circles.
+
+    Args:
+        folder: Where to begin.
+        left_out: Folders that are not entered.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+    folders: list[Path] = []
+    files: list[Path] = []
+    for entry in entries:
+        if entry.name[0] != ".":
+            (folders if entry.is_dir() else files).append(entry)
+    yield folder, files
+    left_out = {*(path.resolve() for path in left_out), folder.resolve()}
+    for entry in folders:
+        if entry.resolve() not in left_out:
+            yield from walk(entry, left_out)
 
 
 def write_whole(path: Path, write) -> None:

@@ -81,10 +81,9 @@ def _train(experiment, run: Run, force: bool) -> int:
         pretrained_arrays(experiment)  # what is wrong with it is said before the data are looked through
     folders = find_folders(experiment)
     for folder in folders or ():
-        if folder.pairs:
+        if len(folder):
             print(folder.describe())
-    made = experiment.data.pairs if experiment.data.layout == "photos" else experiment.data.scenes
-    steps_per_epoch(experiment.training, len(folders[0].pairs) if folders else made)
+    steps_per_epoch(experiment.training, _pairs_an_epoch(experiment.data, folders))
     data = describe_data(folders)
     if run.is_finished and not run.differing(experiment, data):  # the same data under another path
         return _nothing_to_do(run)
@@ -94,6 +93,12 @@ def _train(experiment, run: Run, force: bool) -> int:
     print(f"worker {worker.number} of 0 to {worker.count - 1}: training; worker 0 reports, and writes the run")
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as scratch:  # what this one writes nobody needs
         return _train_claimed(experiment, Run(Path(scratch)), folders, data, worker)
+
+
+def _pairs_an_epoch(data, folders) -> int:
+    if data.layout == "photos":
+        return data.pairs
+    return len(folders[0]) if folders else data.scenes
 
 
 def _nothing_to_do(run: Run) -> int:

@@ -1,18 +1,28 @@
 #!/bin/sh
 # Gathers the photos that the network `photographs` is trained on: experiments/gather_photographs.sh PHOTOS
+# PHOTOS is made, or is an empty folder: pictures are removed from it that are not to be trained on.
 #
 # From packages of Debian 12 (bookworm), downloaded and unpacked without being installed, and from Python packages.
 # Authors and licences stand in experiments/photographs.md. Needs apt-get, dpkg, and a Python with scikit-image,
 # scikit-learn and matplotlib (PYTHON, by default .venv/bin/python).
 set -eu
 photos=$(mkdir -p "$1" && cd "$1" && pwd)
-python=$(command -v "${PYTHON:-.venv/bin/python}")
+if [ -n "$(ls -A "$photos")" ]; then
+    echo "$photos is not empty. Give a new folder." >&2
+    exit 2
+fi
+python=${PYTHON:-.venv/bin/python}
+if ! "$python" -c 'import matplotlib, skimage, sklearn' 2> /dev/null; then
+    echo "$python: needs scikit-image, scikit-learn and matplotlib. Set PYTHON to a Python that has them." >&2
+    exit 2
+fi
+python=$("$python" -c 'import sys; print(sys.executable)')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-for package in lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds plasma-workspace-wallpapers palapeli-data \
-    kphotoalbum gimp-help-en; do
+for package in lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds plasma-workspace-wallpapers \
+    palapeli-data kphotoalbum gimp-help-en; do
     apt-get download -q "$package"
     dpkg -x "$package"_*.deb .
     rm "$package"_*.deb

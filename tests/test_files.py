@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from deepdeblur_tf.files import UNFINISHED, write_whole
+from deepdeblur_tf.files import UNFINISHED, walk, write_whole
 
 from .conftest import ROOT
 
@@ -79,3 +79,18 @@ def test_what_killed_processes_left_is_removed_after_a_day(tmp_path):
     (tmp_path / ".mine.part").write_text("another program's")
     write_whole(tmp_path / "text", lambda path: path.write_text("whole"))
     assert set(tmp_path.iterdir()) == {tmp_path / "text", tmp_path / ".mine.part", recent}
+
+
+def test_a_walk_follows_links_but_not_in_circles_and_passes_by_what_is_hidden(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for file in (root / "b" / "2", root / "b" / "10", root / "1", root / ".hidden" / "3", root / "out" / "4"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (root / ".5").touch()
+    elsewhere.mkdir()
+    (elsewhere / "6").touch()
+    (elsewhere / "back").symlink_to(root)
+    (root / "a").symlink_to(elsewhere)
+    (root / "c").symlink_to(elsewhere)  # the same once more, and no circle
+    found = [file.relative_to(root).as_posix() for _, files in walk(root, [root / "out"]) for file in files]
+    assert found == ["1", "a/6", "b/10", "b/2", "c/6"]

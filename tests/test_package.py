@@ -4,7 +4,7 @@ import ast
 
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.restoration.memory import memory_budget
+from deepdeblur_tf.memory import memory_budget
 
 from .conftest import ROOT
 

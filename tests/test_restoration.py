@@ -2,16 +2,14 @@ import gc
 import weakref
 
 import numpy as np
-import psutil
 import pytest
 from skimage.transform import pyramid_gaussian
 
-from deepdeblur_tf.compat import gpus, tf
+from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model, to_network, to_uint8
 from deepdeblur_tf.resizing import imresize
-from deepdeblur_tf.restoration.memory import memory_budget
 from deepdeblur_tf.restoration.restorer import Restorer, bytes_per_pixel, restore, restoring_graph
 from deepdeblur_tf.restoration.tiling import spans, tile_shape
 from deepdeblur_tf.runs.networks import load_model, save_network
@@ -224,27 +222,3 @@ def test_self_ensemble_is_the_mean_of_eight_views(network, random):
 def test_wrong_options_are_named_before_an_image_comes(network, options, word):
     with pytest.raises(UserError, match=word):
         Restorer(network, **options)
-
-
-@pytest.mark.skipif(bool(gpus()), reason="a GPU's budget does not depend on the machine's memory")
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_containers_page_cache_counts_as_available(tmp_path, version):
-    names = {
-        1: ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-        2: ("memory.max", "memory.current", "memory.stat"),
-    }[version]
-    # Of 200 MB 180 are used, 150 of those by the cache of files that were read.
-    statistics = "anon 30000000\ninactive_file 150000000\nactive_file 0\n"
-    if version == 1:  # there the plain lines leave out the groups below
-        statistics = "cache 160000000\ninactive_file 1\ntotal_inactive_file 150000000\n"
-    (tmp_path / "memory").mkdir()
-    for name, text in zip(names, ("200000000\n", "180000000\n", statistics)):
-        (tmp_path / name).write_text(text)
-    assert memory_budget(tmp_path) == 170_000_000 // 2
-    (tmp_path / names[0]).write_text("max\n")
-    assert memory_budget(tmp_path) > 170_000_000 // 2
-    assert memory_budget(tmp_path / "none") > 170_000_000 // 2
-
-
-def test_this_machines_memory_is_told():
-    assert 0 <= memory_budget() <= psutil.virtual_memory().total

@@ -8,8 +8,9 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from deepdeblur_tf.data import sources
 from deepdeblur_tf.data.pairs import PairsError, find_pairs
-from deepdeblur_tf.data.sources import Files, InMemory, OnDisk
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, ReadableOnly
 from deepdeblur_tf.images.rgb import ImageError
 
 from .conftest import ROOT
@@ -40,6 +41,36 @@ def test_kept_pairs_equal_decoded_ones_and_need_no_second_decoding(files, keep):
         for index in range(4):
             np.testing.assert_array_equal(source.read(index), expected[index])
         files.read = None  # from here on a decoding would fail
+
+
+def test_what_memory_does_not_hold_is_not_begun(files, monkeypatch):
+    needed = 4 * 40 * 48 * 6
+    monkeypatch.setattr(sources, "available_memory", lambda: needed - 1)
+    with pytest.raises(PairsError, match=r"need 0.0 GB of memory; 0.0 GB are available. Use data.cache disk or none"):
+        InMemory(files)
+    monkeypatch.setattr(sources, "available_memory", lambda: needed)
+    InMemory(files)
+
+
+class Endless:
+    """One pair for any number, but for numbers that a third divides."""
+
+    is_endless, names = True, ["a", "b", "c", "d"]
+
+    def __len__(self):
+        return 4
+
+    def read(self, index):
+        if index % 3 == 0:
+            raise ImageError(f"{index}: unreadable")
+        return np.full((1, 1, 6), index, np.uint8)
+
+
+def test_an_endless_source_stays_endless_where_pairs_are_skipped(tmp_path):
+    source = ReadableOnly(Endless(), tmp_path / "unreadable.txt")
+    assert source.is_endless
+    assert [int(source.read(index)[0, 0, 0]) for index in range(3, 9)] == [4, 4, 5, 7, 7, 8]
+    assert source.unreadable() == ["3: unreadable", "6: unreadable"]
 
 
 def test_disk_cache_is_reused_by_the_next_run(files, cache):

@@ -189,7 +189,7 @@ class _Process:
     def _restorer(self) -> Callable[[np.ndarray], np.ndarray]:
         """The network. Raises UserError where it cannot be loaded, or an option is not allowed."""
         from deepdeblur_tf.compat import gpus, tf
-        from deepdeblur_tf.restoration.memory import memory_budget
+        from deepdeblur_tf.memory import memory_budget
         from deepdeblur_tf.restoration.restorer import Restorer
         from deepdeblur_tf.runs.networks import load_model
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepdeblur_tf.config import SCENES, Experiment
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import walk
 from deepdeblur_tf.images.rgb import SUFFIXES, image_size
+
+if TYPE_CHECKING:
+    from deepdeblur_tf.data.photos import PhotoFolder
 
 # A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
 SPLITS = {
@@ -97,6 +103,7 @@ class PairedFolder:
         layout: "gopro", "reds" or "paired".
         blur: The kind of blur: "blur" or "blur_gamma" (GOPRO only).
         pairs: Sorted by name.
+        unit: What is counted.
     """
 
     root: Path
@@ -104,6 +111,15 @@ class PairedFolder:
     layout: str
     blur: str
     pairs: tuple[Pair, ...]
+    unit = "pairs"
+
+    def __len__(self) -> int:
+        """The number of pairs."""
+        return len(self.pairs)
+
+    def fingerprint(self) -> str:
+        """A text that changes with the pairs; see `fingerprint`."""
+        return fingerprint((pair.name, (pair.blurry, pair.sharp)) for pair in self.pairs)
 
     def describe(self) -> str:
         """What was found: layout, kind of blur, pairs a scene; for GOPRO_Large also what is missing."""
@@ -203,15 +219,18 @@ def find_test_pairs(root, layout: str = "auto", blur: str = "blur") -> PairedFol
     return dataclasses.replace(whole, split="test")
 
 
-def fingerprint(pairs) -> str:
-    """A short text that changes when pairs come, go, or change their names, sizes in bytes or last few kilobytes.
+def fingerprint(images: Iterable[tuple[str, Sequence[Path]]]) -> str:
+    """A short text that changes when images come, go, or change their names, sizes in bytes or last few kilobytes.
 
     In a compressed file other pixels show there as well; to read GOPRO_Large whole takes minutes.
+
+    Args:
+        images: Names, each with its files.
     """
     stamp = hashlib.sha256()
-    for pair in pairs:
-        stamp.update(f"{pair.name}\n".encode())
-        for path in (pair.blurry, pair.sharp):
+    for name, paths in images:
+        stamp.update(f"{name}\n".encode())
+        for path in paths:
             with open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 4096))
@@ -244,16 +263,24 @@ def check_sizes(pairs, smallest: int) -> None:
             )
 
 
-def find_folders(experiment: Experiment) -> tuple[PairedFolder, PairedFolder] | None:
-    """The training and validation pairs of an experiment's data set, found and checked; None where
-    pairs are made: from embedded scenes or from photos.
+def find_folders(
+    experiment: Experiment,
+) -> tuple[PairedFolder, PairedFolder] | tuple[PhotoFolder, PhotoFolder] | None:
+    """The training and validation pairs of an experiment's data set, or the photos that they are made from, found and
+    checked; None for embedded scenes.
 
     Raises:
         PairsError, ImageError: what is wrong with the folder, by the file's name.
     """
     data = experiment.data
-    if data.root == SCENES or data.layout == "photos":
+    if data.root == SCENES:
         return None
+    if data.layout == "photos":
+        if importlib.util.find_spec("cv2") is None:
+            raise PairsError("data.layout: photos needs OpenCV. Install it: pip install -e '.[synthesis]'")
+        from deepdeblur_tf.data.photos import find_photos
+
+        return find_photos(data.root, data.patch_size)
     train, validation = (find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
     check_sizes(train.pairs, data.patch_size)
     check_sizes(validation.pairs, 1)
@@ -297,10 +324,8 @@ def _paired_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
 def _images(folder: Path) -> dict[str, Path]:
     """The images of a folder and its sub-folders, by their path without suffix."""
     found: dict[str, Path] = {}
-    # Links to folders are followed, as the users of large data sets make them.
-    paths = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
-    for path in sorted(paths):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+    for path in sorted(file for _, files in walk(folder) for file in files):
+        if path.suffix.lower() in SUFFIXES:
             key = path.relative_to(folder).with_suffix("").as_posix()
             if key in found:
                 raise PairsError(f"{path}: has the same name as {found[key]}; which one is meant?")

@@ -9,13 +9,12 @@ of threads and wherever the stream starts. So an interrupted run continues with 
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import SCENES, Augmentation, Data, Experiment, steps_per_epoch
 from deepdeblur_tf.data.numpy_call import numpy_call
-from deepdeblur_tf.data.pairs import PairsError, find_folders
+from deepdeblur_tf.data.pairs import find_folders
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Source, spread
 from deepdeblur_tf.model import to_levels, to_network
@@ -271,19 +270,18 @@ def open_sources(experiment: Experiment, folders=None) -> tuple[Source, Source]:
         (train, validation) sources; see `deepdeblur_tf.data.sources`.
     """
     data = experiment.data
+    folders = folders or find_folders(experiment)
+    if data.layout == "photos":
+        from deepdeblur_tf.data.photos import open_photos  # needs the extra `synthesis`
+
+        return open_photos(experiment, folders)
     if data.root == SCENES:
         sources = (
             Scenes(data.scenes, experiment.seed, data.blur, "train"),
             Scenes(experiment.validation.images, experiment.seed, data.blur, "validation"),
         )
-    elif data.layout == "photos":
-        if importlib.util.find_spec("cv2") is None:
-            raise PairsError("data.layout: photos needs OpenCV. Install it: pip install -e '.[synthesis]'")
-        from deepdeblur_tf.data.photos import open_photos
-
-        return open_photos(experiment)
     else:
-        train, validation = folders or find_folders(experiment)
+        train, validation = folders
         measured = spread(len(validation.pairs), experiment.validation.images)
         sources = Files(train.pairs), Files([validation.pairs[index] for index in measured])
     return tuple(_kept(source, data) for source in sources)
@@ -307,8 +305,9 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
 
     Raises:
         PairsError, ImageError: what is wrong with the data, by the file's name. A file that fails only when it is
-            decoded raises them from `Trainer.fit`; elsewhere it is a `tf.errors.OpError` unless the datasets are used
-            within `data.numpy_call.original_errors`.
+            decoded raises them from `Trainer.fit`, whatever `data.on_error` says, for there is no run to list it in;
+            elsewhere it is a `tf.errors.OpError` unless the datasets are used within
+            `data.numpy_call.original_errors`.
 
     Example:
         >>> import deepdeblur_tf

@@ -14,6 +14,7 @@ import numpy as np
 from deepdeblur_tf.data.pairs import Pair, PairsError
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images.rgb import ImageError, image_size, pillow_errors, read_rgb
+from deepdeblur_tf.memory import available_memory
 
 
 class Source(Protocol):
@@ -59,6 +60,11 @@ class Files:
         return np.concatenate([blurry, sharp], axis=2)
 
 
+def _decoded_bytes(pair: Pair) -> int:
+    height, width = image_size(pair.blurry)
+    return height * width * 6
+
+
 class ReadableOnly:
     """Another source in which a pair that cannot be read is replaced by the next one that can.
 
@@ -67,11 +73,9 @@ class ReadableOnly:
         log: The file that the unreadable ones are listed in, a line each.
     """
 
-    is_endless = False
-
     def __init__(self, source: Source, log: Path):
         self.source, self.log = source, log
-        self.names = source.names
+        self.names, self.is_endless = source.names, source.is_endless
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -85,7 +89,8 @@ class ReadableOnly:
         """One pair: uint8 [H, W, 6]. Raises PairsError where not a single one can be read."""
         for offset in range(len(self)):
             try:
-                return self.source.read((index + offset) % len(self))
+                following = index + offset
+                return self.source.read(following if self.is_endless else following % len(self))
             except (ImageError, PairsError) as error:
                 with self._lock:
                     if str(error) not in self.unreadable():
@@ -101,6 +106,9 @@ class InMemory:
 
     Args:
         source: The source to keep.
+
+    Raises:
+        PairsError: there is too little memory for all of its pairs.
     """
 
     is_endless = False
@@ -108,6 +116,13 @@ class InMemory:
     def __init__(self, source: Source):
         self.source = source
         self.names = source.names
+        needed = sum(map(_decoded_bytes, source.pairs)) if isinstance(source, Files) else 0
+        available = available_memory()
+        if needed > available:
+            raise PairsError(
+                f"data.cache: the decoded images need {needed / 1e9:.1f} GB of memory; {available / 1e9:.1f} GB are "
+                "available. Use data.cache disk or none."
+            )
         self._kept: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -143,18 +158,14 @@ class OnDisk:
         except OSError as error:
             raise PairsError(f"data.cache_folder: cannot make {self.folder} ({error.strerror})") from error
 
-        needed = sum(self._bytes(pair) for pair in source.pairs if not self._array(pair).is_file())
+        missing = [pair for pair in source.pairs if not self._array(pair).is_file()]
+        needed = sum(map(_decoded_bytes, missing)) + 4096 * len(missing)  # what the file system rounds up to
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise PairsError(
                 f"data.cache_folder: {self.folder} has {free / 1e9:.1f} GB free, and the decoded images need "
                 f"{needed / 1e9:.1f} GB. Make room, name another folder, or use data.cache none or memory."
             )
-
-    @staticmethod
-    def _bytes(pair: Pair) -> int:
-        height, width = image_size(pair.blurry)
-        return height * width * 6 + 4096  # and what the file system rounds up to
 
     def __len__(self) -> int:
         return len(self.source)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepdeblur_tf.config import SCENES
-from deepdeblur_tf.data.pairs import check_sizes, find_test_pairs, fingerprint
+from deepdeblur_tf.data.pairs import check_sizes, find_test_pairs
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.data.sources import Files, Source
 
@@ -55,6 +55,6 @@ def open_test_set(root: str, layout: str = "auto", blur: str = "blur") -> TestSe
         "layout": folder.layout,
         "blur": blur,
         "pairs": len(folder.pairs),
-        "fingerprint": fingerprint(folder.pairs),
+        "fingerprint": folder.fingerprint(),
     }
     return TestSet(Files(folder.pairs), [pair.scene for pair in folder.pairs], about, folder.describe())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import walk
 from deepdeblur_tf.images import photos, videos
 from deepdeblur_tf.images.panels import side_by_side
 from deepdeblur_tf.images.rgb import ImageError
@@ -121,15 +121,8 @@ def _pictures_and_videos(files: Sequence[Path], others: list[Path]) -> list[Path
 
 
 def _files_below(folder: Path, output: Path, others: list[Path]) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise PredictionError(f"{error.filename}: cannot be read ({error.strerror}).") from error
-
-    found, visited = [], {folder.resolve(), output.resolve()}  # results of an earlier call are no inputs
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        folders[:] = [name for name in folders if name[0] != "." and Path(parent, name).resolve() not in visited]
-        visited.update(Path(parent, name).resolve() for name in folders)  # links may lead round in circles
-        found += [Path(parent, name) for name in names if name[0] != "."]
-    found = _pictures_and_videos(found, others)
+    # Results of an earlier call are no inputs.
+    found = _pictures_and_videos([file for _, files in walk(folder, [output]) for file in files], others)
     if not found:
         raise PredictionError(f"{folder}: holds no picture or video ({', '.join(SUFFIXES)}).")
     return sorted(found)

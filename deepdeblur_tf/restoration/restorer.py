@@ -9,9 +9,9 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.model import run_network, to_levels, to_uint8
 from deepdeblur_tf.pyramid import PADDING
-from deepdeblur_tf.restoration.memory import memory_budget
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 from deepdeblur_tf.runs.networks import network_settings
 

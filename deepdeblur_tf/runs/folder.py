@@ -154,7 +154,7 @@ class Run:
         if data and data == held_data:
             held = replace(held, data=replace(held.data, root=experiment.data.root))
         lines = differences(held, experiment)
-        if data is not None and held_data is not None:
+        if data and held_data:  # empty for embedded scenes, and for photos as of runs by earlier versions
             lines += changes(held_data, data)
         return lines
 

@@ -11,21 +11,25 @@ import sys
 from pathlib import Path
 
 import deepdeblur_tf
-from deepdeblur_tf.data.pairs import fingerprint
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 
 def describe_data(folders) -> dict:
-    """The number of pairs and their fingerprint of the training and the validation set; {} for embedded scenes."""
-    return {folder.split: {"pairs": len(folder.pairs), "sha256": fingerprint(folder.pairs)} for folder in folders or ()}
+    """The number of images and their fingerprint of the training and the validation set; {} for embedded scenes.
+
+    Args:
+        folders: As `pairs.find_folders` gave them.
+    """
+    return {folder.split: {folder.unit: len(folder), "sha256": folder.fingerprint()} for folder in folders or ()}
 
 
 def changes(one: dict, other: dict) -> list[str]:
     """What differs between two descriptions of data, a line a set."""
 
     def words(data, split):
-        return f"{data[split]['pairs']} pairs, {data[split]['sha256']}" if split in data else "none"
+        about = data.get(split, {})
+        return ", ".join(value if key == "sha256" else f"{value} {key}" for key, value in about.items()) or "none"
 
     return [
         f"{split} data: {words(one, split)} / {words(other, split)}"

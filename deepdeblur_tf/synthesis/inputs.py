@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import walk
 from deepdeblur_tf.images import rgb, videos
 
 SMALLEST = 256  # pixels: what comes from smaller pictures, trainings with the default patch would refuse
@@ -109,7 +109,7 @@ def _of_file(path: Path, kind: str | None) -> tuple[str, Scene]:
 
 def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Scene]]:
     found: list[tuple[str, Scene]] = []
-    for folder, files in _walk(root, output):
+    for folder, files in walk(root, [output]):
         below = folder.relative_to(root)
         pictures = [file for file in files if file.suffix.lower() in rgb.SUFFIXES]
         if pictures and kind is None:
@@ -133,20 +133,7 @@ def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Sc
 
 def _by_number(path: Path) -> list:
     """A key by which frame_9.png comes before frame_10.png."""
-    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", path.name)]
-
-
-def _walk(root: Path, output: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """(folder, its files, sorted) for a folder and those below it; hidden ones and the output are left alone."""
-
-    def refuse(error: OSError) -> None:
-        raise SynthesisError(f"{error.filename}: cannot be read ({error.strerror}).") from error
-
-    visited = {root.resolve(), output}
-    for parent, folders, names in os.walk(root, followlinks=True, onerror=refuse):
-        folders[:] = [name for name in folders if name[0] != "." and Path(parent, name).resolve() not in visited]
-        visited.update(Path(parent, name).resolve() for name in folders)  # links may lead round in circles
-        yield Path(parent), sorted(Path(parent, name) for name in names if name[0] != ".")
+    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", path.name)]
 
 
 def split_scenes(scenes: Sequence[Scene], share: float, seed: int) -> list[Scene]:
@@ -193,7 +180,7 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
         raise SynthesisError(f"--masks {folder}: no such folder.")
     by_name = {scene.below.as_posix(): scene for scene in scenes}
     masks, wrong = {}, []
-    for parent, files in _walk(root, root):
+    for parent, files in walk(root):
         for file in files:
             scene = by_name.get((parent.relative_to(root) / file.stem).as_posix())
             if file.suffix.lower() not in rgb.SUFFIXES or scene and scene.source.resolve() == file.resolve():

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import psutil
 
-from deepdeblur_tf.compat import gpus
-
 # Control groups, version 2 and version 1: a group's limit, what it uses, and the name in its statistics of the file
 # cache that counts as used and is given up as soon as memory runs short.
 _CONTROL_GROUPS = (
@@ -17,14 +15,8 @@ _CONTROL_GROUPS = (
 )
 
 
-def memory_budget(control_group: Path = Path("/sys/fs/cgroup")) -> int:
-    """The memory that a restoration may use unless told otherwise, in bytes.
-
-    Half of what the machine, or the container that `control_group` describes, has available. On a GPU, whose memory
-    TensorFlow does not tell: 4 GiB.
-    """
-    if gpus():
-        return 4 * 2**30
+def available_memory(control_group: Path = Path("/sys/fs/cgroup")) -> int:
+    """What the machine, or the container that `control_group` describes, has available, in bytes."""
     available = psutil.virtual_memory().available  # of the machine, whatever the container's limit
     for *files, cache in _CONTROL_GROUPS:
         try:
@@ -33,4 +25,14 @@ def memory_budget(control_group: Path = Path("/sys/fs/cgroup")) -> int:
             available = min(available, int(limit) - int(used) + (int(found[1]) if found else 0))
         except (OSError, ValueError):  # not there, or "max"
             continue
-    return max(0, available) // 2
+    return max(0, available)
+
+
+def memory_budget() -> int:
+    """The memory that a restoration may use unless told otherwise, in bytes.
+
+    Half of what is available. On a GPU, whose memory TensorFlow does not tell: 4 GiB.
+    """
+    from deepdeblur_tf.compat import gpus  # loads TensorFlow, which a look at the data does not need
+
+    return 4 * 2**30 if gpus() else available_memory() // 2
