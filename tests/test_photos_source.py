@@ -110,7 +110,7 @@ def test_other_photos_are_other_data_and_moved_ones_are_the_same(experiment, fol
 def test_a_run_on_photos_has_no_test_set(experiment, tmp_path, capfd):
     run = Run(tmp_path / "run")
     with run.claimed(experiment(), {}):
-        provenance.record(run.provenance, {}, 0, "CPU", "2")
+        run.logs.mkdir()
         run.model.touch()
     assert evaluate([str(run.folder), "--output", str(tmp_path / "out")]) == 2
     assert "holds sharp photos, no test set; name what to measure on with --data" in capfd.readouterr().err
