@@ -76,7 +76,7 @@ class Data:
         patch_size: Side of the square training patches, in pixels.
         cache: Where decoded pairs are kept: `none` decodes at every use, `memory` keeps them in RAM, `disk` in
             memory-mapped files that later runs reuse (5.5 MB a 1280x720 pair; 11.6 GB for GOPRO's training set).
-            `layout: photos` keeps its photos in RAM, large ones shrunk.
+            `layout: photos` keeps its photos in RAM, large ones shrunk, as far as half of it reaches.
         cache_folder: The folder of `cache: disk`.
         scenes: How many training pairs of 256x256 pixels `root: scenes` makes.
         on_error: What a training image does that fails to decode: `stop` ends the training with its name, `skip` takes
@@ -100,7 +100,7 @@ class Synthesis:
 
     Args:
         painted: The share of pictures that are painted, as the embedded scenes are, and not taken from photos.
-        path: The camera's path is up to this many pixels long.
+        path: The camera's path is 1 to 1 + this many pixels long.
         turn: The camera's turn during half of the exposure, in radians: a standard deviation.
         zoom: Its growth in that time, as a fraction: a standard deviation.
         tilt: The perspective's change in that time, in 1 / pixels: a standard deviation; 0 takes a fifth off the time.
@@ -223,12 +223,13 @@ class Training:
         warmup: Steps in which the cosine's learning rate first rises from 0; fewer than the training has.
         ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
             of itself at each step, such as 0.999; 0 for the weights as they are.
-        optimizer: Adam, the report's, or muon, which learns as much in half the steps: Muon for the kernels of the
-            residual blocks, and Adam for all else, with a tenth of the learning rate for biases.
+        optimizer: Adam, the report's, or muon, which learns as much in half the steps: Muon for kernels from a number
+            of maps to as many, above all the residual blocks', and Adam for all else, with a tenth of the learning
+            rate for biases.
         learning_rate: The optimizer's learning rate at the start.
         decay: When the learning rate falls.
         epsilon: Adam's epsilon; Keras's default is 1e-7, others' is 1e-8.
-        clip: Gradients are clipped by value to [-clip, clip] before Adam; 0 for no clipping.
+        clip: Gradients are clipped by value to [-clip, clip] before the optimizer; 0 for no clipping.
         checkpoint_minutes: At most so many minutes of training are lost when the process is killed.
         keep_checkpoints: How many checkpoints are kept, the newest; each is checked against its hash when it is read.
         on_nan: What a batch with a NaN or infinite loss or gradient does: `stop` ends the training before the weights
@@ -280,7 +281,8 @@ class Experiment:
 
     Args:
         name: The experiment's name; its run folder is runs/<name> unless --output says otherwise.
-        seed: Fixes the initial weights, the order of the pairs, the crops, the flips and the embedded scenes.
+        seed: Fixes the initial weights, the order of the pairs, what is varied in them, and the pairs that are made:
+            embedded scenes, and those from photos.
     """
 
     name: Name

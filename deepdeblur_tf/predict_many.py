@@ -103,8 +103,8 @@ def _restore(flags) -> int:
     missing = [name for name in ("ray", "pyarrow") if importlib.util.find_spec(name) is None]
     if missing:
         raise PredictionError(
-            f"predict_many needs {' and '.join(missing)}, not installed here. Install the extra: "
-            "pip install 'deepdeblur_tf[cluster]' (Python 3.10 and later)."
+            f"predict_many needs {' and '.join(missing)}, not installed here. Install it: "
+            "pip install -e '.[cluster]' (Python 3.10 or later)"
         )
     from deepdeblur_tf.cluster import pool, storage, worklist
     from deepdeblur_tf.cluster.inputs import Photo, find_photos

@@ -11,6 +11,7 @@ import dataclasses
 import importlib.util
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def _synthesize(flags) -> int:
         if value is not None and (name in _OF_FRAMES) != (kind == "frames"):
             raise SynthesisError(f"--{name}: this data set is made from {kind}, for which there is no such flag.")
     if importlib.util.find_spec("cv2") is None:
-        raise SynthesisError("pairs are made by OpenCV. Install it with: pip install 'deepdeblur_tf[synthesis]'")
+        raise SynthesisError("pairs are made by OpenCV. Install it: pip install -e '.[synthesis]'")
     failed: dict[str, None] = {}  # messages, each once, in the order of their coming
     scenes = split_scenes(found, flags.test, flags.seed)
     maker, settings = (_from_frames if kind == "frames" else _from_photos)(flags, scenes, failed)
@@ -226,7 +227,9 @@ def _report(flags, data_set) -> int:
     )
     print(f"look at some: {data_set.contact_sheet}")
     if tested < len(kept):
-        print(f"train on them: {sys.executable} -m deepdeblur_tf.train --data.root {flags.output}")
+        name = re.sub(r"[^\w.-]", "_", Path(flags.output).resolve().name)
+        command = [sys.executable, "-m", "deepdeblur_tf.train", "--name", name, "--data.root", flags.output]
+        print(f"train on them: {shlex.join(command)}")
     return 0
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import filelock
 import imageio.v2 as iio
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 cv2 = pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
@@ -23,6 +26,7 @@ from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.images.videos import footage, video_frames  # noqa: E402
 from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean  # noqa: E402
 from deepdeblur_tf.synthesize import main  # noqa: E402
+from deepdeblur_tf.train import main as train  # noqa: E402
 
 from .conftest import ROOT  # noqa: E402
 
@@ -336,6 +340,16 @@ def test_what_is_done_is_not_made_again(photos, tmp_path, capsys):
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("blur/*.png")}
     assert set(after) == set(before)
     assert [path for path in before if after[path] != before[path]] == [removed]
+
+
+def test_the_training_that_it_proposes_has_a_run_of_its_own(photos, tmp_path, capsys):
+    output = tmp_path / "my pairs"
+    assert run(photos, "--from", "photos", "--pairs", 1, "--output", output) == 0
+    (proposed,) = re.findall("^train on them: (.*)$", capsys.readouterr().out, re.M)
+    _, _, module, *arguments = shlex.split(proposed)
+    assert module == "deepdeblur_tf.train" and train([*arguments, "--print_config"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert (settings["name"], settings["data"]["root"]) == ("my_pairs", str(output))
 
 
 def test_other_settings_in_the_same_folder_are_refused_by_name(photos, tmp_path, capsys):

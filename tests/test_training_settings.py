@@ -128,7 +128,7 @@ def test_shuffled_pixels_see_twice_as_far():
 
 
 def muon(weight, gradients, rate):
-    """What Muon's authors' code makes of a kernel, in NumPy (float64)."""
+    """What Muon's authors' code makes of a kernel, times the root of inputs / outputs, in NumPy (float64)."""
     mean = np.zeros_like(weight)
     for gradient in gradients:
         mean = 0.95 * mean + 0.05 * gradient

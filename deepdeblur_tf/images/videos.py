@@ -53,7 +53,7 @@ class Colours(NamedTuple):
 def check_plugin(path) -> None:
     """Raises ImageError, with what to install, where the plugin is missing."""
     if importlib.util.find_spec("imageio_ffmpeg") is None:
-        raise ImageError(f"{path}: videos need imageio-ffmpeg. Install it with: pip install 'deepdeblur_tf[video]'")
+        raise ImageError(f"{path}: videos need imageio-ffmpeg. Install it: pip install -e '.[video]'")
 
 
 def _open(path, *output_params: str):

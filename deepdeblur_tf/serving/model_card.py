@@ -13,7 +13,7 @@ from deepdeblur_tf.runs.networks import TRAINED, run_of
 
 _LIMITS = """\
 - It removes the blur of motion: of the camera, and of things that move. It does not bring back what is out of focus,
-  and it was not trained for heavy noise, darkness, strong compression or drawn pictures.
+  and heavy noise, darkness, strong compression and drawn pictures are mostly unlike what it was trained on.
 - What it restores is likely, not certain: lettering, number plates and faces may come out wrong. Do not use it as
   evidence.
 - Pictures unlike those of its training come out worse; far from them they may become worse than they were."""
@@ -93,11 +93,11 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
     data, training = experiment.data, experiment.training
     history = run.read_history()
     epochs = _best(history)["epoch"] if is_best else history[-1]["epoch"] if history else 0
-    what = (
-        f"{data.scenes} embedded synthetic scenes (`{data.blur}`)"
-        if data.root == SCENES
-        else f"`{Path(data.root).name}` (layout {data.layout}, `{data.blur}`)"
-    )
+    what = f"`{Path(data.root).name}` (layout {data.layout}, `{data.blur}`)"
+    if data.root == SCENES:
+        what = f"{data.scenes} embedded synthetic scenes (`{data.blur}`)"
+    elif data.layout == "photos":
+        what = f"pairs made from the photos in `{Path(data.root).name}`"
     return (
         f"Experiment `{experiment.name}`: {what}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
         f"{training.epochs} epochs in batches of {training.batch_size}."

@@ -10,7 +10,8 @@ import numpy as np
 
 from deepdeblur_tf.synthesis.painting import paint
 
-# A photo with a shorter side above this is shrunk before use, which removes its noise and its compression.
+# What a large photo's shorter side is brought near to, by halves or thirds (from 1620 pixels on), which removes its
+# noise and its compression.
 LARGE = 1080
 # Mostly the most detailed of some crops is taken, of several places in several photos: skies and what is out of focus
 # teach nothing. So chosen from landscapes, crops have the detail (the spectrum's energy) of GOPRO's and REDS's streets.

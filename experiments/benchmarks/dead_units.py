@@ -7,14 +7,16 @@ Shown is for each block how many maps are above 0 in less than 0.2 % of the pixe
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
 from deepdeblur_tf import load_model
+from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
-from deepdeblur_tf.data.photos import open_photos
+from deepdeblur_tf.data.pipeline import open_sources
 from deepdeblur_tf.model import to_levels
 from deepdeblur_tf.runs.networks import network_settings, save_network
 
@@ -22,7 +24,7 @@ PAIRS = 64
 RARE = 0.002
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="A run's folder, a .keras file, or photographs.")
     parser.add_argument("photos", metavar="PHOTOS", help="The folder of sharp photos.")
@@ -30,11 +32,14 @@ def main() -> None:
         "--revive", metavar="FILE", type=Path, help="Where to save the network with those units begun anew."
     )
     flags = parser.parse_args()
-    if flags.revive and flags.revive.exists():
-        parser.error(f"--revive {flags.revive}: is there already. Give a new file.")
+    if flags.revive and (flags.revive.exists() or flags.revive.suffix != ".keras"):
+        parser.error(f"--revive {flags.revive}: give a new file, whose name ends in .keras.")
+    return answered(lambda: count(flags), "stopped")
 
+
+def count(flags) -> int:
     model = load_model(flags.model)
-    train, _ = open_photos(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos}))
+    train, _ = open_sources(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos}))
     blurry = np.stack([train.read(index)[..., :3] for index in range(PAIRS)])
     settings = network_settings(model)
     firsts = [layer for layer in model.layers if layer.name.endswith("_conv1")]
@@ -45,9 +50,11 @@ def main() -> None:
         is_dead = (np.asarray(maps) > 0).mean(axis=(0, 1, 2)) < RARE
         name = first.name.removesuffix("_conv1")
         print(f"| {name} | {len(is_dead)} | {is_dead.sum()} |")
-        revive(first, model.get_layer(f"{name}_conv2"), is_dead, random)
+        if flags.revive:
+            revive(first, model.get_layer(f"{name}_conv2"), is_dead, random)
     if flags.revive:
         save_network(model, flags.revive)
+    return 0
 
 
 def revive(first, second, is_dead: np.ndarray, random: np.random.Generator) -> None:
@@ -63,4 +70,4 @@ def revive(first, second, is_dead: np.ndarray, random: np.random.Generator) -> N
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

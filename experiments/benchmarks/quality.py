@@ -8,16 +8,15 @@ over them; of the blurry ones, or of the sharp ones' copies, as it was before th
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from deepdeblur_tf import load_model, metrics
 from deepdeblur_tf.data.test_set import open_test_set
 from deepdeblur_tf.images.rgb import SUFFIXES, read_rgb
 from deepdeblur_tf.restoration.restorer import Restorer
+from deepdeblur_tf.synthesis.camera import compress
 
 NOISE = 5  # standard deviation, of 255
 QUALITY = 75  # of JPEG, as Pillow counts
@@ -29,14 +28,22 @@ def noisy(image: np.ndarray) -> np.ndarray:
     return np.clip(np.round(image + noise), 0, 255).astype(np.uint8)
 
 
-def compressed(image: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] after JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=QUALITY)
-    return np.asarray(Image.open(file))
+def test_pairs(root: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A data set's test images, blurry and sharp: uint8 [H, W, 3]."""
+    source = open_test_set(root, "auto", "blur").source
+    return [tuple(np.split(source.read(index), 2, axis=2)) for index in range(len(source))]
 
 
-VERSIONS = {"as it is": lambda image: image, f"noise {NOISE}": noisy, f"JPEG {QUALITY}": compressed}
+def photos(root: str) -> list[np.ndarray]:
+    """A folder's photos: uint8 [H, W, 3]."""
+    return [read_rgb(file) for file in sorted(Path(root).iterdir()) if file.suffix.lower() in SUFFIXES]
+
+
+VERSIONS = {
+    "as it is": lambda image: image,
+    f"noise {NOISE}": noisy,
+    f"JPEG {QUALITY}": lambda image: compress(image, QUALITY),
+}
 
 
 def main() -> None:
@@ -46,14 +53,8 @@ def main() -> None:
     parser.add_argument("--sharp", metavar="DIR", nargs="*", default=[], help="Folders of sharp photos.")
     flags = parser.parse_args()
 
-    sets = {}
-    for root in flags.pairs:
-        source = open_test_set(root, "auto", "blur").source
-        sets[root] = [np.split(source.read(index), 2, axis=2) for index in range(len(source))]
-    photos = {
-        root: [read_rgb(file) for file in sorted(Path(root).iterdir()) if file.suffix.lower() in SUFFIXES]
-        for root in flags.sharp
-    }
+    sets = {root: test_pairs(root) for root in flags.pairs}
+    sharp_ones = {root: photos(root) for root in flags.sharp}
     print("| network | images | version | before | after | gain | least gain |\n|---|---|---|---|---|---|---|")
     for model in flags.models:
         restorer = Restorer(load_model(model))
@@ -70,7 +71,7 @@ def main() -> None:
                     f"{(after - before).mean():+.2f} | {(after - before).min():+.2f} |",
                     flush=True,
                 )
-        for root, images in photos.items():
+        for root, images in sharp_ones.items():
             kept = np.array([metrics.psnr(restorer(image), image) for image in images])
             print(
                 f"| {model} | {len(images)} of {root} | sharp | ∞ | {kept.mean():.2f} | | {kept.min():.2f} at least |",

@@ -20,13 +20,12 @@ import numpy as np
 
 from deepdeblur_tf import load_model, metrics
 from deepdeblur_tf.config import load_experiment
-from deepdeblur_tf.data.test_set import open_test_set
-from deepdeblur_tf.images.rgb import SUFFIXES, read_rgb
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.runs.folder import Run
-from experiments.benchmarks.quality import noisy
+from experiments.benchmarks.quality import noisy, photos, test_pairs
 
 RECIPE = "experiments/photographs.yaml"
+PATHS = load_experiment(RECIPE).synthesis
 STEPS = 25  # an epoch
 VARIANTS = {
     "the recipe": {},
@@ -43,8 +42,8 @@ VARIANTS = {
     "float32": {"training.precision": "float32"},
     "photos alone": {"synthesis.painted": 0},
     "paintings alone": {"synthesis.painted": 1},
-    "paths half as long": {"synthesis.path": 15, "synthesis.object_path": 20},
-    "paths twice as long": {"synthesis.path": 60, "synthesis.object_path": 80},
+    "paths half as long": {"synthesis.path": PATHS.path / 2, "synthesis.object_path": PATHS.object_path / 2},
+    "paths twice as long": {"synthesis.path": PATHS.path * 2, "synthesis.object_path": PATHS.object_path * 2},
     "streaks as broken as seven to thirteen views": {"synthesis.broken": 1},
     "no linear light": {"synthesis.linear": 0},
     "no noise, no JPEG": {"synthesis.noise": 0, "synthesis.jpeg": 0},
@@ -54,25 +53,19 @@ VARIANTS = {
 AS_FAST = "synthesis.", "augmentation.", "training.loss", "training.ema"  # what takes no more time a step
 
 
-def train(run: Run, photos: str, settings: dict, epochs: int) -> None:
-    """Trains or continues a run. One that diverged stays unfinished."""
+def train(run: Run, root: str, settings: dict, epochs: int) -> bool:
+    """Trains a run on photos, continues it, or leaves it as it is; False where it diverged or is another recipe's."""
     batch = settings.get("training.batch_size", load_experiment(RECIPE).training.batch_size)
     lengths = {"data.pairs": STEPS * batch, "training.epochs": epochs, "validation.every": epochs}
     warmup = {"training.warmup": min(100, epochs * STEPS // 10)}
     flags = [f"--{key}={value}" for key, value in {**lengths, **warmup, **settings}.items()]
-    command = [sys.executable, "-m", "deepdeblur_tf.train", "--config", RECIPE, "--data.root", photos]
-    subprocess.run([*command, "--output", str(run.folder), *flags], check=False, stdout=sys.stderr)
+    command = [sys.executable, "-m", "deepdeblur_tf.train", "--config", RECIPE, "--data.root", root]
+    return not subprocess.run([*command, "--output", str(run.folder), *flags], stdout=sys.stderr).returncode
 
 
 def seconds_an_epoch(run: Run) -> float:
     """The median, without the first epoch, which traces graphs, and the last, which validates."""
     return float(np.median([float(row["seconds"]) for row in run.read_history()[1:-1]]))
-
-
-def test_pairs(folder: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A data set's test images, blurry and sharp: uint8 [H, W, 3]."""
-    source = open_test_set(folder, "auto", "blur").source
-    return [tuple(np.split(source.read(index), 2, axis=2)) for index in range(len(source))]
 
 
 def main() -> None:
@@ -87,7 +80,7 @@ def main() -> None:
 
     sets = {Path(folder).name: test_pairs(folder) for folder in flags.pairs}
     sets["noisy"] = [(noisy(blurry), sharp) for pairs in list(sets.values()) for blurry, sharp in pairs]
-    photos = [read_rgb(file) for file in sorted(Path(flags.sharp).iterdir()) if file.suffix.lower() in SUFFIXES]
+    sharp_ones = photos(flags.sharp)
     print(f"| variant | parameters | steps | minutes | {' | '.join(sets)} | sharp kept to |")
     print("|---" * (5 + len(sets)) + "|")
     epochs = 0
@@ -96,16 +89,14 @@ def main() -> None:
         folder = flags.output / variant.replace(" ", "_")
         probe, run = Run(folder / "probe"), Run(folder / "run")
         as_fast = all(key.startswith(AS_FAST) for key in settings)
-        fitting = epochs
+        fitting, is_trained = epochs, True
         if not (as_fast and epochs):
-            train(probe, flags.photos, settings, 4)
-            fitting = max(3, round(60 * flags.minutes / seconds_an_epoch(probe)))
+            is_trained = train(probe, flags.photos, settings, 4)
+            fitting = max(3, round(60 * flags.minutes / seconds_an_epoch(probe))) if is_trained else 0
             if as_fast:
                 epochs = fitting
-        if not run.is_finished:
-            train(run, flags.photos, settings, fitting)
-        if not run.is_finished:
-            print(f"| {variant} | ended early, see above{' |' * (4 + len(sets))}", flush=True)
+        if not is_trained or not train(run, flags.photos, settings, fitting):
+            print(f"| {variant} | not trained, see above{' |' * (4 + len(sets))}", flush=True)
             continue
         history = run.read_history()
         minutes = sum(float(row["seconds"]) for row in history) / 60
@@ -115,7 +106,7 @@ def main() -> None:
             np.mean([metrics.psnr(restore(blurry), sharp) - metrics.psnr(blurry, sharp) for blurry, sharp in pairs])
             for pairs in sets.values()
         ]
-        kept = np.mean([metrics.psnr(restore(photo), photo) for photo in photos])
+        kept = np.mean([metrics.psnr(restore(photo), photo) for photo in sharp_ones])
         print(
             f"| {variant} | {network.count_params():,} | {history[-1]['step']} | {minutes:.1f} | "
             f"{' | '.join(f'{gain:+.2f}' for gain in gains)} | {kept:.1f} |",
