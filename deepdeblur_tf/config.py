@@ -107,6 +107,8 @@ class Synthesis:
         objects: At most so many things move on their own.
         object_path: Their own paths are up to this many pixels long.
         unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.
+        defocus: The share of pairs whose ground is out of focus in both images, so that it stays so: discs of a radius
+            of 1 to 12 pixels.
         linear: The share of pairs whose light is averaged (gamma 2.2); the others average 8-bit values.
         broken: The share of pairs that are averages of 7 to 13 views only, as GOPRO's are of frames: what moves fast
             leaves broken streaks. In the others nothing moves by more than a pixel from one view to the next.
@@ -126,6 +128,7 @@ class Synthesis:
     objects: Count = 3
     object_path: NonNegativeFloat = 40.0
     unblurred: Share = 0.0
+    defocus: Share = 0.0
     linear: Share = 0.0
     broken: Share = 0.0
     exposure: Share = 0.0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 from scipy import ndimage  # noqa: E402
 
 from deepdeblur_tf.config import Synthesis  # noqa: E402
+from deepdeblur_tf.synthesis import camera  # noqa: E402
 from deepdeblur_tf.synthesis.camera import READ, SHOT, add_noise  # noqa: E402
 from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
 from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
@@ -159,6 +162,28 @@ def test_an_unblurred_pair_is_its_own_partner(pictures, random):
     pair, parameters = make_pair(random, Synthesis(unblurred=1.0), (64, 64), pictures)
     np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
     assert parameters["path_pixels"] == 0
+
+
+def test_what_is_out_of_focus_is_so_in_both_images(pictures):
+    settings = Synthesis(unblurred=1.0, objects=0)
+    sharp = make_pair(np.random.default_rng(3), settings, (64, 64), pictures)[0]
+    pair, parameters = make_pair(np.random.default_rng(3), replace(settings, defocus=1.0), (64, 64), pictures)
+    np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
+    assert 1 <= parameters["defocus_radius"] <= 12
+    roughness = [np.abs(np.diff(image.astype(float), axis=0)).mean() for image in (pair, sharp)]
+    assert roughness[0] < 0.7 * roughness[1]
+
+
+def test_a_point_of_light_out_of_focus_is_an_even_disc():
+    image = np.zeros((41, 41, 3), np.uint8)
+    image[20, 20] = 255
+    blurry = camera.defocus(image, 6.0)
+    light = (blurry[..., 0] / 255) ** 2.2
+    assert light[20, 20] == pytest.approx(1 / (np.pi * 6**2), rel=0.05)
+    assert light.sum() == pytest.approx(1, rel=0.05)
+    distance = np.hypot(*(np.mgrid[:41, :41] - 20))
+    assert len(np.unique(blurry[distance < 5.5])) == 1 and not blurry[distance > 6.5].any()
+    np.testing.assert_array_equal(camera.defocus(np.full((32, 32, 3), 200, np.uint8), 6.0), 200)
 
 
 def test_a_blurry_image_is_smoother_than_its_sharp_partner(pictures, random):

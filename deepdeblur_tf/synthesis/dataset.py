@@ -196,6 +196,8 @@ def _caption(entry: dict) -> str:
     words = [f"path of {entry['path_pixels']:.1f} pixels" if entry["path_pixels"] else "not blurred"]
     if entry["objects"]:
         words.append(f"{entry['objects']} object{'s' * (entry['objects'] > 1)}")
+    if entry.get("defocus_radius"):  # which earlier versions' manifests do not have
+        words.append(f"out of focus by {entry['defocus_radius']:.1f} pixels")
     if entry["exposure"] != 1:
         words.append(f"exposure {entry['exposure']:.2f}")
     if entry["noise_strength"]:

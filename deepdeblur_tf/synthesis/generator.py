@@ -54,6 +54,10 @@ def make_pair(
     margin = margin_of(motion, size)
     height, width = (side + 2 * margin for side in size)
     plane = ground(random, (height, width)) if ground else pictures(random, max(height, width))[:height, :width]
+    radius = 0.0
+    if settings.defocus and random.random() < settings.defocus:  # without any, seeds give the pairs that they gave
+        radius = float(np.exp(random.uniform(*np.log(camera.DEFOCUS))))
+        plane = camera.defocus(plane, radius)
     cutouts, object_paths = [], []
     for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
         own = (
@@ -80,6 +84,7 @@ def make_pair(
         "turn": motion.turn,
         "zoom": motion.zoom,
         "tilt": list(motion.tilt),
+        "defocus_radius": radius,
         "objects": len(cutouts),
         "object_path_pixels": object_paths,
         "linear": linear,
