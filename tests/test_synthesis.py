@@ -8,12 +8,19 @@ pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 from scipy import ndimage  # noqa: E402
 
 from deepdeblur_tf.config import Synthesis  # noqa: E402
-from deepdeblur_tf.synthesis import camera  # noqa: E402
 from deepdeblur_tf.synthesis.camera import READ, SHOT, add_noise  # noqa: E402
 from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
 from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk  # noqa: E402
-from deepdeblur_tf.synthesis.rendering import Cutout, margin_of, render, to_8_bits, view_counts, view_times  # noqa: E402
+from deepdeblur_tf.synthesis.rendering import (  # noqa: E402
+    Cutout,
+    defocused,
+    margin_of,
+    render,
+    to_8_bits,
+    view_counts,
+    view_times,
+)
 
 
 def point_of_light(motion, side=96, most_views=None):
@@ -177,13 +184,13 @@ def test_what_is_out_of_focus_is_so_in_both_images(pictures):
 def test_a_point_of_light_out_of_focus_is_an_even_disc():
     image = np.zeros((41, 41, 3), np.uint8)
     image[20, 20] = 255
-    blurry = camera.defocus(image, 6.0)
+    blurry = defocused(image, 6.0)
     light = (blurry[..., 0] / 255) ** 2.2
     assert light[20, 20] == pytest.approx(1 / (np.pi * 6**2), rel=0.05)
     assert light.sum() == pytest.approx(1, rel=0.05)
     distance = np.hypot(*(np.mgrid[:41, :41] - 20))
     assert len(np.unique(blurry[distance < 5.5])) == 1 and not blurry[distance > 6.5].any()
-    np.testing.assert_array_equal(camera.defocus(np.full((32, 32, 3), 200, np.uint8), 6.0), 200)
+    np.testing.assert_array_equal(defocused(np.full((32, 32, 3), 200, np.uint8), 6.0), 200)
 
 
 def test_a_blurry_image_is_smoother_than_its_sharp_partner(pictures, random):

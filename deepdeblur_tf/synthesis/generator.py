@@ -10,7 +10,7 @@ import numpy as np
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.synthesis import camera
 from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
-from deepdeblur_tf.synthesis.rendering import Cutout, margin_of, render, to_8_bits
+from deepdeblur_tf.synthesis.rendering import Cutout, defocused, margin_of, render, to_8_bits
 
 Size = tuple[int, int]  # (height, width) in pixels
 # From a random generator and a side in pixels to a square sharp picture, uint8 [side, side, 3].
@@ -19,6 +19,8 @@ Pictures = Callable[[np.random.Generator, int], np.ndarray]
 Ground = Callable[[np.random.Generator, Size], np.ndarray]
 # From a random generator and the pair's size to something cut out: uint8 [h, w, 3], and float32 [h, w] as a `Cutout`'s.
 Objects = Callable[[np.random.Generator, Size], tuple[np.ndarray, np.ndarray]]
+
+_DEFOCUS = (1.0, 12.0)  # radii in pixels of what is a little, and far out of focus
 
 
 def make_pair(
@@ -56,8 +58,8 @@ def make_pair(
     plane = ground(random, (height, width)) if ground else pictures(random, max(height, width))[:height, :width]
     radius = 0.0
     if settings.defocus and random.random() < settings.defocus:  # without any, seeds give the pairs that they gave
-        radius = float(np.exp(random.uniform(*np.log(camera.DEFOCUS))))
-        plane = camera.defocus(plane, radius)
+        radius = float(np.exp(random.uniform(*np.log(_DEFOCUS))))
+        plane = defocused(plane, radius)
     cutouts, object_paths = [], []
     for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
         own = (

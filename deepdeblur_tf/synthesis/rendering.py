@@ -182,6 +182,24 @@ def _warped(image: np.ndarray, homography: np.ndarray, size: tuple[int, int], fl
     return cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR | flags)  # twice as fast
 
 
+def defocused(picture: np.ndarray, radius: float) -> np.ndarray:
+    """A picture out of focus: the light of each point becomes an even disc, the circle of confusion.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        radius: The disc's, in pixels.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    reach = np.arange(-math.ceil(radius), math.ceil(radius) + 1)
+    disc = np.clip(radius + 0.5 - np.hypot(reach, reach[:, None]), 0, 1)
+    kernel = disc / (255 * disc.sum())
+    light = cv2.filter2D(cv2.LUT(picture, _LINEAR), -1, kernel, borderType=cv2.BORDER_REFLECT)
+    # What is computed by Fourier transforms is off by some 1e-7, below 0 too.
+    return to_8_bits(np.clip(light, 0, 1), linear=True)
+
+
 def to_8_bits(light: np.ndarray, linear: bool) -> np.ndarray:
     """float [0, 1] to uint8, rounded; linear light through the gamma of 2.2."""
     values = np.power(light, 1 / GAMMA) if linear else light
