@@ -1,15 +1,10 @@
-import csv
-from pathlib import Path
-
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data.scenes import Scenes
-
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+from tests.helpers import ROOT, SHARED, SMALL
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +61,6 @@ def gopro(write_pairs):
     )
 
 
-SMALL = {
-    "data.scenes": 6,
-    "data.patch_size": 32,
-    "model.blocks": 1,
-    "model.filters": 4,
-    "model.kernel_size": 3,
-    "training.epochs": 2,
-    "training.batch_size": 2,
-    "training.decay.epochs": [1],
-    "validation.every": 1,
-    "validation.images": 2,
-    "validation.samples": 1,
-}
-
-
 @pytest.fixture
 def small_experiment():
     """The quickstart at a size that trains in a second."""
@@ -89,11 +69,3 @@ def small_experiment():
         return load_experiment(ROOT / "experiments" / "quickstart.yaml", {**SMALL, **overrides})
 
     return make
-
-
-SMALL_FLAGS = [f"--{key}={value}" for key, value in SMALL.items()]
-
-
-def read_csv(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -9,8 +9,7 @@ import yaml
 from deepdeblur_tf import train
 from deepdeblur_tf.command_line import add_settings, settings_of
 from deepdeblur_tf.config import SETTINGS, ConfigError, differences, load_experiment, to_yaml
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 QUICKSTART = ROOT / "experiments" / "quickstart.yaml"

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from deepdeblur_tf.files import UNFINISHED, walk, write_whole
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 
 def test_a_file_is_written_whole_and_its_folder_made(tmp_path):

@@ -1,4 +1,4 @@
-"""The rooms: imports point one way, what mypy checks loads no TensorFlow, the README's tree shows every file."""
+"""The rooms: imports point one way, what mypy checks loads no TensorFlow, CONTRIBUTING.md's tree shows every file."""
 
 import ast
 import configparser
@@ -8,8 +8,7 @@ import sys
 from importlib.util import find_spec
 
 import deepdeblur_tf
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 PACKAGE = ROOT / "deepdeblur_tf"
 MODULES = {
@@ -68,9 +67,9 @@ def test_no_module_at_the_top_shadows_a_public_function():
     assert not functions & {name.partition(".")[0] for name in MODULES}
 
 
-def test_the_readmes_tree_shows_every_module():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    tree = re.search(r"^## The code\n.*?^```\n(.*?)^```", readme, re.M | re.S)[1]
+def test_the_tree_shows_every_module():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = re.search(r"^## Where things are\n.*?^```\n(.*?)^```", page, re.M | re.S)[1]
     shown = []
     for folder, names in re.findall(r"^  (?:(\w+)/ +)?(\w+(?: \w+)*)  ", tree, re.M):
         shown += [f"{folder}.{name}" if folder else name for name in names.split()]

@@ -5,8 +5,7 @@ import ast
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.memory import memory_budget
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 
 def test_editors_see_the_names_that_are_loaded_at_their_first_use():

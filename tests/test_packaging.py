@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 import deepdeblur_tf
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 
 @pytest.mark.slow

@@ -17,8 +17,7 @@ from deepdeblur_tf.data.pairs import PairsError, find_pairs
 from deepdeblur_tf.images.rgb import ImageError, read_rgb
 from deepdeblur_tf.pyramid import pyramid
 from deepdeblur_tf.resizing import imresize
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**32 - 1)

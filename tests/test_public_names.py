@@ -7,8 +7,7 @@ import pytest
 
 import deepdeblur_tf
 from deepdeblur_tf import metrics
-
-from .conftest import ROOT
+from tests.helpers import ROOT
 
 PUBLIC = {
     **{name: getattr(deepdeblur_tf, name) for name in deepdeblur_tf.__all__ if name != "metrics"},

@@ -4,8 +4,7 @@ import pytest
 from scipy.io import loadmat
 
 from deepdeblur_tf.resizing import cubic, imresize, mirror
-
-from .benchmark_data import plain_imresize
+from tests.helpers import plain_imresize
 
 
 def ramp(side):

@@ -18,7 +18,7 @@ from deepdeblur_tf.runs.networks import network_settings
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
 # largest difference from the untiled image, in steps of 255, at overlaps of 0, 16, 32, 48 and 64 pixels: 64, 16, 2, 1
 # and 0 for the network of experiments/reds_small.yaml; 38, 4, 2, 1 and 1 (in 0.0015 % of the pixels) for one with the
-# report's blocks, filters and kernels, trained as long. By `python -m tests.benchmark_tiles MODEL IMAGE`.
+# report's blocks, filters and kernels, trained as long. By `python -m experiments.benchmarks.tiles MODEL IMAGE`.
 OVERLAP = 64
 
 RUNTIMES = ("tensorflow", "openvino", "openvino_bfloat16")

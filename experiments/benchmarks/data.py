@@ -1,0 +1,44 @@
+"""How fast the data are made: python -m experiments.benchmarks.data (one core: prefix `taskset -c 0`).
+
+`imresize` of the pipeline's two cases against a plain port of MATLAB's algorithm that gathers the pixels under each
+kernel and multiplies them by the weights, and the embedded scenes in pairs a second.
+"""
+
+import statistics
+import time
+
+import numpy as np
+
+from deepdeblur_tf.data.scenes import Scenes
+from deepdeblur_tf.resizing import imresize
+from tests.helpers import plain_imresize
+
+
+def milliseconds(function, repeats):
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def main():
+    image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    for scale in (1 / 2, 1 / 4):
+        np.testing.assert_array_equal(imresize(image, scale), plain_imresize(image, scale))
+        ours, plain = (
+            milliseconds(lambda s=scale: imresize(image, s), 300),
+            milliseconds(lambda s=scale: plain_imresize(image, s), 50),
+        )
+        print(
+            f"imresize 256 -> {int(256 * scale)}, RGB uint8: {ours:.2f} ms, plain {plain:.2f} ms, {plain / ours:.1f} x"
+        )
+    scenes = Scenes(50, 0, "blur", "train")
+    indices = iter(range(50))
+    print(f"scenes: {1000 / milliseconds(lambda: scenes.read(next(indices)), 49):.1f} pairs of 256x256 a second")
+
+
+if __name__ == "__main__":
+    main()

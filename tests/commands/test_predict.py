@@ -1,0 +1,410 @@
+"""The command, run for real on pictures and videos of every kind."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v2 as iio
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepdeblur_tf.command_line import ProgressBar
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.predict import main
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
+from tests.helpers import ROOT, write_network
+
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_network(tmp_path_factory.mktemp("model") / "model.keras", 3)
+
+
+@pytest.fixture
+def photo(scenes):
+    return Image.fromarray(scenes[0][0][100:162, 20:121])
+
+
+@pytest.fixture
+def tree(tmp_path, photo):
+    """A folder with sub-folders: five pictures and three broken files."""
+    folder = tmp_path / "photos"
+    (folder / "2024" / "may").mkdir(parents=True)
+    photo.save(folder / "a.png")
+    photo.save(folder / "2024" / "b.JPG", quality=80)
+    photo.convert("L").save(folder / "2024" / "c.png")
+    photo.save(folder / "2024" / "may" / "d.bmp")
+    rgba = photo.copy()
+    rgba.putalpha(Image.linear_gradient("L").resize(photo.size))
+    rgba.save(folder / "2024" / "may" / "e.png")
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:3000])
+    Image.fromarray(np.full((9, 9), 300, np.uint16)).save(folder / "deep.png")
+    (folder / "notes.txt").write_text("no picture by its name, and so left alone")
+    return folder
+
+
+GOOD = {"a.png", "2024/b.JPG", "2024/c.png", "2024/may/d.bmp", "2024/may/e.png"}
+
+
+def files(folder):
+    """What lies in a folder, without the record of results."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return found - {"restored.jsonl"}
+
+
+def hashes(folder):
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files(folder)}
+
+
+def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree, model, capfd):
+    before = hashes(tree)
+    assert main([str(model), str(tree), "--output", str(tmp_path / "out")]) == 1
+    output = capfd.readouterr()
+    assert files(tmp_path / "out") == GOOD and hashes(tree) == before
+    assert f"restored: 5 of 8 files are in {tmp_path / 'out'}" in output.out
+    assert "left alone, no picture or video by their names: 1 files (.txt)" in output.out
+    failed = output.err[output.err.index("failed: 3") :]
+    for name, word in (("text.png", "not a readable image"), ("cut.png", "does not decode"), ("deep.png", "16 bits")):
+        assert any(str(tree / name) in line and word in line for line in failed.splitlines())
+    for noise in ("Warning", "Traceback", "oneDNN", "CUDA"):
+        assert noise not in output.err + output.out
+    # The very values that `restore` gives.
+    network = load_model(model)
+    for name in ("a.png", "2024/may/d.bmp"):
+        expected = restore(network, np.asarray(Image.open(tree / name)))
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), expected)
+    transparent = [np.asarray(Image.open(folder / "2024" / "may" / "e.png")) for folder in (tree, tmp_path / "out")]
+    np.testing.assert_array_equal(transparent[0][..., 3], transparent[1][..., 3])
+    np.testing.assert_array_equal(transparent[1][..., :3], restore(network, transparent[0][..., :3]))
+    assert Image.open(tmp_path / "out" / "2024" / "c.png").mode == "L"
+
+
+@pytest.mark.slow
+def test_what_is_done_is_skipped_unless_told(tmp_path, tree, model, capfd):
+    out = tmp_path / "out"
+    arguments = [str(model), str(tree / "a.png"), str(tree / "2024"), "--output", str(out)]
+    assert main(arguments) == 0
+    assert files(out) == {"a.png", "b.JPG", "c.png", "may/d.bmp", "may/e.png"}  # below each input
+    assert "already" not in capfd.readouterr().out
+    before = (out / "a.png").stat()
+    (out / "c.png").unlink()
+    assert main(arguments) == 0
+    output = capfd.readouterr()
+    assert f"4 of 5 files are in {out} already" in output.out and f"restored: 5 of 5 files are in {out}" in output.out
+    assert (out / "a.png").stat().st_mtime_ns == before.st_mtime_ns and (out / "c.png").is_file()
+    assert main([*arguments, "--overwrite"]) == 0
+    assert (out / "a.png").stat().st_mtime_ns > before.st_mtime_ns
+
+
+@pytest.mark.parametrize("case", ["network", pytest.param("options", marks=SLOW), pytest.param("source", marks=SLOW)])
+def test_what_was_made_otherwise_is_restored_again(tmp_path, tree, model, capfd, case):
+    arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--comparison"]) == 0
+    if case == "network":
+        arguments[0] = str(write_network(tmp_path / "other.keras", 4))
+    elif case == "options":
+        arguments.append("--self_ensemble")
+    else:
+        state = (tree / "a.png").stat()
+        Image.new("RGB", (12, 9), "red").save(tree / "a.png")
+        os.utime(tree / "a.png", ns=(state.st_atime_ns, state.st_mtime_ns - 10**9))  # an older photo
+    capfd.readouterr()
+    assert main(arguments) == 0
+    assert "1 files in " in (said := capfd.readouterr().out) and "are restored again" in said
+    blurry, restored = (np.asarray(Image.open(folder / "a.png")) for folder in (tree, tmp_path / "out"))
+    expected = restore(load_model(arguments[0]), blurry, self_ensemble=case == "options")
+    np.testing.assert_array_equal(restored, expected)
+    # The comparison of the first call shows the new result, though it was not asked for again.
+    both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))[24 : 24 + len(blurry)]
+    np.testing.assert_array_equal(both[:, : blurry.shape[1]], blurry)
+    starts = range(both.shape[1] - blurry.shape[1] + 1)
+    assert any((both[:, start : start + blurry.shape[1]] == restored).all() for start in starts)
+    capfd.readouterr()
+    assert main(arguments) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "another's",
+        pytest.param("changed", marks=SLOW),
+        pytest.param("earlier version", marks=SLOW),
+        pytest.param("of another source", marks=SLOW),
+    ],
+)
+def test_what_this_command_did_not_write_is_left_alone_by_name(tmp_path, tree, model, capfd, case):
+    out = tmp_path / "out"
+    arguments = [str(model), str(tree / "a.png"), str(tree / "2024" / "c.png"), "--output", str(out)]
+    if case == "another's":
+        out.mkdir()
+        (out / "a.png").write_bytes(b"mine")
+    else:
+        assert main(arguments) == 0
+        if case == "changed":
+            Image.new("RGB", (101, 62), "red").save(out / "a.png")
+        elif case == "earlier version":
+            (out / "restored.jsonl").unlink()
+        else:
+            (tree / "new").mkdir()
+            arguments[1] = str(tree / "new" / "a.png")
+            Image.new("RGB", (12, 9), "red").save(arguments[1])
+    before = (out / "a.png").stat().st_mtime_ns
+    capfd.readouterr()
+    assert main([*arguments, "--comparison"]) == 1
+    output = capfd.readouterr()
+    assert (out / "a.png").stat().st_mtime_ns == before and not (out / "a.png.comparison.png").exists()
+    assert f"\n  {out / 'a.png'}\n" in output.err and "--overwrite" in output.err
+    there = 0 if case == "earlier version" else 1
+    assert f"left alone: {2 - there} files" in output.err
+    assert f"restored: {there} of 2 files are in {out}" in output.out
+    assert main([*arguments, "--overwrite"]) == 0
+    assert (out / "a.png").stat().st_mtime_ns > before
+    assert main(arguments) == 0
+
+
+@pytest.mark.slow
+def test_a_moved_source_is_the_same_source(tmp_path, tree, model, capfd):
+    assert main([str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]) == 0
+    (tree / "a.png").rename(tmp_path / "a.png")
+    capfd.readouterr()
+    assert main([str(model), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+
+
+def test_a_comparisons_name_taken_by_another_file_is_left_alone(tmp_path, tree, model, capfd):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png.comparison.png").write_bytes(b"mine")
+    assert main([str(model), str(tree / "a.png"), "--output", str(tmp_path / "out"), "--comparison"]) == 1
+    assert "a.png.comparison.png" in capfd.readouterr().err
+    assert (tmp_path / "out" / "a.png.comparison.png").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "a.png").is_file()
+
+
+def test_a_pattern_keeps_the_folders_below_it(tmp_path, tree, model):
+    pattern = str(tree / "**" / "*.png")
+    assert main([str(model), pattern, "--output", str(tmp_path / "out")]) == 1
+    assert files(tmp_path / "out") == {"a.png", "2024/c.png", "2024/may/e.png"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", ["", "**/*"])
+def test_an_output_folder_within_the_input_is_no_input(tree, model, pattern):
+    out = tree / "restored"
+    for _ in range(2):
+        assert main([str(model), str(tree / pattern), "--output", str(out)]) == 1
+        assert files(out) == GOOD
+
+
+def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, tree, model, capfd):
+    out = tmp_path / "out"
+    (out / "a.png").mkdir(parents=True)
+    assert main([str(model), str(tree), "--output", str(out)]) == 1
+    error = capfd.readouterr().err
+    assert f"\n  {out / 'a.png'}\n" in error and "failed: 3" in error and files(out) == GOOD - {"a.png"}
+    assert main([str(model), str(tree / "a.png"), "--output", str(out), "--overwrite"]) == 1
+    error = capfd.readouterr().err
+    assert f"{tree / 'a.png'}: Is a directory" in error and "failed: 1" in error and "Traceback" not in error
+
+
+def test_linked_folders_are_followed_and_circles_end(tmp_path, tree, model):
+    (tree / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "f.png").write_bytes((tree / "a.png").read_bytes())
+    (tmp_path / "elsewhere" / "round").symlink_to(tree)
+    assert main([str(model), str(tree), "--output", str(tmp_path / "out")]) == 1
+    assert files(tmp_path / "out") == GOOD | {"linked/f.png"}
+
+
+@pytest.mark.parametrize("kind", ["dense", "one channel"])
+def test_another_networks_file_is_refused(tmp_path, tree, capfd, kind):
+    layers = tf.keras.layers
+    inputs = layers.Input((4,)) if kind == "dense" else layers.Input((None, None, 1))
+    outputs = layers.Dense(3)(inputs) if kind == "dense" else layers.Conv2D(1, 3)(inputs)
+    tf.keras.Model(inputs, outputs).save(tmp_path / "other.keras")
+    assert main([str(tmp_path / "other.keras"), str(tree), "--output", str(tmp_path / "out")]) == 2
+    assert f"error: {tmp_path / 'other.keras'}: is not a network" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("case", ["in place", "two for one", "missing", "no match", "empty", "no model", "no folder"])
+def test_wrong_inputs_are_refused_before_the_work(tmp_path, tree, model, capfd, case):
+    (tmp_path / "empty").mkdir()
+    out = str(tmp_path / "out")
+    arguments, word = {
+        "in place": ([str(tree), "--output", str(tree)], "would be overwritten"),
+        "two for one": ([str(tree / "a.png"), str(tree / "2024" / "may"), "--output", out], "would both become"),
+        "missing": ([str(tree / "none.png"), "--output", out], "no such file or folder"),
+        "no match": ([str(tree / "*.tif"), "--output", out], "matches no picture"),
+        "empty": ([str(tmp_path / "empty"), "--output", out], "holds no picture"),
+        "no folder": ([str(tree), "--output", str(tree / "a.png" / "out")], "out: cannot be a folder"),
+        "no model": ([str(tree), "--output", out], "Give the folder of a finished run"),
+    }[case]
+    (tree / "2024" / "may" / "a.png").write_bytes((tree / "a.png").read_bytes())
+    before = hashes(tree)
+    chosen = tmp_path / "none.keras" if case == "no model" else model
+    assert main([str(chosen), *arguments]) == 2
+    error = capfd.readouterr().err
+    assert word in error and "Traceback" not in error
+    assert hashes(tree) == before and not any((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("memory", ["-1", "inf", "nan", "much"])
+def test_a_wrong_memory_is_refused_at_once(tmp_path, tree, model, capfd, memory):
+    with pytest.raises(SystemExit):
+        main([str(model), str(tree), "--output", str(tmp_path / "out"), f"--memory={memory}"])
+    assert f"received '{memory}'; allowed: a number of GiB above 0" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--tile", "130"], ["--tile", "64"]])
+def test_wrong_options_are_refused_before_the_work(tmp_path, tree, model, capfd, options):
+    assert main([str(model), str(tree), "--output", str(tmp_path / "out"), *options]) == 2
+    assert f"{options[0][2:]}=" in capfd.readouterr().err and not files(tmp_path / "out")
+
+
+def test_side_by_side(tmp_path, tree, model, photo):
+    assert main([str(model), str(tree / "a.png"), "--output", str(tmp_path / "out"), "--comparison"]) == 0
+    assert files(tmp_path / "out") == {"a.png", "a.png.comparison.png"}
+    both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))
+    np.testing.assert_array_equal(both[24:, :101], np.asarray(photo))
+    np.testing.assert_array_equal(both[24:, -101:], np.asarray(Image.open(tmp_path / "out" / "a.png")))
+
+
+def test_a_comparison_asked_for_later_leaves_the_result_as_it_is(tmp_path, tree, model, capfd):
+    arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    before = (tmp_path / "out" / "a.png").stat().st_mtime_ns
+    assert main([*arguments, "--comparison"]) == 0
+    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == before
+    assert (tmp_path / "out" / "a.png.comparison.png").is_file()
+    (tree / "a.png.comparison.png").write_bytes((tree / "a.png").read_bytes())
+    capfd.readouterr()
+    assert main([str(model), str(tree), "--output", str(tmp_path / "other"), "--comparison"]) == 2
+    assert "would be overwritten" in capfd.readouterr().err
+
+
+@pytest.fixture
+def large_photos(tmp_path, frame):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(6):
+        Image.fromarray(np.pad(frame, ((0, 340), (0, 60 + index), (0, 0)), "symmetric")).save(folder / f"{index}.png")
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "deepdeblur_tf.predict", *map(str, arguments)]
+
+
+@pytest.mark.slow
+def test_nothing_is_half_written_when_killed(tmp_path, large_photos, model):
+    line = command(model, large_photos, "--output", tmp_path / "out")
+    for number, end in ((1, signal.SIGKILL), (3, signal.SIGINT), (4, signal.SIGTERM)):
+        process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        while len(list((tmp_path / "out").glob("[0-9]*"))) < number and process.poll() is None:
+            time.sleep(0.01)
+        os.kill(process.pid, end)
+        _, error = process.communicate()
+        assert "Traceback" not in error
+        if end == signal.SIGINT and process.returncode == 130:
+            assert "stopped. The same command goes on" in error
+    assert subprocess.run(line, cwd=ROOT, stderr=subprocess.PIPE, check=False).returncode == 0
+    assert {name for name in files(tmp_path / "out") if name[0] != "."} == {f"{index}.png" for index in range(6)}
+    for index in range(6):
+        assert Image.open(tmp_path / "out" / f"{index}.png").convert("RGB").size == (700 + index, 700)
+
+
+@pytest.mark.slow
+def test_two_processes_into_one_folder_end_well(tmp_path, large_photos, model):
+    line = command(model, large_photos, "--output", tmp_path / "out", "--comparison")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
+    processes = [subprocess.Popen(line, **pipes) for _ in range(2)]
+    for process in processes:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        assert "restored: 6 of 6 files" in output
+        # In a pipe each line is whole: the bar's, at the start and at the end, and what the command says.
+        assert "\r" not in output
+        assert all(re.match(r" *\d+% .*pixels|restored: |\d of 6 files", text) for text in output.splitlines())
+    names = {f"{index}.png" for index in range(6)}
+    assert files(tmp_path / "out") == names | {f"{name}.comparison.png" for name in names}
+    again = subprocess.run(line, check=False, **pipes)
+    assert again.returncode == 0 and "6 of 6 files are in" in again.stdout
+    network = load_model(model)
+    for name in sorted(names)[:2]:
+        expected = restore(network, np.asarray(Image.open(large_photos / name)))
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), expected)
+
+
+def test_in_a_pipe_the_progress_is_whole_lines(capfd):
+    with ProgressBar(total=1000, unit=" pixels", unit_scale=True) as bar:
+        for number in range(10):
+            bar.set_postfix_str(f"file {number}", refresh=False)
+            bar.update(100)
+    first, last = capfd.readouterr().err.splitlines()
+    assert first.startswith("  0%") and last.startswith("100% 1.00k/1.00k [") and last.endswith("file 9]")
+
+
+def write_video(path, frames, **options):
+    with iio.get_writer(path, format="FFMPEG", fps=12, macro_block_size=1, **options) as writer:
+        for frame in frames:
+            writer.append_data(frame)
+
+
+@pytest.mark.slow
+def test_a_video_keeps_its_rate_size_and_length(tmp_path, frame, model, capfd):
+    frames = [frame[100:221, 5 * step : 5 * step + 163] for step in range(5)]
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    write_video(folder / "even.mp4", [frame[:120, :160] for frame in frames], ffmpeg_params=["-crf", "5"])
+    write_video(folder / "odd.mp4", frames, pixelformat="yuv444p")
+    write_video(folder / "nine.webm", frames, codec="libvpx-vp9", pixelformat="yuv444p")
+    (folder / "cut.mp4").write_bytes((folder / "odd.mp4").read_bytes()[:2000])
+    noise = np.random.default_rng(0).integers(0, 256, (50, 120, 160, 3), dtype=np.uint8)
+    write_video(folder / "half.mkv", noise)
+    (folder / "half.mkv").write_bytes((folder / "half.mkv").read_bytes()[: (folder / "half.mkv").stat().st_size // 2])
+    assert main([str(model), str(folder), "--output", str(tmp_path / "out"), "--comparison"]) == 1
+    error = capfd.readouterr().err
+    assert f"{folder / 'cut.mp4'}: not a readable video" in error and "failed: 2" in error and "Traceback" not in error
+    assert f"{folder / 'half.mkv'}: is cut off" in error
+    names = {"even.mp4", "odd.mp4", "nine.webm"}
+    assert files(tmp_path / "out") == names | {f"{name}.comparison.png" for name in names}
+    network = load_model(model)
+    for name in names:
+        with iio.get_reader(folder / name) as source, iio.get_reader(tmp_path / "out" / name) as result:
+            assert result.get_meta_data()["fps"] == 12
+            assert result.get_meta_data()["size"] == source.get_meta_data()["size"]
+            assert result.count_frames() == source.count_frames() == 5
+            for blurry, coded in zip(source, result):
+                restored = restore(network, blurry).astype(int)
+                # Coded anew with loss, yet the restored frame and not the blurry one.
+                assert np.abs(restored - coded).mean() < 0.4 * np.abs(restored - blurry).mean()
+    assert main([str(model), str(folder / "odd.mp4"), "--output", str(tmp_path / "out")]) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+
+
+def test_sound_is_kept(tmp_path, model):
+    import imageio_ffmpeg
+
+    source = tmp_path / "a.mp4"
+    make = "-y -loglevel error -f lavfi -i testsrc=size=64x48:rate=10:duration=1 -f lavfi -i sine=440:duration=1"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *make.split(), "-c:a", "aac", "-pix_fmt", "yuv420p", str(source)]
+    subprocess.run(command, check=True)
+    assert main([str(model), str(source), "--output", str(tmp_path / "out")]) == 0
+    with iio.get_reader(tmp_path / "out" / "a.mp4") as result:
+        assert result.get_meta_data()["audio_codec"] == "aac" and result.count_frames() == 10
+
+
+def test_help_answers_at_once():
+    code = "import sys, deepdeblur_tf.predict as p\ntry: p.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert 'tensorflow' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "--self_ensemble" in result.stdout

@@ -1,0 +1,278 @@
+"""Photos restored by many processes: the same bytes as `predict`'s, each once, whatever dies meanwhile."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepdeblur_tf import predict
+from deepdeblur_tf.predict_many import main
+from tests.helpers import ROOT, write_network
+
+pytest.importorskip("ray", reason="the extra cluster is not installed")
+pq = pytest.importorskip("pyarrow.parquet")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from deepdeblur_tf.cluster import storage  # noqa: E402
+from deepdeblur_tf.cluster.inputs import Photo, find_photos  # noqa: E402
+from deepdeblur_tf.cluster.manifest import Manifest  # noqa: E402
+from deepdeblur_tf.errors import UserError  # noqa: E402
+from deepdeblur_tf.restoration.jobs import PredictionError  # noqa: E402
+
+BAD = 4
+# In a process with this at its start, whoever opens the photo dies, as of a full memory.
+DEADLY = """
+import os, sys
+sys.addaudithook(lambda event, args: os.kill(os.getpid(), 9) if event == "open" and "deadly" in str(args[0]) else None)
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_network(tmp_path_factory.mktemp("model") / "model.keras", 3)
+
+
+def write_photos(folder, scene, count):
+    """Photos of every kind and size, and BAD files that are none."""
+    random = np.random.default_rng(0)
+    for index in range(count):
+        height, width = random.integers(20, 90, 2)
+        photo = Image.fromarray(scene[:height, :width])
+        exif = Image.Exif()
+        exif[0x0112] = 1 + index % 8  # the orientation
+        path = folder / str(index % 3) / f"{index:03}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = index % 5
+        if kind == 0:
+            photo.save(f"{path}.jpg", exif=exif)
+        elif kind == 1:
+            photo.convert("L").save(f"{path}.png")
+        elif kind == 2:
+            photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+            photo.save(f"{path}.png")
+        elif kind == 3:
+            photo.save(f"{path}.tif")
+        else:
+            photo.save(f"{path}.bmp")
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "1" / "001.png").read_bytes()[:200])
+    Image.fromarray(np.full((9, 9), 300, np.uint16)).save(folder / "deep.png")
+    Image.new("CMYK", (9, 9)).save(folder / "cmyk.jpg")
+    (folder / "notes.md").write_text("no photo")
+    return folder
+
+
+def contents(folder):
+    """The bytes of the results in a folder, by their names; what the commands keep there beside them left out."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".jsonl", ".parquet"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def manifest(output):
+    return pq.read_table(output / "manifest.parquet").to_pylist()
+
+
+def start(arguments, **environment):
+    command = [sys.executable, "-m", "deepdeblur_tf.predict_many", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_results_are_those_of_predict_and_a_deadly_photo_is_given_up(tmp_path, scenes, model):
+    photos = write_photos(tmp_path / "photos", scenes[0][0], 20)
+    assert predict.main([str(model), str(photos), "--output", str(tmp_path / "expected")]) == 1
+    (photos / "1" / "deadly.png").write_bytes((photos / "1" / "001.png").read_bytes())
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "sitecustomize.py").write_text(DEADLY)
+    arguments = [model, photos, "--output", tmp_path / "out"]
+    process = start(arguments, PYTHONPATH=os.pathsep.join([str(tmp_path / "start"), str(ROOT)]))
+    said = process.communicate()[0]
+    assert process.returncode == 1, said
+    assert f"restored: 20 of 25 photos are in {tmp_path / 'out'}" in said and "failed: 5" in said
+    assert contents(tmp_path / "out") == contents(tmp_path / "expected")
+    assert "deadly.png: the process that restored it died, 2 times" in said
+    for noise in ("Traceback", "Warning", "WARNING", "INFO", "raylet", "oneDNN", ".cc:"):
+        assert noise not in said
+    rows = manifest(tmp_path / "out")
+    assert len(rows) == 25 and sorted(row["status"] for row in rows) == ["done"] * 20 + ["failed"] * 5
+    for row in rows:
+        source = Path(row["input"])
+        assert row["input_bytes"] == source.stat().st_size and row["options"] == rows[0]["options"]
+        assert bool(row["error"]) == (row["status"] == "failed") and str(source) in (row["error"] or str(source))
+        if row["status"] == "done":
+            with Image.open(row["output"]) as image:
+                assert image.size == (row["width"], row["height"])
+    # What is done is skipped; for that no Ray is begun.
+    for _ in range(2):
+        assert main([str(model), str(photos / "0"), "--output", str(tmp_path / "out")]) == 0
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An empty bucket of an object store on this machine: its client."""
+    server = pytest.importorskip("moto.server", reason="no S3-compatible server: moto[server] is not installed")
+    boto3 = pytest.importorskip("boto3")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.resource("s3").Bucket("bucket")
+    client.create()
+    yield client
+    server.stop()
+
+
+@pytest.mark.slow
+def test_each_photo_is_there_once_after_a_machine_and_the_driver_were_killed(tmp_path, scenes, model, bucket):
+    photos = write_photos(tmp_path / "photos", scenes[0][0], 80)
+    assert predict.main([str(model), str(photos), "--output", str(tmp_path / "expected")]) == 1
+    for path in photos.rglob("*.*"):
+        bucket.upload_file(str(path), f"photos/{path.relative_to(photos).as_posix()}")
+
+    def results():
+        return [found.key for found in bucket.objects.filter(Prefix="out/") if ".parquet" not in found.key]
+
+    def wait_for(count):
+        while len(results()) < count and process.poll() is None:
+            time.sleep(0.2)
+
+    sizes = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    quick = {"health_check_period_ms": 1000}  # to notice that a machine is dead
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**sizes, "include_dashboard": False, "_system_config": quick}
+    )
+    try:
+        machine = cluster.add_node(**sizes)
+        arguments = [model, "s3://bucket/photos", "--output", "s3://bucket/out", "--ray", cluster.address]
+        process = start(arguments)
+        wait_for(10)
+        cluster.remove_node(machine, allow_graceful=False)  # by SIGKILL
+        wait_for(30)
+        process.kill()
+        process.communicate()
+        assert 10 < len(results()) < 80
+        cluster.wait_for_nodes()  # or the driver takes the dead one for its own, for they have one address
+        process = start(arguments)
+        said = process.communicate()[0]
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 1 and f"restored: 80 of {80 + BAD} photos are in s3://bucket/out" in said, said
+    for key in results():
+        bucket.download_file(key, str(tmp_path / "object"))
+        assert (tmp_path / "object").read_bytes() == (tmp_path / "expected" / key[len("out/") :]).read_bytes()
+    assert len(results()) == 80
+    (table,) = [found.key for found in bucket.objects.filter(Prefix="out/") if found.key.endswith(".parquet")]
+    bucket.download_file(table, str(tmp_path / "manifest.parquet"))
+    rows = pq.read_table(tmp_path / "manifest.parquet").to_pylist()
+    assert len({row["input"] for row in rows}) == len(rows) == 80 + BAD
+    assert sum(row["status"] == "failed" for row in rows) == BAD
+
+
+def found(inputs, output="/results"):
+    return [photo.target for photo in find_photos([storage.place(str(text)) for text in inputs], output)]
+
+
+def test_names_of_results(tmp_path, monkeypatch):
+    for name in ("b/2.JPG", "b/c/3.png", "1.png", "b/.hidden/4.png", "b/notes.md", "out/5.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    (tmp_path / "photos" / "b" / "round").symlink_to(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("photos/b/2.JPG\n\n./photos/1.png\nphotos/gone.png\n../elsewhere/6.png\n")
+    folder = storage.place("photos")
+    everything = ["1.png", "b/2.JPG", "b/c/3.png"]
+    assert found(["photos"], f"{folder}/out") == [f"{folder}/out/{name}" for name in everything]
+    assert found(["photos/b/c/3.png"]) == ["/results/3.png"]
+    assert found(["photos/**/*.png"], f"{folder}/out") == [f"{folder}/out/1.png", f"{folder}/out/b/c/3.png"]
+    assert found(["photos/*/[!3].*"]) == ["/results/b/2.JPG", "/results/out/5.png"]
+    listed = ["photos/b/2.JPG", "photos/1.png", "photos/gone.png", f"{tmp_path.parent}/elsewhere/6.png".lstrip("/")]
+    assert found(["list.txt"]) == [f"/results/{name}" for name in listed]
+
+
+def test_inputs_that_cannot_be_used(tmp_path):
+    for name in ("a/1.png", "b/1.png", "c/notes.md"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    for inputs, message in (
+        (["a", "b"], "would both become /results/1.png"),
+        (["c"], "holds no photo"),
+        (["a/*.jpg"], "matches no photo"),
+        (["d"], "no such file or folder"),
+    ):
+        with pytest.raises(PredictionError, match=message):
+            found([tmp_path / name for name in inputs])
+    with pytest.raises(PredictionError, match="would replace one of the photos"):
+        found([tmp_path / "a"], str(tmp_path / "a"))
+    assert found([tmp_path / "a", tmp_path / "a"]) == ["/results/1.png"]  # the same photo named twice
+    with pytest.raises(UserError, match="no address of an object store"):
+        storage.place("s3://key:secret@bucket/photos")
+
+
+def row(name, status="done", size=1):
+    return {"input": name, "status": status, "input_bytes": size, "input_changed_ns": 5}
+
+
+def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tmp_path):
+    options = {"tile": None}
+    first = Manifest(str(tmp_path), "network", options)
+    first.add([row("a"), row("b"), row("bad", "failed"), row("changed")])
+    first.write()
+    other = Manifest(str(tmp_path), "another network", options)
+    other.add([row("b"), row("changed", size=2)])
+    other.write()
+
+    def done(manifest):
+        is_done = manifest.done()
+        photos = {name: Photo(name, "", 1, 5) for name in ("a", "b", "bad", "changed", "new")}
+        return [name for name, photo in photos.items() if is_done(photo)]
+
+    for _ in range(2):  # before and after the merging
+        assert done(first) == ["a"] and done(other) == ["b"]
+        assert done(Manifest(str(tmp_path), "network", {"tile": 256})) == []
+        assert other.done()(Photo("changed", "", 2, 5)) and not first.done()(Photo("changed", "", 1, 5))
+        first.merge()
+    rows = manifest(tmp_path)
+    assert sorted(row["input"] for row in rows) == ["a", "b", "bad", "changed"]
+    assert len(list((tmp_path / "manifest.parquet").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: cannot be reached"),
+        (["--ray", "nowhere"], "--ray nowhere: cannot be reached"),
+        (["--output", "/proc/out"], "--output /proc/out: cannot be written"),
+        (["--output", "photo.png"], "--output photo.png: cannot be written"),
+        (["--output", "."], "holds files that this command did not write"),
+        pytest.param(["--cpus", "1000"], "no machine has 1000 cores", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_work(tmp_path, model, capfd, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (9, 9)).save(tmp_path / "photo.png")
+    assert main([str(model), "photo.png", "--output", "out", *flags]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_without_ray_the_extra_is_named(tmp_path, model, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([str(model), "photo.png", "--output", str(tmp_path)]) == 2
+    assert "pip install -e '.[cluster]'" in capfd.readouterr().err

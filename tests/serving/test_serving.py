@@ -1,0 +1,326 @@
+"""The exported SavedModel, in processes that know nothing of this package, as a server runs it."""
+
+import base64
+import io
+import json
+import random as python_random
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import imageio.v3 as iio
+import numpy as np
+import psutil
+import pytest
+from PIL import ExifTags, Image
+
+from deepdeblur_tf import export, predict
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images.photos import read_photo
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.serving.signatures import Service
+from tests.helpers import ROOT
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    tf.keras.utils.set_random_seed(4)
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    build_model(blocks=2, filters=8, kernel_size=5).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(model):
+    """What an export holds, before it is saved."""
+    return Service(load_model(model), max_pixels=1_000_000)
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    assert export.main([str(model), str(folder), "--max_pixels", "1000000"]) == 0
+    return folder / "1"
+
+
+@pytest.fixture(scope="module")
+def serve(exported):
+    signature = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    return lambda *images: signature(image_bytes=tf.constant(list(images)))["restored_bytes"].numpy()
+
+
+@pytest.fixture
+def pictures(frame, tmp_path):
+    """Files of every kind and of odd sizes."""
+    whole = Image.fromarray(frame)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+
+    def cut(width, height):
+        return whole.crop((200, 100, 200 + width, 100 + height))
+
+    upright = Image.Exif()
+    upright[ExifTags.Base.Orientation] = 6
+    transparent = cut(90, 77)
+    transparent.putalpha(cut(90, 77).convert("L"))
+    cut(333, 217).save(folder / "odd.png")
+    cut(1, 1).save(folder / "one.png")
+    cut(7, 5).save(folder / "tiny.png")
+    cut(101, 99).convert("L").save(folder / "grey.png")
+    transparent.save(folder / "transparent.png")
+    cut(300, 201).save(folder / "photo.jpg", quality=90)
+    cut(201, 144).save(folder / "turned.jpg", exif=upright)
+    cut(64, 63).save(folder / "plain.bmp")
+    return folder
+
+
+ALONE = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+import tensorflow as tf
+model, way, folder, out = sys.argv[1:]
+names = sorted(os.listdir(folder))
+images = [open(os.path.join(folder, name), "rb").read() for name in names]
+if way == "session":  # as TensorFlow Serving does it
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], model).signature_def["serving_default"]
+        output, input = signature.outputs["restored_bytes"].name, signature.inputs["image_bytes"].name
+        answers = session.run(output, {input: images})
+else:
+    serve = tf.saved_model.load(model).signatures["serving_default"]
+    answers = serve(image_bytes=tf.constant(images))["restored_bytes"].numpy()
+for name, answer in zip(names, answers):
+    open(os.path.join(out, name), "wb").write(answer)
+assert "deepdeblur_tf" not in sys.modules
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["load", "session"])
+def test_a_process_without_this_package_gives_the_pixels_of_predict(exported, model, pictures, tmp_path, way):
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-c", ALONE, str(exported), way, str(pictures), str(out)]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    assert predict.main([str(model), str(pictures), "--output", str(tmp_path / "predicted")]) == 0
+    network = load_model(model)
+    for path in sorted(pictures.iterdir()):
+        served = Image.open(out / path.name)
+        assert served.format == "PNG"
+        if path.suffix == ".jpg":  # what predict writes is compressed once more
+            expected = restore(network, read_photo(path).rgb)
+        else:
+            expected = np.asarray(Image.open(tmp_path / "predicted" / path.name))
+        np.testing.assert_array_equal(np.asarray(served), expected, err_msg=path.name)
+
+
+def restored_by(service, *images):
+    return service.serving_default(tf.constant(images))["restored_bytes"].numpy()
+
+
+@pytest.mark.slow
+def test_every_size_modulo_8(service, model, random):
+    network = load_model(model)
+    images = [random.integers(0, 256, (8 + i, 23 - i, 3), dtype=np.uint8) for i in range(8)]
+    answers = restored_by(service, *(iio.imwrite("<bytes>", image, extension=".png") for image in images))
+    for image, answer in zip(images, answers):
+        np.testing.assert_array_equal(iio.imread(answer), restore(network, image))
+
+
+def test_restore_uint8_restores_a_batch(service, model, random):
+    images = random.integers(0, 256, (3, 37, 50, 3), dtype=np.uint8)
+    restored = service.restore_uint8(tf.constant(images))["restored"].numpy()
+    for image, answer in zip(images, restored):
+        np.testing.assert_array_equal(answer, restore(load_model(model), image))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="5 images of 500x401 pixels; allowed are 1 to 1000000"):
+        service.restore_uint8(tf.zeros((5, 401, 500, 3), tf.uint8))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="allowed are 1 to"):
+        service.restore_uint8(tf.zeros((1, 0, 5, 3), tf.uint8))
+
+
+def test_an_error_names_the_image_and_the_next_request_is_answered(service):
+    good = iio.imwrite("<bytes>", np.zeros((9, 9, 3), np.uint8), extension=".png")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 2 of 3 is none of PNG, JPEG, BMP, GIF"):
+        restored_by(service, good, b"no picture", good)
+    large = iio.imwrite("<bytes>", np.zeros((1000, 1001, 3), np.uint8), extension=".png")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 1 of 1 has 1001x1000 pixels"):
+        restored_by(service, large)
+    assert len(restored_by(service, good, good)) == 2
+
+
+def seeds(picture):
+    """Files of every kind, as (kind, bytes)."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = 6, "a camera"
+    few = picture.quantize(16)
+    for image, kind, options in [
+        (picture, "PNG", {"exif": exif}),
+        (picture.convert("L"), "PNG", {}),
+        (picture.convert("RGBA"), "PNG", {}),
+        (few, "PNG", {"transparency": 1}),
+        (picture, "JPEG", {"exif": exif}),
+        (picture, "JPEG", {"progressive": True}),
+        (picture.convert("L"), "JPEG", {}),
+        (picture.convert("CMYK"), "JPEG", {}),
+        (picture, "BMP", {}),
+        (few, "BMP", {}),
+        (few, "GIF", {}),
+        (few, "GIF", {"save_all": True, "append_images": [picture.rotate(9).quantize(8)] * 3}),
+        (picture, "TIFF", {}),
+        (picture, "WEBP", {}),
+    ]:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        yield kind, file.getvalue()
+
+
+def damaged(random, data):
+    """A truncated or mutated copy, or random bytes behind a format's first ones."""
+    content, offset = bytearray(data), random.randrange(len(data))
+    way = random.choice(["cut", "flip", "header", "remove", "insert", "random"])
+    if way == "cut":
+        del content[offset:]
+    elif way == "flip":
+        content[offset] ^= 1 << random.randrange(8)
+    elif way == "header":
+        for _ in range(random.randrange(1, 8)):
+            content[random.randrange(min(64, len(content)))] = random.choice((0, 1, 127, 128, 255))
+    elif way == "remove":
+        del content[offset : offset + random.randrange(1, 200)]
+    elif way == "insert":
+        content[offset:offset] = random.randbytes(random.randrange(1, 100))
+    else:
+        magic = random.choice((b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF89a"))
+        content = magic + random.randbytes(random.randrange(2000))
+    return bytes(content)
+
+
+def every_way(network, data):
+    """A file's pixels restored in each of the eight ways that EXIF may turn them."""
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    for turns in range(4):
+        for turned in (np.rot90(pixels, turns), np.rot90(pixels, turns)[:, ::-1]):
+            yield restore(network, turned)
+
+
+@pytest.mark.slow
+def test_2000_damaged_images_are_answered_or_refused(serve, model, frame, capfd):
+    picture = Image.fromarray(frame).resize((96, 54))
+    files, random, network = list(seeds(picture)), python_random.Random(0), load_model(model)
+    process, answered, refused, before = psutil.Process(), 0, 0, 0
+    right = {data: list(every_way(network, data)) for kind, data in files if kind == "PNG"}
+    for number in range(2000):
+        kind, original = random.choice(files)
+        data = damaged(random, original)
+        try:
+            (answer,) = serve(data)
+        except tf.errors.InvalidArgumentError:
+            refused += 1
+            continue
+        finally:
+            if number == 200:
+                before = process.memory_info().rss
+        restored = np.asarray(Image.open(io.BytesIO(answer)))
+        answered += 1
+        if kind == "PNG" and data[:4] == b"\x89PNG" and restored.ndim == 3:
+            # Checksums guard its pixels; what lies beside them, such as the orientation, libpng may pass over.
+            assert any(np.array_equal(restored[..., :3], turned) for turned in right[original])
+    capfd.readouterr()  # what libjpeg has to say
+    assert answered > 200 and refused > 1000
+    assert process.memory_info().rss - before < 200e6
+    assert len(serve(files[0][1])) == 1
+
+
+def readmes(language, words):
+    """The README's block of a language with these words."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S) if words in block]
+    return block
+
+
+@pytest.fixture
+def request_folder(tmp_path, monkeypatch, random):
+    """The current folder, with the README's blurry.jpg."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(random.integers(0, 256, (30, 50, 3), dtype=np.uint8)).save("blurry.jpg")
+    return tmp_path
+
+
+def assert_restored(folder, model):
+    expected = restore(load_model(model), read_photo(folder / "blurry.jpg").rgb)
+    np.testing.assert_array_equal(iio.imread(folder / "restored.png"), expected)
+
+
+@pytest.fixture
+def rest_address(serve):
+    """A server of the JSON that TensorFlow Serving documents (RESTful API, "Encoding binary values")."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            assert self.path == "/v1/models/deepdeblur:predict"
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            images = [base64.b64decode(instance["image_bytes"]["b64"]) for instance in asked["instances"]]
+            answers = [{"b64": base64.b64encode(answer).decode()} for answer in serve(*images)]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"predictions": answers}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_the_readmes_rest_request(rest_address, model, request_folder):
+    exec(readmes("python", "b64encode").replace("localhost:8501", rest_address), {})
+    assert_restored(request_folder, model)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_the_readmes_curl_request(rest_address, model, request_folder):
+    command = readmes("sh", "curl")
+    (request_folder / "restored.png").write_bytes(b"of an earlier request")
+    process = subprocess.run(["bash", "-c", command.replace("localhost:8501", "127.0.0.1:1")], capture_output=True)
+    assert process.returncode != 0 and b"curl: " in process.stderr and b"Traceback" not in process.stderr
+    assert (request_folder / "restored.png").read_bytes() == b"of an earlier request"
+    subprocess.run(["bash", "-c", command.replace("localhost:8501", rest_address)], check=True)
+    assert_restored(request_folder, model)
+
+
+@pytest.mark.slow
+def test_the_readmes_grpc_request(exported, model, request_folder):
+    """Against the service of TensorFlow Serving's own protos."""
+    grpc = pytest.importorskip("grpc")
+    apis = pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
+    from tensorflow_serving.apis import predict_pb2
+
+    loaded = tf.saved_model.load(str(exported))
+
+    class Server(apis.PredictionServiceServicer):
+        def Predict(self, request, context):
+            assert request.model_spec.name == "deepdeblur"
+            signature = loaded.signatures[request.model_spec.signature_name or "serving_default"]
+            inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+            outputs = {name: tf.make_tensor_proto(tensor) for name, tensor in signature(**inputs).items()}
+            return predict_pb2.PredictResponse(outputs=outputs)
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    apis.add_PredictionServiceServicer_to_server(Server(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        exec(readmes("python", "prediction_service_pb2_grpc").replace("localhost:8500", f"127.0.0.1:{port}"), {})
+    finally:
+        server.stop(None)
+    assert_restored(request_folder, model)
