@@ -1,12 +1,7 @@
 """deepdeblur_tf: the multi-scale network for dynamic scene deblurring (Nah et al., CVPR 2017) in TensorFlow.
 
-Commands:
-    python -m deepdeblur_tf.train          train an experiment, or continue an interrupted run
-    python -m deepdeblur_tf.evaluate       measure networks on pairs: tables, figures, comparisons
-    python -m deepdeblur_tf.predict        restore pictures and videos
-    python -m deepdeblur_tf.predict_many   restore any number of photos, on one machine or many
-    python -m deepdeblur_tf.export         a SavedModel for a server, ONNX, TFLite, OpenVINO
-    python -m deepdeblur_tf.demo           a page to try a network on
+Commands: `deepdeblur --help` lists them, as `python -m deepdeblur_tf` does; each is also a module of its own, such as
+`python -m deepdeblur_tf.train`.
 
 Functions:
     load_experiment(yaml_path, overrides)    settings from a file

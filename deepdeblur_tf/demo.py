@@ -20,9 +20,9 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.runs.networks import model_file
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.demo",
+        prog=prog,
         description="Opens a page to try a network on: drop a picture, see before and after under one slider, download "
         "the result. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
@@ -55,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.demo") -> int:
     """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
-    flags = _parser().parse_args(arguments)
+    flags = _parser(prog).parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop also removes the pictures
     return answered(lambda: _serve(flags), "stopped")
 

@@ -20,9 +20,9 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.runs.networks import model_file, run_of
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.evaluate",
+        prog=prog,
         description="Measures one or more networks on pairs of blurry and sharp images: loss, PSNR, SSIM (both "
         "conventions) and MS-SSIM of every image, the report's table, and pictures. The same command continues an "
         "interrupted evaluation.",
@@ -62,9 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.evaluate") -> int:
     """The command; returns the exit status: 0, 2 for wrong settings, data or networks, 130 when stopped."""
-    flags = _parser().parse_args(arguments)
+    flags = _parser(prog).parse_args(arguments)
     return answered(lambda: _evaluate(flags), "stopped. The same command continues.")
 
 

@@ -20,9 +20,9 @@ from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.runs.networks import model_file
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.export",
+        prog=prog,
         description="Writes DIR/<version>/, a SavedModel that TensorFlow Serving loads as it is: encoded images in, "
         "PNG out, with no Python of this package on the server. Beside it a model card, a manifest with hashes, "
         "warm-up requests, and the server's configuration. Every file is checked against the network on a photo.",
@@ -58,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.export") -> int:
     """The command; returns the exit status: 0, 1 for an export that failed, 2 for wrong inputs, 130 when stopped."""
-    flags = _parser().parse_args(arguments)
+    flags = _parser(prog).parse_args(arguments)
     return answered(lambda: _export(flags), "stopped. Nothing was exported.")
 
 

@@ -15,9 +15,9 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.runs.networks import model_file
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.import_torch",
+        prog=prog,
         description="Reads a checkpoint of DeepDeblur-PyTorch (github.com/SeungjunNah/DeepDeblur-PyTorch), such as "
         "GOPRO_L1/models/model-1000.pt, and writes the same network as a .keras file, which every other command takes. "
         "Needs no PyTorch, and runs nothing from the file.",
@@ -36,9 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.import_torch") -> int:
     """The command; returns the exit status: 0, 2 for a file that cannot be used, 130 when stopped."""
-    flags = _parser().parse_args(arguments)
+    flags = _parser(prog).parse_args(arguments)
     return answered(lambda: _convert(flags), "stopped. Nothing was written.")
 
 

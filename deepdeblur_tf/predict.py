@@ -1,4 +1,5 @@
 """Restores pictures and videos: python -m deepdeblur_tf.predict MODEL INPUT [INPUT ...] --output DIR
+or, by the network that comes with the package and into the folder `restored`: deepdeblur restore INPUT [INPUT ...]
 
 What is in the output folder already is skipped, so the same command goes on after an interruption. Results of another
 network, with other options or of a file that has changed since are restored again, and whatever else lies there is left
@@ -23,20 +24,46 @@ from deepdeblur_tf.restoration.results import RECORD, Results
 from deepdeblur_tf.runs.networks import model_file
 
 SHOWN = 20  # files that a message names
+_DESCRIPTION = (
+    "Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, formats, EXIF data, "
+    "colour profiles and transparency are kept; a second picture within a file and a video's titles are not. Results "
+    "in the output folder of the same files by the same network and options are skipped."
+)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.predict",
-        description="Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, "
-        "formats, EXIF data, colour profiles and transparency are kept; a second picture within a file and a video's "
-        "titles are not. Results in the output folder of the same files by the same network and options are skipped.",
-    )
+def main(arguments=None, prog="python -m deepdeblur_tf.predict") -> int:
+    """The command; returns the exit status: 0, 1 when files failed or are in the way, 2 for wrong inputs, 130."""
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    _add_inputs(parser)
+    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
+    return _run(parser, arguments)
+
+
+def restore(arguments=None, prog="deepdeblur restore") -> int:
+    """The same command with a network and an output folder unless others are given."""
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
+    _add_inputs(parser)
+    parser.add_argument(
+        "--output", metavar="DIR", default="restored", help="The folder for the results. Defaults to %(default)s."
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        default="photographs",
+        help="A finished run's folder, a .keras file, or photographs, the network that comes with the package. "
+        "Defaults to %(default)s.",
+    )
+    return _run(parser, arguments)
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="+", help='Files, folders, or patterns such as "photos/**/*.jpg".'
     )
-    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
+
+
+def _run(parser: argparse.ArgumentParser, arguments) -> int:
     parser.add_argument(
         "--overwrite",
         action="store_true",
@@ -48,12 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Also write a picture of both side by side, such as photo.jpg.comparison.png.",
     )
     add_restoration_arguments(parser)
-    return parser
-
-
-def main(arguments=None) -> int:
-    """The command; returns the exit status: 0, 1 when files failed or are in the way, 2 for wrong inputs, 130."""
-    flags = _parser().parse_args(arguments)
+    flags = parser.parse_args(arguments)
     stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
     return answered(lambda: _predict(flags), stopped)
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 SHOWN = 20  # photos that a message names
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.predict_many",
+        prog=prog,
         description="Restores any number of photos (PNG, JPEG, BMP, TIFF) as predict does, by processes on this "
         "machine or on many, from and into folders or object stores (s3://, gs://). manifest.parquet in the output "
         "folder has a row for each photo, the bad ones too; what it says is done is skipped.",
@@ -82,9 +82,9 @@ def _gpus(text: str) -> float:
     return value
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.predict_many") -> int:
     """The command; returns the exit status: 0, 1 when photos failed, 2 for wrong inputs, 130."""
-    flags = _parser().parse_args(arguments)
+    flags = _parser(prog).parse_args(arguments)
     stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
     return answered(lambda: _predict_many(flags), stopped)
 

@@ -26,9 +26,9 @@ _OF_FRAMES = ("frames",)
 _OF_PHOTOS = ("profile", "pairs", "size", "masks")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.synthesize",
+        prog=prog,
         usage="%(prog)s INPUT [INPUT ...] --output DIR [--from frames|photos] [--<flag> VALUE ...]",
         description="Makes pairs of blurry and sharp images for training, in GOPRO's layout. From videos and folders "
         "of frames as GOPRO was made: blur is the mean of consecutive frames, blur_gamma that of their linear light "
@@ -121,9 +121,9 @@ def _size(text: str) -> tuple[int, int]:
     return size
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.synthesize") -> int:
     """The command; returns the exit status: 0, 1 when inputs failed, 2 for wrong inputs, 130 when stopped."""
-    flags = _parser().parse_args(arguments)
+    flags = _parser(prog).parse_args(arguments)
     stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
     return answered(lambda: _synthesize(flags), stopped)
 

@@ -32,9 +32,9 @@ def _quickstart() -> str:
     raise ConfigError("no experiment given; use --config FILE")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deepdeblur_tf.train",
+        prog=prog,
         usage="%(prog)s [--config FILE] [--output RUN] [--force] [--<section>.<key> VALUE ...]",
         description="Trains an experiment. Without --config it is experiments/quickstart.yaml: embedded scenes, no "
         "download, a few minutes on two cores. The same command given again continues an interrupted run. The defaults "
@@ -51,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog="python -m deepdeblur_tf.train") -> int:
     """The command; returns the exit status: 0, 1 for a bad loss, 2 for bad settings or data, 130 when stopped."""
-    flags, unknown = _parser().parse_known_args(arguments)
+    flags, unknown = _parser(prog).parse_known_args(arguments)
     return answered(lambda: _begin(flags, unknown), "stopped")
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-import deepdeblur_tf
+import deepdeblur_tf.__main__
 from tests.helpers import ROOT
 
 PACKAGE = ROOT / "deepdeblur_tf"
@@ -16,7 +16,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
     if path.name != "__init__.py"
 }
-COMMANDS = {"train", "evaluate", "predict", "predict_many", "export", "demo", "import_torch", "synthesize"}
+COMMANDS = {"__main__", *(module for module, _, _ in deepdeblur_tf.__main__.COMMANDS.values())}
 # A room imports from itself and from those before it.
 ROOMS = (
     *("files", "images", "synthesis", "data", "runs", "restoration"),
@@ -60,6 +60,11 @@ def test_what_mypy_checks_loads_no_tensorflow():
     code = "".join(f"import deepdeblur_tf.{module}\n" for module in light)
     code += "import sys; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_command_is_in_the_list_of_commands():
+    begun_by_name = {module for module, path in MODULES.items() if '__name__ == "__main__"' in path.read_text("utf-8")}
+    assert begun_by_name == COMMANDS
 
 
 def test_no_module_at_the_top_shadows_a_public_function():
