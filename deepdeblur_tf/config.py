@@ -52,6 +52,11 @@ PositiveRange = Annotated[
     "two numbers above 0, the second no smaller, such as [0.5, 1.5]",
     lambda value: len(value) == 2 and 0 < value[0] <= value[1] < math.inf,
 ]
+ToneCurves = Annotated[
+    list[str],
+    "a list of gamma, srgb and s_curve, each once at most, such as [gamma, srgb]",
+    lambda value: value and len(set(value)) == len(value) and set(value) <= {"gamma", "srgb", "s_curve"},
+]
 QualityRange = Annotated[
     list[int],
     "two whole numbers from 1 to 100, the second no smaller, such as [60, 98]",
@@ -109,13 +114,24 @@ class Synthesis:
         unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.
         defocus: The share of pairs whose ground is out of focus in both images, so that it stays so: discs of a radius
             of 1 to 12 pixels.
-        linear: The share of pairs whose light is averaged (gamma 2.2); the others average 8-bit values.
+        long: The share of pairs whose camera's path is 1 to 1 + `long_path` pixels long instead.
+        long_path: See `long`.
+        flat: The share of pairs whose ground is of one colour, so that colours are kept up to the border.
+        grey: The share of pairs without colours, so that grey pictures stay grey.
+        linear: The share of pairs whose light is averaged; the others average 8-bit values.
+        tone_curves: Between light and values, one of these for each pair whose light is averaged: `gamma` of 2.2,
+            `srgb`, or `s_curve`, a gamma with the contrast raised as phones do it.
+        lights: The share of these pairs with lights that are 2 to 30 times as bright as white, and so stay saturated
+            along their path.
         broken: The share of pairs that are averages of 7 to 13 views only, as GOPRO's are of frames: what moves fast
             leaves broken streaks. In the others nothing moves by more than a pixel from one view to the next.
         exposure: The share of pairs whose light is multiplied by 0.25 to 1.75 before the sensor clips it.
         noise: The share of pairs with a sensor's noise in the blurry image.
         noise_strength: From and to what the noise's published variances (RSBlur) are multiplied by; drawn evenly on a
             logarithmic scale.
+        white_balance: The share of noisy pairs in which red and blue, and their noise, are multiplied as a camera does.
+        demosaicing: The share of noisy pairs whose noise is that of a sensor which measures one colour a pixel.
+        sharpening: The share of pairs whose blurry image is sharpened, as cameras do it.
         jpeg: The share of pairs whose blurry image is compressed.
         jpeg_quality: From and to which quality.
     """
@@ -129,11 +145,20 @@ class Synthesis:
     object_path: NonNegativeFloat = 40.0
     unblurred: Share = 0.0
     defocus: Share = 0.0
+    long: Share = 0.0
+    long_path: NonNegativeFloat = 80.0
+    flat: Share = 0.0
+    grey: Share = 0.0
     linear: Share = 0.0
+    tone_curves: ToneCurves = field(default_factory=lambda: ["gamma"])
+    lights: Share = 0.0
     broken: Share = 0.0
     exposure: Share = 0.0
     noise: Share = 0.0
     noise_strength: PositiveRange = field(default_factory=lambda: [0.5, 1.5])
+    white_balance: Share = 0.0
+    demosaicing: Share = 0.0
+    sharpening: Share = 0.0
     jpeg: Share = 0.0
     jpeg_quality: QualityRange = field(default_factory=lambda: [60, 98])
 

@@ -65,8 +65,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--profile",
         choices=tuple(PROFILES),
         help="What the settings below are unless they are given. gopro: plain averages as GOPRO's blur, no noise, "
-        "nothing compressed. photo: as photographs; linear light, noise, some saturated, half of them compressed, a "
-        "tenth not blurred (default: photo).",
+        "nothing compressed. camera: as a camera's files; linear light, noise of a sensor, some with lights, half of "
+        "them sharpened, half compressed, a tenth not blurred (default: camera).",
     )
     group.add_argument("--pairs", type=_whole(1), metavar="N", help="Pairs a photo (default: 10).")
     group.add_argument(
@@ -82,7 +82,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="Pictures of the photos' names and sizes. What is white in them is cut out, and moves on its own before "
         "other photos (default: random outlines).",
     )
-    add_settings(parser, ["synthesis."], Experiment("", synthesis=PROFILES["photo"]))
+    add_settings(parser, ["synthesis."], Experiment("", synthesis=PROFILES["camera"]))
     return parser
 
 
@@ -163,7 +163,7 @@ def _from_photos(flags, scenes: list[Scene], failed: dict[str, None]):
     """The same, for photos."""
     from deepdeblur_tf.synthesis.photographs import Photographs
 
-    experiment = Experiment("", synthesis=dataclasses.replace(PROFILES[flags.profile or "photo"]))
+    experiment = Experiment("", synthesis=dataclasses.replace(PROFILES[flags.profile or "camera"]))
     set_all(experiment, settings_of(flags))
     size, pairs = flags.size or (720, 1280), flags.pairs or 10
     masks: dict[str, Path] = {}

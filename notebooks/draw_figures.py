@@ -58,7 +58,7 @@ def before_and_after(run: str) -> None:
 def photograph(file: str) -> None:
     """A photo that `photographs` was not trained on, blurred and restored: the whole of it, and a detail."""
     photo = read_rgb(file)
-    how = dataclasses.replace(PROFILES["photo"], path=14, objects=0, unblurred=0, exposure=0, jpeg=0)
+    how = dataclasses.replace(PROFILES["camera"], path=14, objects=0, unblurred=0, exposure=0, jpeg=0)
     pair, _ = make_pair(
         np.random.default_rng(3),
         how,

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from deepdeblur_tf.synthesis.camera import GAMMA
+from deepdeblur_tf.synthesis.camera import TONE_CURVES
 
 # OpenCV's own threads would take the cores from those that make other pairs.
 cv2.setNumThreads(1)
 
-_LIGHT = (np.arange(256) / 255) ** GAMMA
+_LIGHT = TONE_CURVES["gamma"].decode(np.arange(256) / 255)
 _ROWS = 16  # of an image that are averaged at once, which fit the processor's cache
 
 
@@ -46,7 +46,7 @@ def gamma_mean(frames: Sequence[np.ndarray]) -> np.ndarray:
         light = np.zeros(result[rows].shape)
         for frame in frames:
             cv2.accumulate(cv2.LUT(frame[rows], _LIGHT), light)
-        result[rows] = np.floor(255 * (light / len(frames)) ** (1 / GAMMA) + 0.5)
+        result[rows] = np.floor(255 * TONE_CURVES["gamma"].encode(light / len(frames)) + 0.5)
     return result
 
 

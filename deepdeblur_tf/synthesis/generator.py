@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from deepdeblur_tf.config import Synthesis
-from deepdeblur_tf.synthesis import camera
+from deepdeblur_tf.synthesis import camera, sensor
 from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
 from deepdeblur_tf.synthesis.rendering import Cutout, defocused, margin_of, render, to_8_bits
 
@@ -21,6 +22,11 @@ Ground = Callable[[np.random.Generator, Size], np.ndarray]
 Objects = Callable[[np.random.Generator, Size], tuple[np.ndarray, np.ndarray]]
 
 _DEFOCUS = (1.0, 12.0)  # radii in pixels of what is a little, and far out of focus
+_LIGHT_STRENGTH = (2.0, 30.0)  # of lights, white being 1
+_LAMPS = 20  # at most that are painted into a pair with lights
+_LAMP_RADIUS = (0.6, 4.0)  # pixels
+_SHARPENING = (0.2, 1.2)  # how many times detail is added
+_SHARPENING_RADIUS = (0.5, 1.2)  # of what counts as detail, in pixels
 
 
 def make_pair(
@@ -51,13 +57,16 @@ def make_pair(
     most_views = int(random.choice(camera.AVERAGED)) if random.random() < settings.broken else None
     motion = still()
     if is_blurred:
-        length = 1 + settings.path * random.beta(1.2, 1.8)
+        longest = settings.long_path if _drawn(random, settings.long) else settings.path
+        length = 1 + longest * random.beta(1.2, 1.8)
         motion = random_motion(random, length, settings.turn, settings.zoom, settings.tilt)
     margin = margin_of(motion, size)
     height, width = (side + 2 * margin for side in size)
     plane = ground(random, (height, width)) if ground else pictures(random, max(height, width))[:height, :width]
+    if _drawn(random, settings.flat):
+        plane = np.broadcast_to(_colour(random), plane.shape).copy()
     radius = 0.0
-    if settings.defocus and random.random() < settings.defocus:  # without any, seeds give the pairs that they gave
+    if _drawn(random, settings.defocus):
         radius = float(np.exp(random.uniform(*np.log(_DEFOCUS))))
         plane = defocused(plane, radius)
     cutouts, object_paths = [], []
@@ -68,14 +77,39 @@ def make_pair(
         object_paths.append(path_length(own.shifts))
         whole = joined(motion, own) if is_blurred else own
         cutouts.append(_cutout(random, pictures, objects, size, whole))
-    blurry, sharp = render(plane, margin, motion, cutouts, linear, exposure, most_views)
-    noise = 0.0
+    if _drawn(random, settings.grey):
+        plane = _grey(plane)
+        cutouts = [replace(cutout, picture=_grey(cutout.picture)) for cutout in cutouts]
+    curve, strength = None, 1.0
+    if linear:
+        curve = str(random.choice(settings.tone_curves)) if len(settings.tone_curves) > 1 else settings.tone_curves[0]
+        light = 255 * camera.light_of_values(curve)
+        if _drawn(random, settings.lights):
+            strength = float(np.exp(random.uniform(*np.log(_LIGHT_STRENGTH))))
+            light = camera.with_lights(light, strength)
+        # Before anything is interpolated: it is light that adds up.
+        plane = cv2.LUT(plane, light)
+        cutouts = [replace(cutout, picture=cv2.LUT(cutout.picture, light)) for cutout in cutouts]
+        if strength > 1:
+            _add_lamps(random, plane, strength)
+    blurry, sharp = render(plane, margin, motion, cutouts, exposure, most_views)
+    noise, gains, is_demosaiced = 0.0, (1.0, 1.0), False
     if random.random() < settings.noise:
-        low, high = np.log(settings.noise_strength)
-        noise = float(np.exp(random.uniform(low, high)))
-        light = camera.add_noise(random, blurry if linear else blurry**camera.GAMMA, noise)
-        blurry = light if linear else light ** (1 / camera.GAMMA)
-    blurry, sharp = to_8_bits(blurry, linear), to_8_bits(sharp, linear)
+        noise = float(np.exp(random.uniform(*np.log(settings.noise_strength))))
+        if _drawn(random, settings.white_balance):
+            gains = (float(random.uniform(*sensor.RED_GAIN)), float(random.uniform(*sensor.BLUE_GAIN)))
+        is_demosaiced = _drawn(random, settings.demosaicing)
+        # What was averaged as values is light again for the noise, through GOPRO's curve.
+        noisy = camera.TONE_CURVES["gamma"]
+        light = blurry if linear else noisy.decode(blurry)
+        light = sensor.add_noise(random, light, noise, gains, is_demosaiced)
+        blurry = light if linear else noisy.encode(light)
+    amount, deviation = 0.0, 0.0
+    if _drawn(random, settings.sharpening):
+        amount, deviation = float(random.uniform(*_SHARPENING)), float(random.uniform(*_SHARPENING_RADIUS))
+        values = camera.TONE_CURVES[curve].encode(blurry) if curve else blurry
+        blurry = sensor.sharpened(values.astype(np.float32), amount, deviation)
+    blurry, sharp = to_8_bits(blurry, None if amount else curve), to_8_bits(sharp, curve)
     quality = None
     if random.random() < settings.jpeg:
         quality = int(random.integers(settings.jpeg_quality[0], settings.jpeg_quality[1] + 1))
@@ -90,12 +124,54 @@ def make_pair(
         "objects": len(cutouts),
         "object_path_pixels": object_paths,
         "linear": linear,
+        "tone_curve": curve,
+        "light_strength": strength,
         "exposure": exposure,
         "most_views": most_views,
         "noise_strength": noise,
+        "white_balance": list(gains),
+        "demosaiced": is_demosaiced,
+        "sharpening": [amount, deviation],
         "jpeg_quality": quality,
     }
     return np.dstack([blurry, sharp]), parameters
+
+
+def _drawn(random: np.random.Generator, share: float) -> bool:
+    """Whether this pair is one of a share. A share of 0 draws nothing, so that seeds give the pairs that they gave."""
+    return bool(share) and bool(random.random() < share)
+
+
+def _colour(random: np.random.Generator) -> np.ndarray:
+    """uint8 [3]: in half of the cases a corner of the RGB cube, for those are hardest to keep, else any colour."""
+    if random.random() < 0.5:
+        return 255 * random.integers(0, 2, 3, np.uint8)
+    return random.integers(0, 256, 3, np.uint8)
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def _add_lamps(random: np.random.Generator, plane: np.ndarray, strength: float) -> None:
+    """Paints small lights of somewhat different colours, sizes and brightness into linear light, in place."""
+    height, width = plane.shape[:2]
+    for _ in range(random.integers(1, _LAMPS + 1)):
+        x, y = random.uniform(0, width), random.uniform(0, height)
+        radius = np.exp(random.uniform(*np.log(_LAMP_RADIUS)))
+        reach = int(np.ceil(radius)) + 1
+        left, top, right, bottom = (
+            max(0, int(x) - reach),
+            max(0, int(y) - reach),
+            int(x) + reach + 1,
+            int(y) + reach + 1,
+        )
+        piece = plane[top:bottom, left:right]
+        rows, columns = np.ogrid[top : top + piece.shape[0], left : left + piece.shape[1]]
+        disc = np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1).astype(np.float32)
+        tint = random.uniform([0.7, 0.5, 0.25], [1, 1, 1]).astype(np.float32)  # white to orange
+        lamp = np.float32(255 * random.uniform(1, strength)) * tint
+        piece += disc[..., None] * (lamp - piece)
 
 
 def _cutout(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from deepdeblur_tf.synthesis.camera import GAMMA
+from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values
 from deepdeblur_tf.synthesis.motion import Motion, inverse, translation
 
 # OpenCV's own threads would take the cores from those that make other pairs.
@@ -19,15 +19,13 @@ cv2.setNumThreads(1)
 
 T = TypeVar("T")
 
-_LINEAR = (255 * (np.arange(256) / 255) ** GAMMA).astype(np.float32)
-
 
 @dataclass(frozen=True)
 class Cutout:
     """Something that moves on its own before the ground.
 
     Attributes:
-        picture: [H, W, 3], RGB, 0 to 255: uint8, or float32 for linear light.
+        picture: [H, W, 3], RGB: uint8, or float32 for linear light, 255 for white.
         mask: float32 [H, W]. How much of each pixel it covers, 0 to 1; 0 along the border.
         corner: (x, y) of its upper left corner in the image at time 0, in pixels.
         motion: How it moves over the image, the camera's motion included.
@@ -94,18 +92,17 @@ def render(
     margin: int,
     motion: Motion,
     cutouts: Sequence[Cutout] = (),
-    linear: bool = False,
     exposure: float = 1.0,
     most_views: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Renders one exposure.
 
     Args:
-        ground: uint8 [H + 2 margin, W + 2 margin, 3], RGB.
+        ground: [H + 2 margin, W + 2 margin, 3], RGB: uint8, for averages of 8-bit values, or float32 linear light, 255
+            for white and more for what is brighter; the cutouts' pictures are of the same kind.
         margin: Pixels of ground around the image, as `margin_of` tells.
         motion: The camera's.
         cutouts: What moves before the ground, the nearest last.
-        linear: Whether light is averaged (through a gamma of 2.2) and not 8-bit values.
         exposure: What the light is multiplied by before the sensor's maximum clips it; above 1 it saturates.
         most_views: Views that are averaged at most. Defaults to as many as it takes for unbroken streaks.
 
@@ -115,9 +112,6 @@ def render(
     """
     height, width = (side - 2 * margin for side in ground.shape[:2])
     counts = view_counts([motion, *(cutout.motion for cutout in cutouts)], (height, width), most_views)
-    if linear:  # before anything is interpolated: it is light that adds up
-        ground = cv2.LUT(ground, _LINEAR)
-        cutouts = [replace(cutout, picture=cv2.LUT(cutout.picture, _LINEAR)) for cutout in cutouts]
     total = np.zeros((height, width, 3), np.float32)
     for view in _views(ground, margin, motion, cutouts, counts):
         cv2.accumulate(view, total)
@@ -194,13 +188,13 @@ def defocused(picture: np.ndarray, radius: float) -> np.ndarray:
     """
     reach = np.arange(-math.ceil(radius), math.ceil(radius) + 1)
     disc = np.clip(radius + 0.5 - np.hypot(reach, reach[:, None]), 0, 1)
-    kernel = disc / (255 * disc.sum())
-    light = cv2.filter2D(cv2.LUT(picture, _LINEAR), -1, kernel, borderType=cv2.BORDER_REFLECT)
+    kernel = disc / disc.sum()
+    light = cv2.filter2D(cv2.LUT(picture, light_of_values("gamma")), -1, kernel, borderType=cv2.BORDER_REFLECT)
     # What is computed by Fourier transforms is off by some 1e-7, below 0 too.
-    return to_8_bits(np.clip(light, 0, 1), linear=True)
+    return to_8_bits(np.clip(light, 0, 1), "gamma")
 
 
-def to_8_bits(light: np.ndarray, linear: bool) -> np.ndarray:
-    """float [0, 1] to uint8, rounded; linear light through the gamma of 2.2."""
-    values = np.power(light, 1 / GAMMA) if linear else light
+def to_8_bits(image: np.ndarray, curve: str | None) -> np.ndarray:
+    """float [0, 1] to uint8, rounded; linear light through a tone curve, values without one as they are."""
+    values = TONE_CURVES[curve].encode(image) if curve else image
     return np.floor(values * 255 + 0.5).astype(np.uint8)

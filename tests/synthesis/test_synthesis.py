@@ -8,10 +8,11 @@ pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 from scipy import ndimage  # noqa: E402
 
 from deepdeblur_tf.config import Synthesis  # noqa: E402
-from deepdeblur_tf.synthesis.camera import READ, SHOT, add_noise  # noqa: E402
+from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values, with_lights  # noqa: E402
 from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
 from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk  # noqa: E402
+from deepdeblur_tf.synthesis.profiles import PROFILES  # noqa: E402
 from deepdeblur_tf.synthesis.rendering import (  # noqa: E402
     Cutout,
     defocused,
@@ -21,6 +22,7 @@ from deepdeblur_tf.synthesis.rendering import (  # noqa: E402
     view_counts,
     view_times,
 )
+from deepdeblur_tf.synthesis.sensor import READ, SHOT, add_noise, demosaiced, mosaic, sharpened  # noqa: E402
 
 
 def point_of_light(motion, side=96, most_views=None):
@@ -108,15 +110,15 @@ def test_an_object_covers_the_ground_as_much_as_its_mask_says():
     mask[6:-6, 6:-6] = 1
     cutout = Cutout(np.full((20, 20, 3), 200, np.uint8), mask, (10, 10), still())
     blurry, sharp = render(ground, 2, Motion(np.array([-1.0, 1.0]), np.array([[-2.0, 0], [2, 0]])), [cutout])
-    np.testing.assert_array_equal(to_8_bits(blurry, False), to_8_bits(sharp, False))
+    np.testing.assert_array_equal(to_8_bits(blurry, None), to_8_bits(sharp, None))
     expected = 40 + 160 * np.pad(mask, 10)
-    assert np.abs(to_8_bits(sharp, False)[..., 0] - expected).max() <= 1
+    assert np.abs(to_8_bits(sharp, None)[..., 0] - expected).max() <= 1
 
 
 def test_nothing_moves_in_a_still_exposure(random):
     ground = random.integers(0, 256, (44, 52, 3), dtype=np.uint8)
     blurry, sharp = render(ground, 2, still())
-    np.testing.assert_array_equal(to_8_bits(blurry, False), ground[2:-2, 2:-2])
+    np.testing.assert_array_equal(to_8_bits(blurry, None), ground[2:-2, 2:-2])
     np.testing.assert_array_equal(blurry, sharp)
 
 
@@ -125,8 +127,9 @@ def test_linear_light_is_brighter_than_the_mean_of_8_bit_values(random):
     margin = margin_of(motion, (32, 32))
     ground = np.zeros((32 + 2 * margin, 32 + 2 * margin, 3), np.uint8)
     ground[:, ::32] = 255  # lines farther apart than the streak: each pixel is lit for about 1/16 of the time or never
-    plain = to_8_bits(render(ground, margin, motion)[0], False)
-    linear = to_8_bits(render(ground, margin, motion, linear=True)[0], True)
+    plain = to_8_bits(render(ground, margin, motion)[0], None)
+    light = 255 * light_of_values("gamma")[ground]
+    linear = to_8_bits(render(light, margin, motion)[0], "gamma")
     lit = plain[16, :, 0] > 5
     fraction = plain[16, lit, 0].mean() / 255
     assert linear[16, lit, 0].mean() / 255 == pytest.approx(fraction ** (1 / 2.2), rel=0.06)
@@ -149,6 +152,80 @@ def test_noise_has_the_published_variance(random, light):
         assert inside.mean() == pytest.approx(expected * np.sqrt(2 / np.pi), rel=0.02)
 
 
+def test_noise_goes_through_the_white_balance(random):
+    """Red reaches the sensor weaker by its gain, and its noise is multiplied by it."""
+    light, gain = 0.3, 2.0
+    noisy = add_noise(random, np.full((400, 400, 3), light, np.float32), 1.0, gains=(gain, 1.0))
+    assert noisy[..., 0].std() == pytest.approx(gain * np.sqrt(SHOT * light / gain + READ), rel=0.02)
+    assert noisy[..., 1].std() == pytest.approx(np.sqrt(SHOT * light + READ), rel=0.02)
+    assert noisy.mean(axis=(0, 1)) == pytest.approx([light] * 3, abs=1e-3)
+
+
+def test_demosaiced_noise_is_not_white(random):
+    noisy = add_noise(random, np.full((400, 400, 3), 0.3, np.float32), 1.0, demosaicing=True) - 0.3
+    plain = add_noise(random, np.full((400, 400, 3), 0.3, np.float32), 1.0) - 0.3
+    beside = [np.mean(noise[:, 1:] * noise[:, :-1]) / np.mean(noise**2) for noise in (noisy, plain)]
+    assert beside[0] > 0.15 and abs(beside[1]) < 0.01
+
+
+def test_demosaicing_reproduces_what_is_linear_and_keeps_what_was_measured(random):
+    """Malvar's filters are exact for slopes that all colours share."""
+    rows, columns = np.mgrid[:24, :32].astype(np.float32)
+    slope = np.dstack([rows + 2 * columns + offset for offset in (5, 0, -3)])
+    np.testing.assert_allclose(demosaiced(mosaic(slope))[4:-4, 4:-4], slope[4:-4, 4:-4], atol=1e-4)
+    image = random.random((24, 32, 3), np.float32)
+    np.testing.assert_array_equal(mosaic(demosaiced(mosaic(image))), mosaic(image))
+
+
+def test_demosaicing_has_the_published_filters():
+    """Green at a red pixel: 1/8 of (4 x itself, 2 x its neighbours, -1 x those two away); red at a blue one."""
+    seen = np.zeros((16, 16), np.float32)
+    seen[8, 8] = 8  # red
+    assert demosaiced(seen)[8, 8] == pytest.approx([8, 4, 6])
+    assert demosaiced(seen)[8, 6, 1] == pytest.approx(-1)
+    assert demosaiced(seen)[7, 7] == pytest.approx([2, 0, 0])  # a blue pixel
+    assert demosaiced(seen)[8, 7] == pytest.approx([4, 0, 0.0])  # a green one in its row
+
+
+@pytest.mark.parametrize("curve", TONE_CURVES)
+def test_tone_curves_rise_from_black_to_white_and_are_inverted(curve):
+    light = np.linspace(0, 1, 1001)
+    values = TONE_CURVES[curve].encode(light)
+    assert (values[0], values[-1]) == pytest.approx((0, 1)) and (np.diff(values) > 0).all()
+    np.testing.assert_allclose(TONE_CURVES[curve].decode(values), light, atol=1e-9)
+    table = light_of_values(curve)
+    np.testing.assert_array_equal(to_8_bits(table, curve), np.arange(256))
+
+
+def test_tone_curves_have_their_published_values():
+    # IEC 61966-2-1: 188 is half of the light, and 128 a little more than a fifth.
+    assert light_of_values("srgb")[[128, 188]] == pytest.approx([0.21586, 0.50289], abs=1e-5)
+    # The smooth step leaves the middle where it is, and takes 0.25 to 3 / 16 - 2 / 64.
+    assert TONE_CURVES["s_curve"].encode(np.array([0.25, 0.5]) ** 2.2) == pytest.approx([0.15625, 0.5])
+
+
+def test_lights_stay_saturated_along_their_path():
+    """A point 40 times as bright as white leaves white where as bright a streak would have faded to 1 / 21."""
+    motion = Motion(np.array([-1.0, 1.0]), np.array([[-10.0, 0], [10, 0]]))
+    margin = margin_of(motion, (32, 64))
+    ground = np.zeros((32 + 2 * margin, 64 + 2 * margin, 3), np.uint8)
+    ground[margin + 16, margin + 32] = 255
+    for strength, saturated in ((1, 1), (40, 21)):
+        light = 255 * with_lights(light_of_values("gamma"), strength)[ground]
+        blurry, sharp = render(light, margin, motion)
+        streak = blurry if strength > 1 else sharp
+        assert np.count_nonzero(streak[..., 0] == 1) == pytest.approx(saturated, abs=2)
+
+
+def test_an_unsharp_mask_leaves_even_areas_and_steepens_edges():
+    values = np.full((20, 20, 3), 0.25, np.float32)
+    values[:, 10:] = 0.75
+    result = sharpened(values, 1.0, 1.0)
+    np.testing.assert_allclose(result[:, :4], 0.25, atol=1e-6)
+    assert result[10, 9, 0] < 0.2 and result[10, 10, 0] > 0.8
+    np.testing.assert_allclose(sharpened(values, 0.0, 1.0), values)
+
+
 @pytest.fixture(scope="module")
 def pictures(scenes):
     photos = [sharp for _, sharp in scenes]
@@ -169,6 +246,32 @@ def test_an_unblurred_pair_is_its_own_partner(pictures, random):
     pair, parameters = make_pair(random, Synthesis(unblurred=1.0), (64, 64), pictures)
     np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
     assert parameters["path_pixels"] == 0
+
+
+def test_a_grey_pair_has_no_colours(pictures, random):
+    pair, _ = make_pair(random, Synthesis(grey=1.0, painted=0.5), (64, 64), pictures)
+    for image in np.split(pair, 2, axis=2):
+        np.testing.assert_array_equal(image.min(axis=2), image.max(axis=2))
+
+
+def test_a_flat_pair_is_of_one_colour(pictures, random):
+    pair, _ = make_pair(random, Synthesis(flat=1.0, objects=0), (64, 64), pictures)
+    np.testing.assert_array_equal(pair, np.broadcast_to(pair[0, 0], pair.shape))
+    np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
+
+
+def test_a_long_path_is_longer(pictures):
+    settings = Synthesis(path=1, long=1.0, long_path=100)
+    lengths = [make_pair(np.random.default_rng(n), settings, (64, 64), pictures)[1]["path_pixels"] for n in range(12)]
+    assert max(lengths) > 50 and max(lengths) < 101
+
+
+def test_a_camera_does_all_of_it_and_says_so(pictures):
+    settings = PROFILES["camera"]
+    drawn = [make_pair(np.random.default_rng(n), settings, (64, 64), pictures)[1] for n in range(40)]
+    assert {one["tone_curve"] for one in drawn} == set(TONE_CURVES)
+    assert all(one["demosaiced"] and one["noise_strength"] and one["white_balance"][0] > 1.8 for one in drawn)
+    assert any(one["light_strength"] > 2 for one in drawn) and any(one["sharpening"][0] for one in drawn)
 
 
 def test_what_is_out_of_focus_is_so_in_both_images(pictures):
