@@ -202,6 +202,8 @@ class Model:
             or 2, for all levels to take about as long; long blur is undone on the coarse ones.
         pyramid: How the coarser levels are made: `matlab_bicubic` by MATLAB's `imresize`, as in the report, `gaussian`
             as in the authors' PyTorch code; the network is always used with the one that it was trained with.
+        pass_features: Whether the next finer level gets a coarser one's feature maps beside its output; not in the
+            report.
     """
 
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"
@@ -213,6 +215,7 @@ class Model:
     shuffle_input: Literal[1, 2] = 1
     widening: Literal[1, 2] = 1
     pyramid: Literal["matlab_bicubic", "gaussian"] = "matlab_bicubic"
+    pass_features: bool = False
 
 
 @dataclass
@@ -238,7 +241,8 @@ class Training:
             regard to epochs; 0 for a pass.
         batch_size: Patches a step, of all devices together; several devices take equal parts of it.
         pretrained: The network that is trained further: a finished run's folder, a .keras file, or photographs, the one
-            that comes with the package. Its settings must be those of `model`. Empty for random weights.
+            that comes with the package. Its settings must be those of `model`, which may have more blocks, and
+            `pass_features`: what is added changes nothing at first. Empty for random weights.
         precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
             network that is validated and saved computes in float32.
         loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the

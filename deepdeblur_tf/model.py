@@ -63,6 +63,7 @@ def build_model(
     shuffle_input: int = 1,
     widening: int = 1,
     pyramid: str = "matlab_bicubic",
+    pass_features: bool = False,
 ) -> tf.keras.Model:
     """Builds the network.
 
@@ -85,6 +86,9 @@ def build_model(
             undone at a quarter of the pixels. Not in the paper. Defaults to 1.
         pyramid: "matlab_bicubic" (the report's) or "gaussian" (the authors' PyTorch code); see `pyramid.pyramid`. It
             changes nothing in the network, which keeps it for whoever makes its levels. Defaults to "matlab_bicubic".
+        pass_features: bool. Whether the next finer level gets, beside a coarser one's output, its feature maps,
+            enlarged by a 1x1 convolution and a pixel shuffle and added behind the first convolution (as Cho et al.,
+            ICCV 2021, pass them on). The convolution begins as zeros. Not in the paper. Defaults to False.
 
     Returns:
         Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
@@ -131,7 +135,8 @@ def build_model(
         return DepthToSpace(name=f"level{level}_depth_to_space")(x)
 
     blurry = [layers.Input((None, None, 3), name=f"blurry_{level}") for level in range(1, levels + 1)]
-    restored = []
+    restored: list = []
+    features = None  # of the next coarser level
     for level in range(levels, 0, -1):  # coarse to fine
         x = blurry[level - 1]
         if restored:
@@ -140,11 +145,17 @@ def build_model(
             x = SpaceToDepth(name=f"level{level}_space_to_depth")(x)
         maps = filters * widening ** (level - 1)
         x = convolution(maps, f"level{level}_head")(x)
+        if pass_features and features is not None:
+            passed = layers.Conv2D(4 * maps, 1, kernel_initializer="zeros", name=f"level{level}_features")(features)
+            passed = DepthToSpace(name=f"level{level}_features_up")(passed)
+            passed = CropLike(name=f"level{level}_features_crop")([passed, x])
+            x = layers.Add(name=f"level{level}_features_add")([x, passed])
         for block in range(1, blocks + 1):
             name = f"level{level}_block{block}"
             y = convolution(maps, f"{name}_conv1", "relu")(x)
             y = convolution(maps, f"{name}_conv2")(y)
             x = layers.Add(name=f"{name}_add")([x, y])
+        features = x
         x = layers.Conv2D(
             3 * shuffle_input**2,
             kernel_size,
@@ -164,7 +175,7 @@ def build_model(
     network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name=name)
     # A dataclass: Keras would take a dict or a list for a part of the network, and look for it in checkpoints.
     network.settings = config.Model(
-        upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input, widening, pyramid
+        upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input, widening, pyramid, pass_features
     )
     return network
 

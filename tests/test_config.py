@@ -44,6 +44,7 @@ def test_the_reports_experiments_hold_the_reports_settings(upsampling):
         "global_skip": False,
         "shuffle_input": 1,
         "widening": 1,
+        "pass_features": False,
         "pyramid": "matlab_bicubic",
     }
     training = experiment.training

@@ -27,10 +27,29 @@ def test_widening_doubles_the_maps_of_each_coarser_level():
     assert network.count_params() == blocks + heads + tails + 2 * (25 * 3 * 12 + 12)
 
 
+def test_features_are_passed_to_the_next_finer_level():
+    """A 1x1 convolution to four times as many maps as the finer level has; two of them for three levels."""
+    network = build_model(blocks=1, filters=8, kernel_size=3, widening=2, pass_features=True)
+    plain = build_model(blocks=1, filters=8, kernel_size=3, widening=2)
+    assert network.count_params() - plain.count_params() == (16 * 32 + 32) + (32 * 64 + 64)
+    blurry = [tf.random.stateless_uniform((1, 16 >> k, 24 >> k, 3), [k, 1]) - 0.5 for k in range(3)]
+    before = network(tuple(blurry))
+    for level in (1, 2):
+        kernel, bias = network.get_layer(f"level{level}_features").get_weights()
+        assert not kernel.any() and not bias.any()
+    kernel[:] = 0.1
+    network.get_layer("level2_features").set_weights([kernel, bias])
+    after = network(tuple(blurry))
+    changed = [not np.array_equal(one, other) for one, other in zip(before, after)]
+    assert changed == [True, True, False]
+
+
 @pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
+@pytest.mark.parametrize("pass_features, shuffle_input", [(False, 1), (True, 1), (True, 2)])
 @pytest.mark.parametrize("height, width", [(4, 4), (12, 20), (36, 8)])
-def test_any_multiple_of_4_keeps_its_size(upsampling, height, width):
-    network = build_model(upsampling, blocks=1, filters=4, kernel_size=3)
+def test_any_multiple_of_4_keeps_its_size(upsampling, height, width, pass_features, shuffle_input):
+    settings = {"shuffle_input": shuffle_input, "pass_features": pass_features}
+    network = build_model(upsampling, blocks=1, filters=4, kernel_size=3, **settings)
     blurry = tuple(tf.zeros((2, height // factor, width // factor, 3)) for factor in (1, 2, 4))
     assert [level.shape for level in network(blurry)] == [level.shape for level in blurry]
 

@@ -41,6 +41,7 @@ FORMAT = 1  # of deepdeblur_tf.json; a reader refuses higher ones
 # The networks that come with the package, each NAME.keras with its card NAME.md.
 TRAINED = Path(__file__).parents[1] / "trained"
 
+_GROWING = ("blocks", "pass_features")  # settings that a network may be given more of as it is trained further
 _MOST_JSON = 4_000_000  # bytes; the largest network that `build_model` builds takes a third of it
 _GROUPS = {"Conv2D": "conv2d", "Conv2DTranspose": "conv2d_transpose"}  # the layers with arrays, as Keras names groups
 _ARRAYS = ("kernel", "bias")  # of each, in Keras's order
@@ -137,7 +138,7 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
 
 
 def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
-    """The arrays of the network that an experiment trains further, `training.pretrained`, as `assign` takes them.
+    """The arrays of the network that an experiment trains further, `training.pretrained`, as `begin_with` takes them.
 
     Raises:
         NetworkError: there is no such network, or it is damaged.
@@ -148,11 +149,16 @@ def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
     with open(file, "rb") as opened, _unloadable(file):
         settings, arrays = _read(opened)
     wanted = vars(experiment.model)
-    other = [f"model.{key}: {settings[key]} / {wanted[key]}" for key in wanted if settings[key] != wanted[key]]
+    other = [
+        f"model.{key}: {settings[key]} / {wanted[key]}"
+        for key in wanted
+        if settings[key] != wanted[key] and not (key in _GROWING and settings[key] < wanted[key])
+    ]
     if other:
         raise ConfigError(
             f"training.pretrained: {pretrained} is another network than this experiment's. What differs (there / "
-            f"here): {', '.join(other)}. Give the experiment the network's settings."
+            f"here): {', '.join(other)}. Give the experiment the network's settings; it may have more blocks, and "
+            "pass_features."
         )
     return arrays
 
@@ -238,6 +244,7 @@ def _read_off(config: dict) -> dict:
         "kernel_size": configs["level1_head"]["kernel_size"][0],
         "global_skip": "level1_global_skip" in configs,
         "shuffle_input": 2 if "level1_space_to_depth" in configs else 1,
+        "pass_features": "level1_features" in configs,
         "widening": configs.get("level2_head", {"filters": filters})["filters"] // filters,
         "pyramid": _pyramid_of(config["name"]),
     }
@@ -293,6 +300,23 @@ def assign(network: tf.keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
     )
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def begin_with(network: tf.keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Puts the arrays of a network into it, or into one that has more blocks or passes features.
+
+    What is added changes nothing at first: the second convolutions of further blocks, and what passes features, are
+    zeros.
+
+    Raises:
+        ValueError: as `assign`.
+    """
+    added = {}
+    for layer in network.layers:
+        for name, variable in zip(_ARRAYS, layer.weights):
+            is_last = layer.name.endswith(("_conv2", "_features"))
+            added[f"{layer.name}/{name}"] = np.zeros(variable.shape, np.float32) if is_last else variable.numpy()
+    assign(network, {**added, **arrays})
 
 
 def refuse_other_shapes(held: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> None:

@@ -79,7 +79,13 @@ def write_torch_network(network: tf.keras.Model, path: Path) -> None:
         UserError: that code does not know such networks; the message names the setting.
     """
     settings = network_settings(network)
-    for name, known in (("upsampling", "pixel_shuffle"), ("global_skip", False), ("shuffle_input", 1), ("widening", 1)):
+    for name, known in (
+        ("upsampling", "pixel_shuffle"),
+        ("global_skip", False),
+        ("shuffle_input", 1),
+        ("widening", 1),
+        ("pass_features", False),
+    ):
         if getattr(settings, name) != known:
             raise UserError(
                 f"DeepDeblur-PyTorch has no network with model.{name} {getattr(settings, name)}; it knows {known} only."

@@ -14,7 +14,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Model, load_experiment
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.restoration.restorer import restore
-from deepdeblur_tf.runs.networks import NetworkError, load_model, model_file, run_of, save_network
+from deepdeblur_tf.runs.networks import _ARRAYS, NetworkError, begin_with, load_model, model_file, run_of, save_network
 from tests.helpers import FILES, ROOT
 
 # As Keras 2.15 and Keras 3.15 saved them with `network.save`, before there was a deepdeblur_tf.json.
@@ -103,9 +103,25 @@ def test_a_network_knows_its_settings():
     parameters = inspect.signature(build_model).parameters
     assert {name: parameter.default for name, parameter in parameters.items()} == vars(Model())
     unlike = {"upsampling": "transposed_conv", "levels": 2, "blocks": 1, "filters": 4, "kernel_size": 3}
-    unlike.update(global_skip=True, shuffle_input=2, widening=2, pyramid="gaussian")
+    unlike.update(global_skip=True, shuffle_input=2, widening=2, pyramid="gaussian", pass_features=True)
     assert unlike.keys() == vars(Model()).keys()
     assert vars(build_model(**unlike).settings) == unlike
+
+
+def test_a_network_grows_without_a_change_of_what_it_restores(image):
+    settings = {"filters": 4, "kernel_size": 3, "global_skip": True, "shuffle_input": 2, "widening": 2}
+    network, grown = build_model(blocks=1, **settings), build_model(blocks=3, pass_features=True, **settings)
+    for weights in network.trainable_variables:
+        weights.assign_add(tf.random.stateless_normal(weights.shape, [1, 2], stddev=0.05))
+    arrays = {f"{layer.name}/{w}": v for layer in network.layers for w, v in zip(_ARRAYS, layer.get_weights())}
+    begin_with(grown, arrays)
+    np.testing.assert_array_equal(restore(grown, image), restore(network, image))
+    # What was added begins as zeros alone where it has to, so that all of it learns.
+    assert grown.get_layer("level2_block3_conv1").get_weights()[0].any()
+    assert not grown.get_layer("level2_block3_conv2").get_weights()[0].any()
+    assert not grown.get_layer("level1_features").get_weights()[0].any()
+    with pytest.raises(ValueError, match="is not the network's"):
+        begin_with(network, {f"{layer.name}/kernel": layer.get_weights()[0] for layer in grown.layers if layer.weights})
 
 
 def test_its_settings_are_no_part_of_a_checkpoint(tmp_path):

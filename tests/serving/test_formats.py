@@ -12,7 +12,7 @@ from deepdeblur_tf.serving.signatures import Service
     scope="module",
     params=[
         pytest.param(("pixel_shuffle", 3, True, 1, 1, "gaussian"), marks=pytest.mark.slow),
-        pytest.param(("pixel_shuffle", 3, True, 2, 2, "matlab_bicubic"), marks=pytest.mark.slow),
+        pytest.param(("pixel_shuffle", 3, True, 2, 2, "matlab_bicubic", True), marks=pytest.mark.slow),
         pytest.param(("transposed_conv", 2, False, 1, 1, "matlab_bicubic"), marks=pytest.mark.slow),
         ("pixel_shuffle", 1, False, 1, 1, "matlab_bicubic"),
     ],
