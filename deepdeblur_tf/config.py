@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.layouts import LAYOUTS
 
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
@@ -57,6 +58,10 @@ ToneCurves = Annotated[
     "a list of gamma, srgb and s_curve, each once at most, such as [gamma, srgb]",
     lambda value: value and len(set(value)) == len(value) and set(value) <= {"gamma", "srgb", "s_curve"},
 ]
+if TYPE_CHECKING:
+    Layout = str
+else:
+    Layout = Literal[("auto", *LAYOUTS, "photos")]
 QualityRange = Annotated[
     list[int],
     "two whole numbers from 1 to 100, the second no smaller, such as [60, 98]",
@@ -89,7 +94,7 @@ class Data:
     """
 
     root: str = SCENES
-    layout: Literal["auto", "gopro", "reds", "paired", "photos"] = "auto"
+    layout: Layout = "auto"
     pairs: PositiveInt = 4000
     blur: Literal["blur", "blur_gamma"] = "blur"
     patch_size: MultipleOf4 = 256
@@ -97,6 +102,18 @@ class Data:
     cache_folder: str = "~/.cache/deepdeblur_tf"
     scenes: PositiveInt = 400
     on_error: Literal["stop", "skip"] = "stop"
+
+    @property
+    def folder(self) -> Path | None:
+        """The data set's folder; None for data without one."""
+        return None if self.root == SCENES else Path(self.root).expanduser()
+
+
+def kind_of(data: Data) -> str:
+    """The kind of data: the module of `deepdeblur_tf.data` that finds, describes and opens it."""
+    if data.root == SCENES:
+        return "scenes"
+    return "photos" if data.layout == "photos" else "pairs"
 
 
 @dataclass

@@ -6,7 +6,6 @@ Drop a picture, see before and after under one slider, download the result.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import signal
 import socket
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 
 from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, answered, restoration_options
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.runs.networks import model_file
 
 
@@ -70,8 +69,7 @@ def _serve(flags) -> int:
     if flags.port is not None and not 1 <= flags.port <= 65535:
         raise UserError(f"--port: received {flags.port}; allowed: 1 to 65535.")
     _check_host(flags.host)
-    if importlib.util.find_spec("gradio") is None:
-        raise UserError("the page needs gradio. Install it: pip install -e '.[demo]' (Python 3.10 or later)")
+    need("gradio", "demo", "the page")
 
     from deepdeblur_tf.restoration.restorer import Restorer
     from deepdeblur_tf.runs.networks import load_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -13,6 +14,19 @@ class UserError(ValueError):
 
     Commands print its message alone. Any other exception is a defect of this package and shows its traceback.
     """
+
+
+def need(package: str, extra: str, what: str) -> None:
+    """Raises UserError where a package of one of this project's extras is not installed.
+
+    Args:
+        package: Its name for `import`.
+        extra: The extra of setup.cfg that installs it.
+        what: What needs it, for the message.
+    """
+    if importlib.util.find_spec(package) is None:
+        since = " (Python 3.10 or later)" if extra in ("cluster", "demo") else ""
+        raise UserError(f"{what} needs {package}. Install it: pip install -e '.[{extra}]'{since}")
 
 
 @contextlib.contextmanager

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
-from deepdeblur_tf.config import SCENES, load_experiment
-from deepdeblur_tf.data.pairs import find_pairs
-from deepdeblur_tf.data.test_set import open_test_set
+from deepdeblur_tf.config import SCENES, Data, load_experiment
+from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.runs.networks import model_file, run_of
 
@@ -71,11 +70,12 @@ def main(arguments=None, prog="python -m deepdeblur_tf.evaluate") -> int:
 def _evaluate(flags) -> int:
     if flags.images is not None and flags.images < 1:
         raise UserError(f"--images: received {flags.images}; allowed: a whole number above 0.")
-    root, layout, blur = _data(flags)
-    output = Path(flags.output or Path("evaluation", f"{Path(root).expanduser().resolve().name}_{blur}"))
+    data = _data(flags)
+    name = data.folder.resolve().name if data.folder else data.root
+    output = Path(flags.output or Path("evaluation", f"{name}_{data.blur}"))
     labels = _labels(flags.models)
     files = [model_file(model) for model in flags.models]
-    test_set = open_test_set(root, layout, blur)
+    test_set = find_test_set(data, was_trained_on=not flags.data)
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
 
@@ -106,26 +106,21 @@ def _labels(models: list[str]) -> list[str]:
     return labels
 
 
-def _data(flags) -> tuple[str, str, str]:
-    """(root, layout, blur) of what is measured on."""
+def _data(flags) -> Data:
+    """What is measured on."""
     if flags.data:
-        return flags.data, "auto", flags.blur or "blur"
+        return Data(flags.data, blur=flags.blur or "blur")
     datas = []
     for model in flags.models:
         run = run_of(model)
         if run is None:
             raise UserError(f"{model} lies in no run folder; name the data set with --data.")
-        datas.append(load_experiment(run.config).data)
-    for data in datas:
-        if data.layout == "photos":
-            raise UserError(f"{data.root} holds sharp photos, no test set; name what to measure on with --data.")
-        if data.root != SCENES and not find_pairs(data.root, "validation", data.layout, data.blur).pairs:
-            raise UserError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
-    found = {(data.root, data.layout, flags.blur or data.blur) for data in datas}
-    if len(found) > 1:
-        roots = ", ".join(f"{root} ({blur})" for root, _, blur in sorted(found))
-        raise UserError(f"the runs were trained on different data ({roots}); name one with --data and --blur.")
-    return found.pop()
+        data = load_experiment(run.config).data
+        datas.append(Data(data.root, data.layout, blur=flags.blur or data.blur))
+    if any(data != datas[0] for data in datas):
+        shown = ", ".join(sorted({f"{data.root} ({data.blur})" for data in datas}))
+        raise UserError(f"the runs were trained on different data ({shown}); name one with --data and --blur.")
+    return datas[0]
 
 
 def _pictures(flags, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:

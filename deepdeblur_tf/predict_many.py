@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.restoration.jobs import PredictionError
 from deepdeblur_tf.runs.networks import model_file
@@ -100,12 +100,8 @@ def _predict_many(flags) -> int:
 
 def _restore(flags) -> int:
     file = model_file(flags.model)
-    missing = [name for name in ("ray", "pyarrow") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise PredictionError(
-            f"predict_many needs {' and '.join(missing)}, not installed here. Install it: "
-            "pip install -e '.[cluster]' (Python 3.10 or later)"
-        )
+    for package in ("ray", "pyarrow"):
+        need(package, "cluster", "predict_many")
     from deepdeblur_tf.cluster import pool, storage, worklist
     from deepdeblur_tf.cluster.inputs import Photo, find_photos
     from deepdeblur_tf.cluster.manifest import FOLDER, Manifest

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import os
 import re
 import shlex
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, settings_of
 from deepdeblur_tf.config import Experiment, set_all
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.synthesis.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.synthesis.profiles import PROFILES
 
@@ -135,8 +134,7 @@ def _synthesize(flags) -> int:
     for name, value in given.items():
         if value is not None and (name in _OF_FRAMES) != (kind == "frames"):
             raise SynthesisError(f"--{name}: this data set is made from {kind}, for which there is no such flag.")
-    if importlib.util.find_spec("cv2") is None:
-        raise SynthesisError("pairs are made by OpenCV. Install it: pip install -e '.[synthesis]'")
+    need("cv2", "synthesis", "synthesize")
     failed: dict[str, None] = {}  # messages, each once, in the order of their coming
     scenes = split_scenes(found, flags.test, flags.seed)
     maker, settings = (_from_frames if kind == "frames" else _from_photos)(flags, scenes, failed)

@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_settings, answered, settings_of
-from deepdeblur_tf.config import SCENES, ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
-from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.config import ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
+from deepdeblur_tf.data.kinds import find_data
+from deepdeblur_tf.data.protocol import DataSet
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.runs.networks import pretrained_arrays
-from deepdeblur_tf.runs.provenance import describe_data
 from deepdeblur_tf.training.workers import Worker, this_worker
 
 
@@ -70,35 +70,28 @@ def _begin(flags, unknown: list[str]) -> int:
 
 
 def _train(experiment, run: Run, force: bool) -> int:
-    if experiment.data.root != SCENES:
-        # The run's settings name the data wherever the command is given.
-        root = str(Path(experiment.data.root).expanduser().resolve())
+    if experiment.data.folder:  # the run's settings name the data wherever the command is given
+        root = str(experiment.data.folder.resolve())
         experiment = replace(experiment, data=replace(experiment.data, root=root))
     if run.is_finished and not run.differing(experiment):
         return _nothing_to_do(run)
     worker = this_worker()
     if experiment.training.pretrained and worker.is_chief and not run.has_checkpoint:
         pretrained_arrays(experiment)  # what is wrong with it is said before the data are looked through
-    folders = find_folders(experiment)
-    for folder in folders or ():
-        if len(folder):
-            print(folder.describe())
-    steps_per_epoch(experiment.training, _pairs_an_epoch(experiment.data, folders))
-    data = describe_data(folders)
-    if run.is_finished and not run.differing(experiment, data):  # the same data under another path
+    data_set = find_data(experiment)
+    for split in data_set.splits:
+        if len(split):
+            print(split.describe())
+    steps_per_epoch(experiment.training, data_set.pairs)
+    about = data_set.about()
+    if run.is_finished and not run.differing(experiment, about):  # the same data under another path
         return _nothing_to_do(run)
     if worker.is_chief:
-        with run.claimed(experiment, data, force):
-            return _train_claimed(experiment, run, folders, data, worker)
+        with run.claimed(experiment, about, force):
+            return _train_claimed(experiment, run, data_set, about, worker)
     print(f"worker {worker.number} of 0 to {worker.count - 1}: training; worker 0 reports, and writes the run")
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as scratch:  # what this one writes nobody needs
-        return _train_claimed(experiment, Run(Path(scratch)), folders, data, worker)
-
-
-def _pairs_an_epoch(data, folders) -> int:
-    if data.layout == "photos":
-        return data.pairs
-    return len(folders[0]) if folders else data.scenes
+        return _train_claimed(experiment, Run(Path(scratch)), data_set, about, worker)
 
 
 def _nothing_to_do(run: Run) -> int:
@@ -106,7 +99,7 @@ def _nothing_to_do(run: Run) -> int:
     return 0
 
 
-def _train_claimed(experiment, run: Run, folders, data: dict, worker: Worker) -> int:
+def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker: Worker) -> int:
     say = print if worker.is_chief else lambda line: None
     if worker.count > 1:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a lost worker is reported in many lines before ours
@@ -117,7 +110,7 @@ def _train_claimed(experiment, run: Run, folders, data: dict, worker: Worker) ->
     from deepdeblur_tf.training.loop import train_run
 
     try:
-        outcome = train_run(experiment, run, folders, data, say, worker)
+        outcome = train_run(experiment, run, data_set, about, say, worker)
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f" in {run.folder}" if worker.is_chief else ""
         print(f"\n{str(stop) or 'stopped at once'}. The same command continues the run{where}.", file=sys.stderr)

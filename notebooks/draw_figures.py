@@ -21,8 +21,8 @@ from matplotlib.patches import FancyBboxPatch
 
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.data.pipeline import open_sources
-from deepdeblur_tf.data.test_set import open_test_set
+from deepdeblur_tf.config import Data
+from deepdeblur_tf.data.kinds import find_data, find_test_set
 from deepdeblur_tf.images.panels import scaled, side_by_side, stacked
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.synthesis.generator import make_pair
@@ -41,7 +41,7 @@ COLOURS = {"image": "#dbe9f6", "convolution": "#fde0c5", "blocks": "#f9c6a0", "u
 
 def before_and_after(run: str) -> None:
     """Details of validation scenes: blurry, restored, sharp."""
-    network, source = deepdeblur_tf.load_model(run), open_test_set("scenes").source
+    network, source = deepdeblur_tf.load_model(run), find_test_set(Data("scenes")).source
     rows = []
     for index, left, top in SHOWN:
         pair = source.read(index)
@@ -145,7 +145,7 @@ def data() -> None:
     side = experiment.data.patch_size
     train, _ = deepdeblur_tf.make_datasets(experiment)
     levels = [tuple(level[0].numpy() + 0.5 for level in image) for image in next(iter(train))]
-    pair = open_sources(experiment)[0].read(0)
+    pair = find_data(experiment).open()[0].read(0)
     panels = [
         ("decode, concatenate\nuint8 [256, 256, 6]", np.vstack([pair[..., :3], pair[..., 3:]]) / 255),
         (f"one crop, one flip for both\nuint8 [{side}, {side}, 6]", np.vstack([level[0] for level in levels])),

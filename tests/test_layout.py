@@ -49,6 +49,13 @@ def test_imports_point_one_way():
     assert [(module, other) for module, other in imports if room(other) > room(module) or other in COMMANDS] == []
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    left = {module: MODULES.keys() & set(imported(path)) for module, path in MODULES.items()}
+    while free := {module for module, others in left.items() if not others & left.keys()}:
+        left = {module: others for module, others in left.items() if module not in free}
+    assert left == {}  # each of these is in a circle, or imports one that is
+
+
 def test_what_mypy_checks_loads_no_tensorflow():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")

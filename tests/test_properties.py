@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from deepdeblur_tf import config
 from deepdeblur_tf.config import ConfigError, load_experiment, to_yaml
-from deepdeblur_tf.data.pairs import PairsError, find_pairs
+from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.images.rgb import ImageError, read_rgb
 from deepdeblur_tf.pyramid import pyramid
 from deepdeblur_tf.resizing import imresize

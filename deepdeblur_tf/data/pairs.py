@@ -1,24 +1,19 @@
-"""Pairs of blurry and sharp images on disk: GOPRO_Large, REDS and plain paired folders."""
+"""Pairs of blurry and sharp images on disk, in one of `deepdeblur_tf.layouts`."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
-import importlib.util
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from deepdeblur_tf.config import SCENES, Experiment
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.config import Data, Experiment
+from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, spread
 from deepdeblur_tf.files import walk
 from deepdeblur_tf.images.rgb import SUFFIXES, image_size
-
-if TYPE_CHECKING:
-    from deepdeblur_tf.data.photos import PhotoFolder
+from deepdeblur_tf.layouts import LAYOUTS
 
 # A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
 SPLITS = {
@@ -26,9 +21,6 @@ SPLITS = {
     "validation": ("val", "valid", "validation", "test"),
     "test": ("test", "val", "valid", "validation"),
 }
-
-# Plain paired folders: (blurry, sharp).
-PAIRED_NAMES = (("input", "target"), ("blur", "sharp"))
 
 # Pairs in each scene of GOPRO_Large (Nah et al., CVPR 2017): 2103 for training, 1111 for testing.
 GOPRO_LARGE = {
@@ -72,27 +64,6 @@ GOPRO_LARGE = {
 }
 
 
-class PairsError(UserError):
-    """A folder whose images do not make pairs; the message names the folder or file and what was looked for."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A blurry image file and its sharp partner.
-
-    Attributes:
-        scene: The scene's folder, such as GOPR0384_11_00; "" in a folder without scenes.
-        name: Scene and file without its suffix, such as GOPR0384_11_00/000001.
-        blurry: The blurry image's file.
-        sharp: The sharp image's file.
-    """
-
-    scene: str
-    name: str
-    blurry: Path
-    sharp: Path
-
-
 @dataclass(frozen=True)
 class PairedFolder:
     """The pairs of one split of a data set.
@@ -100,7 +71,7 @@ class PairedFolder:
     Attributes:
         root: The data set's folder.
         split: "train", "validation" or "test".
-        layout: "gopro", "reds" or "paired".
+        layout: A name of `layouts.LAYOUTS`.
         blur: The kind of blur: "blur" or "blur_gamma" (GOPRO only).
         pairs: Sorted by name.
         unit: What is counted.
@@ -150,7 +121,7 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
     Args:
         root: The data set's folder.
         split: "train", "validation" or "test"; the last two differ in what they take where a data set has both.
-        layout: "auto" or one of
+        layout: "auto", or one of
             "gopro": {train,test}/<scene>/{blur,blur_gamma,sharp}/*;
             "reds": {train,val}/{train,val}_{blur,sharp}/<sequence>/*;
             "paired": [{train,val,test}/]{input,target}/**/* or [{train,val,test}/]{blur,sharp}/**/*. Without a
@@ -168,8 +139,7 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
     if not root.is_dir():
         raise PairsError(f"{root}: no such folder. Give the one that the data set was unpacked into.")
     folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
-    layouts = {"gopro": _gopro_folders, "reds": _reds_folders, "paired": _paired_folders}
-    tried = layouts if layout == "auto" else {layout: layouts[layout]}
+    tried = LAYOUTS if layout == "auto" else {layout: LAYOUTS[layout]}
     has_splits = any((root / name).is_dir() for names in SPLITS.values() for name in names)
     if folder is None and not has_splits and split == "train":
         folder = root
@@ -177,65 +147,18 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
         if split == "train":
             raise PairsError(f"{root}: has no training set. Looked for the folder {' or '.join(SPLITS[split])}.")
         return PairedFolder(root, split, layout, blur, ())
-    for name, folders in tried.items():
-        found = list(folders(folder, blur))
+    for name, way in tried.items():
+        found = list(way.folders(folder, blur))
         if found:
-            if blur == "blur_gamma" and name != "gopro":
+            if blur == "blur_gamma" and not way.has_gamma:
                 raise PairsError(f"{root}: blur_gamma exists in the gopro layout only; this is the {name} layout.")
             pairs = [pair for scene, blurry, sharp in found for pair in _match(scene, blurry, sharp)]
             if pairs:
                 return PairedFolder(root, split, name, blur, tuple(sorted(pairs, key=lambda pair: pair.name)))
-    looked_for = {
-        "gopro": f"<scene>/{blur} beside <scene>/sharp",
-        "reds": " or ".join(f"{name}_blur beside {name}_sharp" for name in _reds_names(folder)),
-        "paired": " or ".join(f"{b} beside {s}" for b, s in PAIRED_NAMES),
-    }
     raise PairsError(
-        f"{folder}: no pairs found. Looked for {'; '.join(looked_for[name] for name in tried)}; "
+        f"{folder}: no pairs found. Looked for {'; '.join(way.looked_for(folder, blur) for way in tried.values())}; "
         f"with images ending in {', '.join(SUFFIXES)}."
     )
-
-
-def find_test_pairs(root, layout: str = "auto", blur: str = "blur") -> PairedFolder:
-    """Finds the pairs to measure a network on: the data set's test or validation set.
-
-    Args:
-        root: The data set's folder, or one split of it, such as GOPRO_Large/test.
-        layout: As `find_pairs` has it.
-        blur: As `find_pairs` has it.
-
-    Raises:
-        PairsError: as `find_pairs`, and for a data set that has a training set only.
-    """
-    folder = find_pairs(root, "test", layout, blur)
-    if folder.pairs:
-        return folder
-    whole = find_pairs(root, "train", layout, blur)
-    if any((folder.root / name).is_dir() for name in SPLITS["train"]):
-        raise PairsError(
-            f"{root}: has no test set. Looked for the folder {' or '.join(SPLITS['validation'])}. To measure the "
-            "training set name its own folder."
-        )
-    return dataclasses.replace(whole, split="test")
-
-
-def fingerprint(images: Iterable[tuple[str, Sequence[Path]]]) -> str:
-    """A short text that changes when images come, go, or change their names, sizes in bytes or last few kilobytes.
-
-    In a compressed file other pixels show there as well; to read GOPRO_Large whole takes minutes.
-
-    Args:
-        images: Names, each with its files.
-    """
-    stamp = hashlib.sha256()
-    for name, paths in images:
-        stamp.update(f"{name}\n".encode())
-        for path in paths:
-            with open(path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - 4096))
-                stamp.update(f"{size}\n".encode() + file.read())
-    return stamp.hexdigest()[:16]
 
 
 def check_sizes(pairs, smallest: int) -> None:
@@ -263,62 +186,53 @@ def check_sizes(pairs, smallest: int) -> None:
             )
 
 
-def find_folders(
-    experiment: Experiment,
-) -> tuple[PairedFolder, PairedFolder] | tuple[PhotoFolder, PhotoFolder] | None:
-    """The training and validation pairs of an experiment's data set, or the photos that they are made from, found and
-    checked; None for embedded scenes.
-
-    Raises:
-        PairsError, ImageError: what is wrong with the folder, by the file's name.
-    """
+def find(experiment: Experiment) -> DataSet:
+    """As `protocol.Kind` has it."""
     data = experiment.data
-    if data.root == SCENES:
-        return None
-    if data.layout == "photos":
-        if importlib.util.find_spec("cv2") is None:
-            raise PairsError("data.layout: photos needs OpenCV. Install it: pip install -e '.[synthesis]'")
-        from deepdeblur_tf.data.photos import find_photos
-
-        return find_photos(data.root, data.patch_size)
     train, validation = (find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
     check_sizes(train.pairs, data.patch_size)
     check_sizes(validation.pairs, 1)
-    return train, validation
+
+    def opened() -> tuple[Source, Source]:
+        measured = spread(len(validation), experiment.validation.images)
+        return _kept(Files(train.pairs), data), _kept(Files([validation.pairs[index] for index in measured]), data)
+
+    return DataSet((train, validation), len(train), opened)
 
 
-def _gopro_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
-    scenes = [
-        (scene, {kind for kind in ("blur", "blur_gamma", "sharp") if (scene / kind).is_dir()})
-        for scene in sorted(split.iterdir())
-    ]
-    # One whole scene makes it GOPRO's layout; then a scene that lacks a folder is an error, not another layout.
-    if any("sharp" in kinds and len(kinds) > 1 for _, kinds in scenes):
-        for scene, kinds in scenes:
-            if kinds:
-                yield scene.name, scene / blur, scene / "sharp"
+def _kept(source: Files, data: Data) -> Source:
+    if data.cache == "memory":
+        return InMemory(source)
+    return OnDisk(source, data.cache_folder) if data.cache == "disk" else source
 
 
-def _reds_names(split: Path) -> list[str]:
-    """What a split's folder is called: as it was given, and where that is a link, as its target is."""
-    return list(dict.fromkeys((Path(os.path.abspath(split)).name, split.resolve().name)))
+def find_test_set(data: Data, was_trained_on: bool = False) -> TestSet:
+    """As `protocol.Kind` has it; `data.root` may also be one split of the data set, such as GOPRO_Large/test."""
+    folder = find_pairs(data.root, "test", data.layout, data.blur)
+    if not folder.pairs:
+        whole = find_pairs(data.root, "train", data.layout, data.blur)
+        if was_trained_on:
+            raise PairsError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
+        if any((folder.root / name).is_dir() for name in SPLITS["train"]):
+            raise PairsError(
+                f"{data.root}: has no test set. Looked for the folder {' or '.join(SPLITS['validation'])}. To measure "
+                "the training set name its own folder."
+            )
+        folder = dataclasses.replace(whole, split="test")
+    check_sizes(folder.pairs, 1)
+    about = {
+        "root": str(folder.root.resolve()),
+        "layout": folder.layout,
+        "blur": data.blur,
+        "pairs": len(folder),
+        "fingerprint": folder.fingerprint(),
+    }
+    return TestSet(Files(folder.pairs), [pair.scene for pair in folder.pairs], about, folder.describe())
 
 
-def _reds_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
-    for name in _reds_names(split):
-        blurry, sharp = (split / f"{name}_{kind}" for kind in ("blur", "sharp"))
-        sides = [side for side in (blurry, sharp) if side.is_dir()]
-        for scene in sorted({folder.name for side in sides for folder in side.iterdir() if folder.is_dir()}):
-            yield scene, blurry / scene, sharp / scene
-        if sides:
-            return
-
-
-def _paired_folders(split: Path, blur: str) -> Iterator[tuple[str, Path, Path]]:
-    for blurry, sharp in PAIRED_NAMES:
-        if (split / blurry).is_dir() and (split / sharp).is_dir():
-            yield "", split / blurry, split / sharp
-            return
+def in_words(data: Data) -> str:
+    """As `protocol.Kind` has it."""
+    return f"`{Path(data.root).name}` (layout {data.layout}, `{data.blur}`)"
 
 
 def _images(folder: Path) -> dict[str, Path]:

@@ -1,21 +1,15 @@
-"""Pairs made from a folder of sharp photos while the training runs (`data.layout: photos`)."""
+"""A folder of sharp photos, from which pairs are made while the training runs (`data.layout: photos`)."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from deepdeblur_tf.config import Experiment, Synthesis
-from deepdeblur_tf.data.pairs import PairsError, fingerprint
+from deepdeblur_tf.config import Data, Experiment
+from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
+from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import walk
-from deepdeblur_tf.images.rgb import SUFFIXES, image_size, read_rgb
-from deepdeblur_tf.memory import available_memory
-from deepdeblur_tf.synthesis.generator import make_pair
-from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
+from deepdeblur_tf.images.rgb import SUFFIXES, image_size
 
 VALIDATION_SIDE = 256  # pixels
 _HELD = 10  # one of so many photos is validated on
@@ -42,54 +36,12 @@ class PhotoFolder:
         return len(self.files)
 
     def fingerprint(self) -> str:
-        """A text that changes with the photos; see `pairs.fingerprint`."""
+        """A text that changes with the photos; see `protocol.fingerprint`."""
         return fingerprint((file.relative_to(self.root).as_posix(), [file]) for file in self.files)
 
     def describe(self) -> str:
         """What was found."""
         return f"{self.split}: pairs made from {len(self)} photo{'s' * (len(self) > 1)} in {self.root}"
-
-
-class Photos:
-    """A source of pairs made from photos; see `deepdeblur_tf.data.sources`.
-
-    Args:
-        files: The photos. They are kept in RAM, large ones shrunk, as long as half of what is available holds them;
-            the others are decoded at every use.
-        count: int. Pairs an epoch.
-        side: int. Height and width of a pair.
-        settings: How pairs are made.
-        seed: int. The experiment's seed.
-        split: "train", with other pairs in each epoch, or "validation".
-    """
-
-    def __init__(self, files: Sequence[Path], count: int, side: int, settings: Synthesis, seed: int, split: str):
-        self.files, self.count, self.side, self.settings = files, count, side, settings
-        self.is_endless = split == "train"
-        self.names = [f"{split}/{index:06d}" for index in range(count)]
-        self._key = (seed, ("train", "validation").index(split))
-        self._kept: dict[int, np.ndarray] = {}
-        self._reading = threading.Lock()
-        self._room = available_memory() // 2
-        self._pictures = Pictures(self._photo, len(files), settings.painted)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def _photo(self, index: int) -> np.ndarray:
-        with self._reading:  # or several threads decode the same large photo
-            if index in self._kept:
-                return self._kept[index]
-            photo = shrunk(read_rgb(self.files[index]))
-            if photo.nbytes <= self._room:
-                self._kept[index] = photo
-                self._room -= photo.nbytes
-            return photo
-
-    def read(self, index: int) -> np.ndarray:
-        """Makes one pair: uint8 [side, side, 6], a function of the seed and the index."""
-        random = np.random.default_rng((*self._key, int(index)))
-        return make_pair(random, self.settings, (self.side, self.side), self._pictures)[0]
 
 
 def find_photos(root, smallest: int) -> tuple[PhotoFolder, PhotoFolder]:
@@ -120,16 +72,33 @@ def find_photos(root, smallest: int) -> tuple[PhotoFolder, PhotoFolder]:
     return PhotoFolder(root, "train", tuple(train)), PhotoFolder(root, "validation", tuple(held))
 
 
-def open_photos(experiment: Experiment, folders: tuple[PhotoFolder, PhotoFolder]) -> tuple[Photos, Photos]:
-    """The sources of training pairs and of validation pairs.
+def find(experiment: Experiment) -> DataSet:
+    """As `protocol.Kind` has it.
 
     All validation pairs are blurred, whatever `synthesis.unblurred` says: a mean PSNR before the restoration would
     mostly tell how many were not.
     """
-    train, held = folders
+    need("cv2", "synthesis", "data.layout: photos")
     data, settings, seed = experiment.data, experiment.synthesis, experiment.seed
+    train, held = find_photos(data.root, data.patch_size)
     images = experiment.validation.images if held else 0
-    return (
-        Photos(train.files, data.pairs, data.patch_size, settings, seed, "train"),
-        Photos(held.files, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"),
-    )
+
+    def opened() -> tuple[Source, Source]:
+        from deepdeblur_tf.data.made_pairs import MadePairs  # needs OpenCV
+
+        return (
+            MadePairs(train.files, data.pairs, data.patch_size, settings, seed, "train"),
+            MadePairs(held.files, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"),
+        )
+
+    return DataSet((train, held), data.pairs, opened)
+
+
+def find_test_set(data: Data, was_trained_on: bool) -> TestSet:
+    """As `protocol.Kind` has it: there is none."""
+    raise PairsError(f"{data.root} holds sharp photos, no test set; name what to measure on with --data.")
+
+
+def in_words(data: Data) -> str:
+    """As `protocol.Kind` has it."""
+    return f"pairs made from the photos in `{Path(data.root).name}`"

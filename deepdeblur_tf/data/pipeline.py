@@ -12,11 +12,10 @@ from __future__ import annotations
 import math
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import SCENES, Augmentation, Data, Experiment, steps_per_epoch
+from deepdeblur_tf.config import Augmentation, Experiment, steps_per_epoch
+from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.numpy_call import numpy_call
-from deepdeblur_tf.data.pairs import find_folders
-from deepdeblur_tf.data.scenes import Scenes
-from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Source, spread
+from deepdeblur_tf.data.protocol import Source
 from deepdeblur_tf.model import to_levels, to_network
 from deepdeblur_tf.pyramid import pyramid as in_graph_pyramid
 from deepdeblur_tf.resizing import imresize
@@ -251,42 +250,6 @@ def validation_dataset(
     return numbers.map(element, num_parallel_calls=2, deterministic=True).prefetch(1)
 
 
-def _kept(source: Source, data: Data) -> Source:
-    if data.cache == "memory":
-        return InMemory(source)
-    if data.cache == "disk":
-        return OnDisk(source, data.cache_folder)
-    return source
-
-
-def open_sources(experiment: Experiment, folders=None) -> tuple[Source, Source]:
-    """The sources of the training pairs and of the `validation.images` pairs that validate.
-
-    Args:
-        experiment: The experiment.
-        folders: What `find_folders` gave. Defaults to calling it.
-
-    Returns:
-        (train, validation) sources; see `deepdeblur_tf.data.sources`.
-    """
-    data = experiment.data
-    folders = folders or find_folders(experiment)
-    if data.layout == "photos":
-        from deepdeblur_tf.data.photos import open_photos  # needs the extra `synthesis`
-
-        return open_photos(experiment, folders)
-    if data.root == SCENES:
-        sources = (
-            Scenes(data.scenes, experiment.seed, data.blur, "train"),
-            Scenes(experiment.validation.images, experiment.seed, data.blur, "validation"),
-        )
-    else:
-        train, validation = folders
-        measured = spread(len(validation.pairs), experiment.validation.images)
-        sources = Files(train.pairs), Files([validation.pairs[index] for index in measured])
-    return tuple(_kept(source, data) for source in sources)
-
-
 def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """The datasets of an experiment, ready for `fit`.
 
@@ -318,7 +281,7 @@ def make_datasets(experiment: Experiment) -> tuple[tf.data.Dataset, tf.data.Data
         >>> [tuple(level.shape) for level in blurry]
         [(4, 128, 128, 3), (4, 64, 64, 3), (4, 32, 32, 3)]
     """
-    train, validation = open_sources(experiment)
+    train, validation = find_data(experiment).open()
     steps_per_epoch(experiment.training, len(train))  # refuses a batch that is too large
     return (
         train_dataset(

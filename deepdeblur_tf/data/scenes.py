@@ -11,10 +11,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from deepdeblur_tf.config import SCENE_SIZE
+from deepdeblur_tf.config import SCENE_SIZE, SCENES, Data, Experiment
+from deepdeblur_tf.data.protocol import DataSet, Source, TestSet
+from deepdeblur_tf.data.sources import InMemory
 from deepdeblur_tf.synthesis.camera import AVERAGED, GAMMA
 from deepdeblur_tf.synthesis.painting import cut_object, paint
 
+TESTED = 16  # pairs; those that experiments/quickstart.yaml validates on
 MARGIN = 32  # pixels of painted ground around the frame, more than the camera ever moves
 
 
@@ -83,7 +86,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
 
 
 class Scenes:
-    """A source of embedded scenes; see `deepdeblur_tf.data.sources`.
+    """A source of embedded scenes; see `data.protocol`.
 
     Args:
         count: int. Number of pairs.
@@ -105,3 +108,26 @@ class Scenes:
         """Makes one pair: uint8 [256, 256, 6]."""
         key = (self.seed, ("train", "validation").index(self.split), int(index))
         return make_scene(np.random.default_rng(key), self.blur)
+
+
+def find(experiment: Experiment) -> DataSet:
+    """As `protocol.Kind` has it."""
+    data, seed, images = experiment.data, experiment.seed, experiment.validation.images
+
+    def opened() -> tuple[Source, Source]:
+        train, validation = Scenes(data.scenes, seed, data.blur, "train"), Scenes(images, seed, data.blur, "validation")
+        return (InMemory(train), InMemory(validation)) if data.cache == "memory" else (train, validation)
+
+    return DataSet((), data.scenes, opened)
+
+
+def find_test_set(data: Data, was_trained_on: bool) -> TestSet:
+    """As `protocol.Kind` has it: pairs that no training sees."""
+    about = {"root": SCENES, "layout": SCENES, "blur": data.blur, "pairs": TESTED, "fingerprint": SCENES}
+    description = f"{TESTED} embedded scenes ({data.blur})"
+    return TestSet(Scenes(TESTED, 0, data.blur, "validation"), [""] * TESTED, about, description, independent=True)
+
+
+def in_words(data: Data) -> str:
+    """As `protocol.Kind` has it."""
+    return f"{data.scenes} embedded synthetic scenes (`{data.blur}`)"

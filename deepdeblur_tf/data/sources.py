@@ -1,4 +1,4 @@
-"""Sources of pairs, which the pipeline draws from: files, kept in memory or on disk. `scenes.Scenes` is another."""
+"""Sources of pairs that lie in files: decoded at every use, kept in memory or on disk, unreadable ones skipped."""
 
 from __future__ import annotations
 
@@ -6,33 +6,32 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from deepdeblur_tf.data.pairs import Pair, PairsError
+from deepdeblur_tf.data.protocol import PairsError, Source
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images.rgb import ImageError, image_size, pillow_errors, read_rgb
 from deepdeblur_tf.memory import available_memory
 
 
-class Source(Protocol):
-    """Pairs that can be read one by one."""
+@dataclass(frozen=True)
+class Pair:
+    """A blurry image file and its sharp partner.
 
-    @property
-    def names(self) -> Sequence[str]:
-        """One name a pair, such as GOPR0384_11_00/000001."""
+    Attributes:
+        scene: The scene's folder, such as GOPR0384_11_00; "" in a folder without scenes.
+        name: Scene and file without its suffix, such as GOPR0384_11_00/000001.
+        blurry: The blurry image's file.
+        sharp: The sharp image's file.
+    """
 
-    @property
-    def is_endless(self) -> bool:
-        """Whether there is a pair for any index, so that each epoch has `len(self)` new ones."""
-
-    def __len__(self) -> int:
-        """The number of pairs."""
-
-    def read(self, index: int) -> np.ndarray:
-        """One pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's."""
+    scene: str
+    name: str
+    blurry: Path
+    sharp: Path
 
 
 class Files:

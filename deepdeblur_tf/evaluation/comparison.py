@@ -11,9 +11,8 @@ import numpy as np
 
 from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.config import load_experiment
-from deepdeblur_tf.data.pairs import PairsError
+from deepdeblur_tf.data.protocol import PairsError, TestSet
 from deepdeblur_tf.data.sources import spread
-from deepdeblur_tf.data.test_set import TestSet
 from deepdeblur_tf.evaluation.folder import Evaluation, EvaluationError, Result
 from deepdeblur_tf.evaluation.measurement import means, measure
 from deepdeblur_tf.evaluation.plots import plot_gains, plot_scenes

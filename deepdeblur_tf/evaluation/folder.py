@@ -15,7 +15,7 @@ import numpy as np
 
 import deepdeblur_tf
 from deepdeblur_tf.compat import device_name, tf
-from deepdeblur_tf.data.test_set import TestSet
+from deepdeblur_tf.data.protocol import TestSet
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.evaluation.measurement import CONVENTION, MEASURES, means
 from deepdeblur_tf.files import write_whole
@@ -48,6 +48,7 @@ class Result:
         summary: The content of summary.json, before NaN and infinity become null and text.
         rows: The columns of metrics.csv by image, in the data set's order.
         scenes: The scene of each image; "" for none.
+        independent: Whether no two images are of one scene.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Result:
     summary: dict
     rows: dict[str, dict]
     scenes: dict[str, str]
+    independent: bool
 
     def gains(self) -> dict[str, float]:
         """What each image gained in PSNR, in dB, but those that equal their sharp partner already: nothing to gain."""
@@ -189,7 +191,7 @@ class Evaluation:
         }
         text = json.dumps(_plain(summary), indent=2, allow_nan=False, ensure_ascii=False)
         write_whole(self.folder / "summary.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
-        return Result(self.label, self.folder, summary, rows, scenes)
+        return Result(self.label, self.folder, summary, rows, scenes, self.test_set.independent)
 
 
 def read_summary(folder: Path) -> dict:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepdeblur_tf.config import SCENES
 from deepdeblur_tf.data.pairs import GOPRO_LARGE
 from deepdeblur_tf.evaluation.folder import Result
 from deepdeblur_tf.evaluation.intervals import FEWEST_SCENES, RESAMPLES, scene_interval
@@ -121,9 +120,7 @@ def _difference(one: float, other: float) -> float:
 def _differences_table(results: Sequence[Result]) -> str:
     """Each network against the first, image by image, with the 95 % interval of the mean difference."""
     first = results[0]
-    # Each embedded scene is one image.
-    is_embedded = first.summary["data"]["root"] == SCENES
-    scenes = {image: image if is_embedded else scene for image, scene in first.scenes.items()}
+    scenes = {image: image if first.independent else scene for image, scene in first.scenes.items()}
     lines = []
     for result in results[1:]:
         for name, title in _TITLES.items():
@@ -145,7 +142,7 @@ def _differences_table(results: Sequence[Result]) -> str:
     count = len(set(scenes.values()))
     if count < FEWEST_SCENES:
         note += f" None is shown for {count} scene{'s' * (count > 1)}: fewer than {FEWEST_SCENES} say too little."
-        note += "" if is_embedded else " The images of one folder count as one scene."
+        note += "" if first.independent else " The images of one folder count as one scene."
     return _table(["", "", "mean difference", "95 % interval", "better on"], lines, 2) + f"\n\n{note}"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
 from deepdeblur_tf.compat import tf, tf_variables
-from deepdeblur_tf.errors import UserError, quiet_libraries
+from deepdeblur_tf.errors import need, quiet_libraries
 from deepdeblur_tf.model import run_network, to_levels
 from deepdeblur_tf.runs.networks import network_settings
 
@@ -56,8 +55,7 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
     Raises:
         UserError: OpenVINO is not installed.
     """
-    if importlib.util.find_spec("openvino") is None:
-        raise UserError("the runtime openvino is not installed. Install it: pip install -e '.[openvino]'")
+    need("openvino", "openvino", "the runtime openvino")
     import openvino
 
     levels = _Levels(model)

@@ -101,7 +101,7 @@ class Run:
 
         Args:
             experiment: The experiment.
-            data: Its data, as `provenance.describe_data` gives it.
+            data: Its data, as `DataSet.about` gives it.
             force: Whether to continue a run, a finished one too, in spite of other settings or data.
 
         Raises:

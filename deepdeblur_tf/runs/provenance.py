@@ -15,15 +15,6 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 
-def describe_data(folders) -> dict:
-    """The number of images and their fingerprint of the training and the validation set; {} for embedded scenes.
-
-    Args:
-        folders: As `pairs.find_folders` gave them.
-    """
-    return {folder.split: {folder.unit: len(folder), "sha256": folder.fingerprint()} for folder in folders or ()}
-
-
 def changes(one: dict, other: dict) -> list[str]:
     """What differs between two descriptions of data, a line a set."""
 
@@ -59,7 +50,7 @@ def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> N
 
     Args:
         path: The file.
-        data: What `describe_data` gave.
+        data: What `DataSet.about` gave.
         step: The step that the process begins after.
         device: In words.
         tensorflow: Its version.

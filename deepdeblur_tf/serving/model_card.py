@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepdeblur_tf.config import SCENES, load_experiment, to_yaml
+from deepdeblur_tf.config import load_experiment, to_yaml
+from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.runs.networks import TRAINED, run_of
@@ -93,13 +94,8 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
     data, training = experiment.data, experiment.training
     history = run.read_history()
     epochs = _best(history)["epoch"] if is_best else history[-1]["epoch"] if history else 0
-    what = f"`{Path(data.root).name}` (layout {data.layout}, `{data.blur}`)"
-    if data.root == SCENES:
-        what = f"{data.scenes} embedded synthetic scenes (`{data.blur}`)"
-    elif data.layout == "photos":
-        what = f"pairs made from the photos in `{Path(data.root).name}`"
     return (
-        f"Experiment `{experiment.name}`: {what}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
+        f"Experiment `{experiment.name}`: {in_words(data)}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
         f"{training.epochs} epochs in batches of {training.batch_size}."
     )
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from deepdeblur_tf.compat import device_name, progress_bar, tf
 from deepdeblur_tf.config import Experiment, Training, steps_per_epoch
-from deepdeblur_tf.data.pipeline import batch_names, open_sources, train_dataset, validation_dataset
-from deepdeblur_tf.data.sources import ReadableOnly, Source
+from deepdeblur_tf.data.pipeline import batch_names, train_dataset, validation_dataset
+from deepdeblur_tf.data.protocol import DataSet, Source
+from deepdeblur_tf.data.sources import ReadableOnly
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs import provenance
@@ -76,15 +77,15 @@ class _Plan:
 
 
 def train_run(
-    experiment: Experiment, run: Run, folders=None, data: dict | None = None, say=print, worker: Worker | None = None
+    experiment: Experiment, run: Run, data_set: DataSet, about: dict, say=print, worker: Worker | None = None
 ) -> Outcome:
     """Trains an experiment, or continues it from its last checkpoint.
 
     Args:
         experiment: The experiment.
         run: Its folder, claimed for it.
-        folders: The pairs on disk as `pairs.find_folders` gave them. Defaults to finding them.
-        data: What `provenance.describe_data` gave for them, to be recorded.
+        data_set: Its data, as `kinds.find_data` gave them.
+        about: What `data_set.about` gave, to be recorded.
         say: Called with each line for the user.
         worker: Which of several processes this one is; each has a `run` of its own, and continues as the chief's is.
             Defaults to a training of its own.
@@ -102,14 +103,14 @@ def train_run(
     worker = worker or Worker()
     strategy = make_strategy(worker, experiment.training.batch_size)
     _seed(experiment)
-    check_alike(strategy, worker, experiment, data or {})
-    plan = _plan(experiment, run, folders, worker, strategy)
+    check_alike(strategy, worker, experiment, about)
+    plan = _plan(experiment, run, data_set, worker, strategy)
     trainer = _build(plan, say)
     schedule = learning_rate_schedule(experiment.training, plan.steps)
     history = History(run, schedule, plan.steps)
     checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, plan.steps, plan.validated_epochs)
     start = _restore(checkpoints, plan, say)
-    provenance.record(run.provenance, data or {}, start, plan.device, tf.__version__)
+    provenance.record(run.provenance, about, start, plan.device, tf.__version__)
     psnr_before = _blurry_psnr(plan.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
     samples = Samples(plan.validation, experiment.validation.samples, run.samples, tensorboard.writer)
@@ -126,8 +127,10 @@ def _seed(experiment: Experiment) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def _plan(experiment: Experiment, run: Run, folders, worker: Worker, strategy: tf.distribute.Strategy) -> _Plan:
-    train, validation = open_sources(experiment, folders)
+def _plan(
+    experiment: Experiment, run: Run, data_set: DataSet, worker: Worker, strategy: tf.distribute.Strategy
+) -> _Plan:
+    train, validation = data_set.open()
     if experiment.data.on_error == "skip":
         train = ReadableOnly(train, run.unreadable)
     steps = steps_per_epoch(experiment.training, len(train))

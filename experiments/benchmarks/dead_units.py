@@ -16,7 +16,7 @@ from deepdeblur_tf import load_model
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
-from deepdeblur_tf.data.pipeline import open_sources
+from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.model import to_levels
 from deepdeblur_tf.runs.networks import network_settings, save_network
 
@@ -39,7 +39,7 @@ def main() -> int:
 
 def count(flags) -> int:
     model = load_model(flags.model)
-    train, _ = open_sources(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos}))
+    train, _ = find_data(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos})).open()
     blurry = np.stack([train.read(index)[..., :3] for index in range(PAIRS)])
     settings = network_settings(model)
     firsts = [layer for layer in model.layers if layer.name.endswith("_conv1")]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf import load_model, metrics
-from deepdeblur_tf.data.test_set import open_test_set
+from deepdeblur_tf.config import Data
+from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.images.rgb import SUFFIXES, read_rgb
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.synthesis.camera import compress
@@ -30,7 +31,7 @@ def noisy(image: np.ndarray) -> np.ndarray:
 
 def test_pairs(root: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """A data set's test images, blurry and sharp: uint8 [H, W, 3]."""
-    source = open_test_set(root, "auto", "blur").source
+    source = find_test_set(Data(root)).source
     return [tuple(np.split(source.read(index), 2, axis=2)) for index in range(len(source))]
 
 

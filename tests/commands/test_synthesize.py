@@ -19,8 +19,9 @@ from PIL import Image
 
 cv2 = pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 
-from deepdeblur_tf.config import load_experiment  # noqa: E402
-from deepdeblur_tf.data.pairs import find_pairs, find_test_pairs  # noqa: E402
+from deepdeblur_tf.config import Data, load_experiment  # noqa: E402
+from deepdeblur_tf.data.kinds import find_test_set  # noqa: E402
+from deepdeblur_tf.data.pairs import find_pairs  # noqa: E402
 from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
 from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.images.videos import footage, video_frames  # noqa: E402
@@ -130,7 +131,7 @@ def test_each_scene_averages_7_to_13_frames(write_frames, tmp_path):
     assert run(tmp_path / "clips", "--from", "frames", "--output", tmp_path / "out") == 0
     counts = [entry["frames"] for entry in manifest(tmp_path / "out")]
     assert len(counts) == 8 and set(counts) <= {7, 9, 11, 13} and len(set(counts)) > 1
-    assert len(find_test_pairs(tmp_path / "out").pairs) == 1
+    assert len(find_test_set(Data(str(tmp_path / "out"))).source) == 1
 
 
 def test_frames_come_in_the_order_of_their_numbers(write_frames, tmp_path):

@@ -6,7 +6,10 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from deepdeblur_tf.data.pairs import GOPRO_LARGE, PairsError, check_sizes, find_folders, find_pairs, find_test_pairs
+from deepdeblur_tf.config import Data
+from deepdeblur_tf.data.kinds import find_data, find_test_set
+from deepdeblur_tf.data.pairs import GOPRO_LARGE, check_sizes, find_pairs
+from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.images.rgb import ImageError
 
 
@@ -55,7 +58,7 @@ def test_a_linked_split_of_reds_goes_by_its_links_name(write_pairs, tmp_path, mo
     (tmp_path / "mine").symlink_to(tmp_path / "train")
     monkeypatch.chdir(tmp_path / "train")
     for root in (tmp_path / "mine", "."):
-        assert names(find_test_pairs(root)) == ["000/000001", "000/000002"]
+        assert find_test_set(Data(str(root))).source.names == ["000/000001", "000/000002"]
 
 
 def test_what_was_looked_for_in_a_linked_split_is_named(tmp_path):
@@ -190,14 +193,14 @@ def test_two_sizes_in_one_pair_are_named(gopro, random):
 
 def test_an_image_smaller_than_the_patch_is_named(gopro, small_experiment):
     with pytest.raises(PairsError, match="48x40, smaller than the 64x64 patch") as error:
-        find_folders(small_experiment(**{"data.root": str(gopro), "data.patch_size": 64}))
+        find_data(small_experiment(**{"data.root": str(gopro), "data.patch_size": 64}))
     assert "GOPR0372_07_00/blur/000001.png" in str(error.value)
 
 
 def test_a_file_that_is_no_image_is_named(gopro, small_experiment):
     (gopro / "test/GOPR0384_11_00/sharp/000002.png").write_text("no image")
     with pytest.raises(ImageError, match="GOPR0384_11_00/sharp/000002.png: not a readable image"):
-        find_folders(small_experiment(**{"data.root": str(gopro)}))
+        find_data(small_experiment(**{"data.root": str(gopro)}))
 
 
 @pytest.mark.parametrize("layout, looked_for", [("auto", "<scene>/blur beside <scene>/sharp"), ("reds", "train_blur")])

@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 
 from deepdeblur_tf.config import ConfigError, load_experiment  # noqa: E402
-from deepdeblur_tf.data import photos  # noqa: E402
-from deepdeblur_tf.data.pairs import PairsError, find_folders  # noqa: E402
-from deepdeblur_tf.data.pipeline import make_datasets, open_sources  # noqa: E402
+from deepdeblur_tf.data import made_pairs  # noqa: E402
+from deepdeblur_tf.data.kinds import find_data  # noqa: E402
+from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
+from deepdeblur_tf.data.protocol import PairsError  # noqa: E402
 from deepdeblur_tf.evaluate import main as evaluate  # noqa: E402
 from deepdeblur_tf.runs import provenance  # noqa: E402
 from deepdeblur_tf.runs.folder import Run, RunError  # noqa: E402
@@ -45,7 +46,7 @@ def experiment(folder):
 
 
 def test_each_epoch_has_new_pairs_and_the_validation_set_stays(experiment):
-    train, validation = open_sources(experiment())
+    train, validation = find_data(experiment()).open()
     assert len(train) == 8 and len(validation) == 3
     pairs = [train.read(number).tobytes() for number in range(24)]
     assert len(set(pairs)) == 24
@@ -54,13 +55,13 @@ def test_each_epoch_has_new_pairs_and_the_validation_set_stays(experiment):
 
 
 def test_photos_that_validate_are_not_trained_on(experiment):
-    train, validation = open_sources(experiment())
+    train, validation = find_data(experiment()).open()
     assert not set(train.files) & set(validation.files)
     assert len(train.files) == 10 and len(validation.files) == 2
 
 
 def test_every_validation_pair_is_blurred(experiment):
-    train, validation = open_sources(experiment(**{"synthesis.unblurred": 1}))
+    train, validation = find_data(experiment(**{"synthesis.unblurred": 1})).open()
     for source, is_blurred in ((train, False), (validation, True)):
         blurry, sharp = np.split(np.stack([source.read(number) for number in range(3)]), 2, axis=-1)
         assert (blurry != sharp).any(axis=(1, 2, 3)).tolist() == [is_blurred] * 3
@@ -77,9 +78,9 @@ def test_the_stream_is_a_function_of_the_seed(experiment):
 
 
 def test_photos_that_memory_does_not_hold_are_decoded_again(experiment, monkeypatch):
-    kept, _ = open_sources(experiment())
-    monkeypatch.setattr(photos, "available_memory", lambda: 2 * 3 * 256 * 256 * 3)  # half of it holds three
-    decoded, _ = open_sources(experiment())
+    kept, _ = find_data(experiment()).open()
+    monkeypatch.setattr(made_pairs, "available_memory", lambda: 2 * 3 * 256 * 256 * 3)  # half of it holds three
+    decoded, _ = find_data(experiment()).open()
     for number in range(8):
         np.testing.assert_array_equal(decoded.read(number), kept.read(number))
     assert len(decoded._kept) == 3 < len(kept._kept)
@@ -88,7 +89,7 @@ def test_photos_that_memory_does_not_hold_are_decoded_again(experiment, monkeypa
 def test_other_photos_are_other_data_and_moved_ones_are_the_same(experiment, folder, tmp_path):
     def described(root):
         chosen = experiment(**{"data.root": root})
-        return chosen, provenance.describe_data(find_folders(chosen))
+        return chosen, find_data(chosen).about()
 
     run = Run(tmp_path / "run")
     first, data = described(folder)
@@ -118,13 +119,13 @@ def test_a_run_on_photos_has_no_test_set(experiment, tmp_path, capfd):
 def test_a_folder_without_photos_is_named(experiment, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(PairsError, match="empty: holds no photos"):
-        find_folders(experiment(**{"data.root": tmp_path / "empty"}))
+        find_data(experiment(**{"data.root": tmp_path / "empty"}))
 
 
 def test_a_photo_smaller_than_a_patch_is_named(experiment, folder):
     iio.imwrite(folder / "tiny.png", np.zeros((20, 300, 3), np.uint8))
     with pytest.raises(PairsError, match=r"tiny.png: is 300x20, smaller than the 32x32 patch"):
-        find_folders(experiment())
+        find_data(experiment())
 
 
 def test_photos_need_a_folder(experiment):

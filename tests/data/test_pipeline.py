@@ -8,9 +8,10 @@ from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import ConfigError
+from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.data.pairs import find_pairs
-from deepdeblur_tf.data.pipeline import make_datasets, open_sources, train_dataset, validation_dataset
+from deepdeblur_tf.data.pipeline import make_datasets, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
 from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.resizing import imresize
@@ -190,14 +191,14 @@ def test_every_cache_gives_the_same_stream(gopro, tmp_path, small_experiment, ca
             **{"data.root": str(gopro), "data.cache": cache, "data.cache_folder": str(tmp_path / "cache")}
         )
 
-    train, validation = open_sources(experiment(cache))
+    train, validation = find_data(experiment(cache)).open()
     assert isinstance(train, kind) and isinstance(validation, kind)
     assert_same(flat(make_datasets(experiment(cache))[0]), flat(make_datasets(experiment("none"))[0]))
 
 
 def test_only_the_images_that_validate_are_opened(gopro, small_experiment):
     experiment = small_experiment(**{"data.root": str(gopro), "validation.images": 1})
-    assert open_sources(experiment)[1].names == ["GOPR0384_11_00/000001"]
+    assert find_data(experiment).open()[1].names == ["GOPR0384_11_00/000001"]
     assert len(make_datasets(experiment)[1]) == 1
 
 

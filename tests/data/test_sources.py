@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.data import sources
-from deepdeblur_tf.data.pairs import PairsError, find_pairs
+from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, ReadableOnly
 from deepdeblur_tf.images.rgb import ImageError
 from tests.helpers import ROOT

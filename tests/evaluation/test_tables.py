@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from deepdeblur_tf.data.pairs import Pair
-from deepdeblur_tf.data.sources import Files
-from deepdeblur_tf.data.test_set import TestSet
+from deepdeblur_tf.data.protocol import TestSet
+from deepdeblur_tf.data.sources import Files, Pair
 from deepdeblur_tf.evaluation.folder import Evaluation, EvaluationError, read_summary
 from deepdeblur_tf.evaluation.intervals import scene_interval
 from deepdeblur_tf.evaluation.plots import plot_gains, plot_scenes
@@ -31,7 +30,9 @@ def evaluation(tmp_path):
             "restoration": {"tile": None, "memory": None, "self_ensemble": False, "runtime": "tensorflow"},
         }
         scenes = [pair.scene for pair in pairs] if root != "scenes" else [""] * len(pairs)
-        return Evaluation(tmp_path / label, label, about, TestSet(Files(pairs), scenes, data, ""))
+        return Evaluation(
+            tmp_path / label, label, about, TestSet(Files(pairs), scenes, data, "", independent=root == "scenes")
+        )
 
     return make
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from deepdeblur_tf.config import load_experiment, to_yaml
-from deepdeblur_tf.data.pairs import find_folders
+from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.runs import provenance
@@ -120,7 +120,7 @@ def test_another_experiment_is_refused_and_named_unless_forced(run, small_experi
 def test_the_same_data_under_another_path_are_the_same_data(run, gopro, tmp_path, small_experiment):
     def described(root):
         experiment = small_experiment(**{"data.root": str(root)})
-        return experiment, provenance.describe_data(find_folders(experiment))
+        return experiment, find_data(experiment).about()
 
     begin(run, *described(gopro))
     moved = tmp_path / "moved"

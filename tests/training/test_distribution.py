@@ -18,7 +18,8 @@ import pytest
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import ConfigError, load_experiment
-from deepdeblur_tf.data.pipeline import make_datasets, open_sources, train_dataset, validation_dataset
+from deepdeblur_tf.data.kinds import find_data
+from deepdeblur_tf.data.pipeline import make_datasets, train_dataset, validation_dataset
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main
@@ -78,7 +79,7 @@ def contexts(workers, replicas):
 def test_the_workers_parts_together_are_the_batches(small_experiment, workers, replicas):
     experiment = small_experiment(**{"training.batch_size": 4, "data.scenes": 8})
     how = {"seed": 0, "epochs": 2, "batch_size": 4, "patch_size": 32, "levels": 1, "start_step": 1}
-    source, _ = open_sources(experiment)
+    source, _ = find_data(experiment).open()
     parts = [list(train_dataset(source, **how, context=context)) for context in contexts(workers, replicas)]
     for step, (blurry, _) in enumerate(train_dataset(source, **how)):
         each = replicas // workers
@@ -88,7 +89,7 @@ def test_the_workers_parts_together_are_the_batches(small_experiment, workers, r
 
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 2), (2, 4)])
 def test_each_validation_image_counts_once(small_experiment, workers, replicas):
-    _, source = open_sources(small_experiment(**{"validation.images": 3}))
+    _, source = find_data(small_experiment(**{"validation.images": 3})).open()
     steps = -(-3 // replicas)
     each = steps * replicas // workers
     parts = [list(validation_dataset(source, levels=1, context=c).take(each)) for c in contexts(workers, replicas)]
