@@ -7,7 +7,8 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from tqdm import tqdm
@@ -16,6 +17,7 @@ from deepdeblur_tf.config import SECTIONS, SETTINGS, Experiment, allowed
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault
 
+SHOWN = 20  # files that a message names
 MAX_PIXELS = 4096 * 4096  # of one image, where strangers may send them
 
 
@@ -29,6 +31,8 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     Returns:
         The exit status: the command's, 2 for such an error, 130 for Ctrl+C. Other errors are defects, and raised.
     """
+    # What it warns of, such as metadata that are cut off, either shows in no picture, or we say it ourselves.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         return command()
     except UserError as error:
@@ -45,6 +49,17 @@ def answered(command: Callable[[], int], stopped: str) -> int:
         return 130
     print(f"error: {message}", file=sys.stderr)
     return 2
+
+
+def left_out_lines(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each thing that restored files lack of what their sources hold.
+
+    Args:
+        left_out: The files' names, by what they lack.
+    """
+    for what, names in left_out.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        yield f"left out: {what} ({', '.join(names[:SHOWN])}{more})"
 
 
 class ProgressBar(tqdm):

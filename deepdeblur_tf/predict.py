@@ -16,14 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.command_line import (
+    SHOWN,
+    ProgressBar,
+    add_restoration_arguments,
+    answered,
+    left_out_lines,
+    restoration_options,
+)
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
 from deepdeblur_tf.restoration.jobs import Job, Plan, PredictionError, find_jobs, is_restored, plan, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
 from deepdeblur_tf.runs.networks import model_file
 
-SHOWN = 20  # files that a message names
 _DESCRIPTION = (
     "Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, formats, EXIF data, "
     "colour profiles and transparency are kept; a second picture within a file and a video's titles are not. Results "
@@ -153,7 +159,8 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
     restorer = Restorer(load_model(file), **options)
     if sha256_of(file) != results.how["network"]:
         raise PredictionError(f"{file}: was replaced while it was read, as by a training. Try again.")
-    failed = {}
+    failed: dict[Job, str] = {}
+    left_out: dict[str, list[str]] = {}  # names of files, by what they lack in their restored form
     with ProgressBar(total=sum(pixels.values()), unit=" pixels", unit_scale=True) as bar:
         for number, job in enumerate(pixels, 1):
             bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}", refresh=sys.stderr.isatty())
@@ -167,7 +174,8 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
                 results.read()  # another process may have written it meanwhile
                 todo = plan(job, results, flags.comparison, flags.overwrite).todo
                 if todo:
-                    run_job(job, todo, results, restored)
+                    for what in run_job(job, todo, results, restored):
+                        left_out.setdefault(what, []).append(job.source.name)
             except (UserError, MemoryError) as error:
                 failed[job] = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"
             except OSError as error:
@@ -178,6 +186,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
             except Exception:  # a defect of ours, which keeps no other file from being restored
                 failed[job] = f"{job.source}: {traceback.format_exc()}"
             bar.update(begin + pixels[job] - bar.n)
+    print(*left_out_lines(left_out), sep="\n", end="\n" * bool(left_out))
     return failed
 
 

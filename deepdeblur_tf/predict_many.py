@@ -12,7 +12,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from deepdeblur_tf.command_line import ProgressBar, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.command_line import (
+    SHOWN,
+    ProgressBar,
+    add_restoration_arguments,
+    answered,
+    left_out_lines,
+    restoration_options,
+)
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.restoration.jobs import PredictionError
@@ -20,8 +27,6 @@ from deepdeblur_tf.runs.networks import model_file
 
 if TYPE_CHECKING:
     from deepdeblur_tf.cluster.manifest import Manifest
-
-SHOWN = 20  # photos that a message names
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -155,16 +160,21 @@ def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list
     """Writes rows into the manifest as they come, and shows the progress; returns the messages of those that failed."""
     pixels = 0
     failed: list[str] = []
+    left_out: dict[str, list[str]] = {}  # names of photos, by what they lack in their restored form
     with ProgressBar(total=count, unit="photo") as bar:
         try:
             for rows in groups:
                 manifest.add(rows)
                 failed += [row["error"] if len(failed) < SHOWN else "" for row in rows if row["status"] == "failed"]
+                for row in rows:
+                    for what in row.get("left_out", ()):
+                        left_out.setdefault(what, []).append(row["input"].rsplit("/", 1)[-1])
                 pixels += sum(row["width"] * row["height"] for row in rows if row["status"] == "done")
                 bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
                 bar.update(len(rows))
         finally:
             manifest.write()
+    print(*left_out_lines(left_out), sep="\n", end="\n" * bool(left_out))
     return failed
 
 

@@ -15,7 +15,8 @@ from deepdeblur_tf import config
 from deepdeblur_tf.config import ConfigError, load_experiment, to_yaml
 from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
-from deepdeblur_tf.images.rgb import ImageError, read_rgb
+from deepdeblur_tf.images.opening import ImageError
+from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.pyramid import pyramid
 from deepdeblur_tf.resizing import imresize
 from tests.helpers import ROOT

@@ -26,6 +26,7 @@ ROW = pa.schema(
         ("output", pa.string()),
         ("status", pa.string()),  # done or failed
         ("error", pa.string()),
+        ("left_out", pa.list_(pa.string())),  # what the result lacks of what the photo's file holds
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("seconds", pa.float32()),
@@ -37,6 +38,7 @@ ROW = pa.schema(
         ("finished", pa.timestamp("ms", "UTC")),
     ]
 )
+_LEFT_OUT = ROW.get_field_index("left_out")
 
 
 class Manifest:
@@ -114,4 +116,9 @@ def _tables(part: str, order: Callable = iter) -> Iterator[pa.Table]:
     """A part's rows, as many at a time as were written together."""
     with storage.local_copy(part) as path, pq.ParquetFile(path) as file:
         for group in order(range(file.num_row_groups)):
-            yield file.read_row_group(group)
+            table = file.read_row_group(group)
+            if "left_out" not in table.column_names:  # written before there was one
+                table = table.add_column(
+                    _LEFT_OUT, ROW.field(_LEFT_OUT), pa.nulls(len(table), ROW.field(_LEFT_OUT).type)
+                )
+            yield table

@@ -249,7 +249,8 @@ def _restored(photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dic
     restored = restorer(picture.rgb)
     storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
-    return {"status": "done", "width": width, "height": height, "input_sha256": sha256}
+    left_out = list(picture.metadata.left_out)
+    return {"status": "done", "width": width, "height": height, "input_sha256": sha256, "left_out": left_out}
 
 
 def _size(cpus: int, gpus: float) -> int:

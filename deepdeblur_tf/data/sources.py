@@ -13,7 +13,8 @@ import numpy as np
 
 from deepdeblur_tf.data.protocol import PairsError, Source
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images.rgb import ImageError, image_size, pillow_errors, read_rgb
+from deepdeblur_tf.images.opening import ImageError, pillow_errors
+from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.memory import available_memory
 
 

@@ -19,8 +19,9 @@ from deepdeblur_tf.evaluation.plots import plot_gains, plot_scenes
 from deepdeblur_tf.evaluation.published import REPORT_FRAMES
 from deepdeblur_tf.evaluation.tables import is_gopro, write_markdown
 from deepdeblur_tf.files import sha256_of
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import details, overview, stacked, worst_details
-from deepdeblur_tf.images.rgb import ImageError, read_rgb, write_image
+from deepdeblur_tf.images.rgb import read_rgb, write_image
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.runs.networks import load_model, run_of
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import imageio.v2 as iio
 import numpy as np
 
-from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.images.opening import ImageError
 
 # It warns of every video that a phone recorded upright.
 logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)

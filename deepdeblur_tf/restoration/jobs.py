@@ -13,8 +13,8 @@ from PIL import Image
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import walk
 from deepdeblur_tf.images import photos, videos
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
-from deepdeblur_tf.images.rgb import ImageError
 from deepdeblur_tf.restoration.results import Results
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
@@ -170,8 +170,10 @@ def is_restored(job: Job, results: Results) -> bool:
     return job.source.exists() and results.state(job.target, results.recipe(job.source, "restored")) == "done"
 
 
-def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Writes a file's results.
+def run_job(
+    job: Job, todo: Sequence[Path], results: Results, restore: Callable[[np.ndarray], np.ndarray]
+) -> tuple[str, ...]:
+    """Writes a file's results; returns, in words, what of the file they leave out.
 
     Args:
         job: The file.
@@ -185,6 +187,7 @@ def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[
     """
     # Before the source is read, so that one that is replaced meanwhile leaves an outdated result.
     recipe, comparison_recipe = (results.recipe(job.source, kind) for kind in ("restored", "comparison"))
+    left_out: tuple[str, ...] = ()
     if job.is_video:
         if job.target in todo:
             results.write(job.target, recipe, lambda beside: videos.restore_video(job.source, beside, restore))
@@ -192,9 +195,11 @@ def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[
             blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
     else:
         photo = photos.read_photo(job.source)
+        left_out = photo.metadata.left_out
         blurry, restored = photo.rgb, restore(photo.rgb) if job.target in todo else photos.read_photo(job.target).rgb
         if job.target in todo:
             results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored))
     if job.comparison in todo:
         picture = side_by_side([blurry, restored], [f"blurry: {job.source.name}", "restored"])
         results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)
+    return left_out

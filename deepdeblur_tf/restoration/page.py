@@ -15,8 +15,9 @@ from gradio_client.utils import is_http_url_like
 
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.photos import SUFFIXES, photo_pixels, read_photo, write_photo
-from deepdeblur_tf.images.rgb import ImageError, write_image
+from deepdeblur_tf.images.rgb import write_image
 
 SAMPLES = 4
 # Results and uploads are removed within an hour: a page that is open for days must not fill the disk.
@@ -71,6 +72,8 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
         write_photo(target, photo, restored)
         height, width = restored.shape[:2]
         words = f"{width}x{height} pixels in {time.perf_counter() - begin:.1f} s"
+        if photo.metadata.left_out:
+            words += f"; left out: {'; '.join(photo.metadata.left_out)}"
         return (photo.rgb, restored), gradio.DownloadButton(value=str(target), interactive=True), words
 
     def of_sample(chosen: gradio.SelectData):

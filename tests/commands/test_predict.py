@@ -88,6 +88,16 @@ def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree
     assert Image.open(tmp_path / "out" / "2024" / "c.png").mode == "L"
 
 
+def test_what_is_left_out_of_a_files_metadata_is_said_in_a_line(tmp_path, model, capfd):
+    for number in range(3):
+        folder = tmp_path / "in" / str(number)
+        folder.mkdir(parents=True)
+        Image.new("RGB", (64, 48), "gray").save(folder / f"{number}.jpg", exif=b"Exif\0\0no header" * (number > 0))
+    assert main([str(model), str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 0
+    said, errors = capfd.readouterr()
+    assert "left out: EXIF data that do not begin as such (1.jpg, 2.jpg)\n" in said and "Warning" not in errors
+
+
 @pytest.mark.slow
 def test_what_is_done_is_skipped_unless_told(tmp_path, tree, model, capfd):
     out = tmp_path / "out"

@@ -10,7 +10,7 @@ from deepdeblur_tf.config import Data
 from deepdeblur_tf.data.kinds import find_data, find_test_set
 from deepdeblur_tf.data.pairs import GOPRO_LARGE, check_sizes, find_pairs
 from deepdeblur_tf.data.protocol import PairsError
-from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.images.opening import ImageError
 
 
 def names(folder):

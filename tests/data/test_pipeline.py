@@ -13,7 +13,7 @@ from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.pipeline import make_datasets, train_dataset, validation_dataset
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
-from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.resizing import imresize
 from tests.helpers import ROOT
 

@@ -12,7 +12,7 @@ from deepdeblur_tf.data import sources
 from deepdeblur_tf.data.pairs import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, ReadableOnly
-from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.images.opening import ImageError
 from tests.helpers import ROOT
 
 

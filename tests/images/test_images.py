@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.images.rgb import ImageError, image_size, pillow_errors, read_rgb
+from deepdeblur_tf.images.opening import ImageError, pillow_errors
+from deepdeblur_tf.images.rgb import image_size, read_rgb
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.photos import read_photo, write_photo
-from deepdeblur_tf.images.rgb import ImageError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.videos import middle_frame, restore_video
 
 imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")

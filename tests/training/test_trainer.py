@@ -4,7 +4,7 @@ import pytest
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Decay, Training
 from deepdeblur_tf.data.pipeline import make_datasets
-from deepdeblur_tf.images.rgb import ImageError
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer

@@ -1,0 +1,96 @@
+"""JPEG files, taken apart into their pixels and what stands around them, and put together (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from deepdeblur_tf.images import exif
+from deepdeblur_tf.images.metadata import Metadata, Parts, without_thumbnails
+
+_START = b"\xff\xd8"
+_MOST = 65533  # bytes in a segment
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_LONGER_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_PHOTOSHOP = b"Photoshop 3.0\0"
+_APP0, _APP1, _APP2, _APP13, _APP14, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xDA
+# Not kept, and nothing that anyone misses: thumbnails, the place of pictures behind this one, how Photoshop saved it.
+_DROPPED = ((_APP0, b"JFXX\0"), (_APP2, b"FPXR\0"), (_APP2, b"MPF\0"), (0xEC, b"Ducky"))
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, data) of what comes before the first scan; at last (0, what follows).
+
+    What stands between two segments, as where a length is wrong, is passed over.
+    """
+    at = 2
+    while True:
+        at = content.find(b"\xff", at)
+        if at < 0 or at + 4 > len(content):
+            return
+        marker = content[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # no segment begins here
+            at += 1 if marker == 0xFF else 2
+            continue
+        (size,) = struct.unpack(">H", content[at + 2 : at + 4])
+        if marker in (_SCAN, 0xD9) or at + 2 + size > len(content):
+            yield 0, content[at:]
+            return
+        yield marker, content[at + 4 : at + 2 + max(2, size)]
+        at += 2 + max(2, size)
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+
+def take_apart(content: bytes) -> Parts:
+    """Takes a file apart; of a file that is cut off, what there is."""
+    pixels, rest, left_out = [_START], list[bytes](), list[str]()
+    block = xmp = b""
+    for marker, data in _segments(content):
+        if not marker:
+            pixels.append(data)
+        elif marker == _APP0 and data.startswith(b"JFIF\0"):
+            data = (data[:12] + b"\0\0").ljust(14, b"\0")  # without the thumbnail
+            pixels.append(_segment(marker, data))
+            if not any(piece[1] == _APP0 for piece in rest):
+                rest.insert(0, _segment(marker, data))
+        elif marker == _APP14 and data.startswith(b"Adobe"):
+            pixels.append(_segment(marker, data))
+        elif marker == _APP1 and data.startswith(exif.PREFIX):
+            data = exif.without_prefix(data)
+            if not exif.is_exif(data) and block:  # more than fits into a segment goes on in the next
+                block += data
+            elif not exif.is_exif(data):
+                left_out.append("EXIF data that do not begin as such")
+            elif block:
+                left_out.append("a second block of EXIF data")
+            else:
+                block = data
+        elif marker == _APP1 and data.startswith(_XMP):
+            xmp = xmp or data[len(_XMP) :]
+        elif marker == _APP13 and data.startswith(_PHOTOSHOP):
+            rest.append(_segment(marker, _PHOTOSHOP + without_thumbnails(data[len(_PHOTOSHOP) :])))
+        elif marker == _COMMENT or data.startswith((_LONGER_XMP, b"ICC_PROFILE\0", _PHOTOSHOP[:-1])):
+            rest.append(_segment(marker, data))
+        elif 0xE0 <= marker <= 0xEF:
+            if not any(marker == other and data.startswith(begin) for other, begin in _DROPPED):
+                name = data[:20].split(b"\0")[0]
+                word = f" ({name.decode()})" if name.isalnum() else ""
+                left_out.append(f"the segment APP{marker - 0xE0}{word}, whose meaning is unknown here")
+        else:
+            pixels.append(_segment(marker, data))
+    return Parts(b"".join(pixels), Metadata(block, xmp, tuple(rest), tuple(dict.fromkeys(left_out))))
+
+
+def put_together(coded: bytes, metadata: Metadata) -> bytes:
+    """A file with metadata around its pixels, in the place of those that it has."""
+    most = _MOST - len(exif.PREFIX)
+    pieces = [exif.PREFIX + metadata.exif[start : start + most] for start in range(0, len(metadata.exif), most)]
+    if metadata.xmp:
+        pieces.append(_XMP + metadata.xmp)
+    around = [*(_segment(_APP1, piece) for piece in pieces), *metadata.rest]
+    around.sort(key=lambda piece: piece[1] != _APP0)  # it has to come first
+    pixels = [_segment(marker, data) if marker else data for marker, data in _segments(coded) if marker != _APP0]
+    return b"".join([_START, *around, *pixels])

@@ -1,0 +1,479 @@
+"""What stands around a picture's pixels: it never keeps them from being read, and is kept where it can be."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
+
+from deepdeblur_tf.images import exif, jpeg, png, tiff
+from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.rgb import image_size, read_rgb
+
+# Left half red, right half blue, so that turns show.
+PICTURE = Image.fromarray(np.repeat(np.array([[[200, 20, 20]] * 32 + [[20, 20, 200]] * 32], np.uint8), 48, axis=0))
+SUFFIXES = {"JPEG": "jpg", "PNG": "png", "TIFF": "tif"}
+THUMBNAIL = b"\xff\xd8\xff\xdb" + b"a picture of the blurry picture" * 20 + b"\xff\xd9"
+NOTE = b"a note of the maker's, with 4 bytes that point into it"
+
+
+def entry(order, tag, kind, count, value):
+    return struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
+
+
+def directory(order, entries, following=0):
+    return struct.pack(order + "H", len(entries)) + b"".join(entries) + struct.pack(order + "I", following)
+
+
+def exif_block(order=">", turned=6, thumbnail=THUMBNAIL, padding=0):
+    """EXIF data as cameras write them: maker, orientation, time, sizes, MakerNote, place, thumbnail."""
+    short, long = (lambda value: struct.pack(order + "H", value)), (lambda value: struct.pack(order + "I", value))
+    at = {"maker": 62, "inner": 72, "time": 126, "note": 146, "place": 204, "thumbnail": 260 + padding}
+    ifd0 = [
+        entry(order, 0x010F, 2, 8, long(at["maker"])),
+        entry(order, 0x0112, 3, 1, short(turned)),
+        entry(order, 0x8769, 4, 1, long(at["inner"])),
+        entry(order, 0x8825, 4, 1, long(at["place"])),
+    ]
+    inner = [
+        entry(order, 0x9003, 2, 20, long(at["time"])),
+        entry(order, 0x927C, 7, len(NOTE), long(at["note"])),
+        entry(order, 0xA002, 3, 1, short(64)),
+        entry(order, 0xA003, 4, 1, long(48)),
+    ]
+    place = [entry(order, 1, 2, 2, b"N\0"), entry(order, 2, 5, 3, long(236))]
+    ifd1 = [entry(order, 513, 4, 1, long(at["thumbnail"] + 30)), entry(order, 514, 4, 1, long(len(thumbnail)))]
+    block = ({"<": b"II*\0", ">": b"MM\0*"}[order] + long(8) + directory(order, ifd0, at["thumbnail"])).ljust(62, b"\0")
+    block = (block + b"a maker\0").ljust(72, b"\0") + directory(order, inner)
+    block = (block.ljust(126, b"\0") + b"2024:05:01 10:00:00\0").ljust(146, b"\0") + NOTE
+    block = (block.ljust(204, b"\0") + directory(order, place)).ljust(236, b"\0")
+    block += b"".join(struct.pack(order + "II", value, 1) for value in (47, 22, 9))
+    return block + bytes(padding) + directory(order, ifd1) + thumbnail
+
+
+def saved(path, block, kind):
+    """The picture with EXIF data around it, byte by byte as they are given."""
+    content = io.BytesIO()
+    PICTURE.save(content, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    content = content.getvalue()
+    if kind == "JPEG":
+        content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 8) + exif.PREFIX + block + content[2:]
+    elif kind == "PNG":
+        chunk = struct.pack(">I4s", len(block), b"eXIf") + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
+        content = content[:33] + chunk + content[33:]
+    path.write_bytes(content)
+
+
+def read_and_written(path):
+    """(the photo, its file written again, opened)."""
+    photo = read_photo(path)
+    again = path.with_name("again" + path.suffix)
+    write_photo(again, photo, photo.rgb)
+    return photo, Image.open(again)
+
+
+def assert_turned(pixels, turned):
+    """Whether the picture is upright: its red half is where the orientation puts it."""
+    assert pixels.shape == ((64, 48, 3) if turned >= 5 else (48, 64, 3))
+    red = {1: "left", 2: "right", 3: "right", 4: "left", 5: "top", 6: "top", 7: "bottom", 8: "bottom"}[turned]
+    halves = {"left": pixels[:, :30], "right": pixels[:, -30:], "top": pixels[:30], "bottom": pixels[-30:]}
+    assert (halves[red][..., 0] > 150).all() and (halves[red][..., 2] < 60).all()
+
+
+def test_the_smallest_jpeg_with_a_thumbnail(tmp_path):
+    thumbnail = io.BytesIO()
+    PICTURE.resize((16, 12)).save(thumbnail, "JPEG")
+    thumbnail = thumbnail.getvalue()
+    ifd0 = directory(">", [entry(">", 274, 3, 1, struct.pack(">H", 1))], 26)
+    ifd1 = [entry(">", tag, 4, 1, struct.pack(">I", value)) for tag, value in ((513, 56), (514, len(thumbnail)))]
+    PICTURE.save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08" + ifd0 + directory(">", ifd1) + thumbnail)
+    photo, again = read_and_written(tmp_path / "a.jpg")
+    assert photo.rgb.shape == (48, 64, 3) and photo.metadata.left_out == ()
+    assert again.getexif()[274] == 1 and not again.getexif().get_ifd(ExifTags.IFD.IFD1)
+    assert thumbnail not in (tmp_path / "again.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_what_a_camera_writes_is_kept_but_for_thumbnail_turn_and_sizes(tmp_path, kind, turned, order):
+    path = tmp_path / f"a.{SUFFIXES[kind]}"
+    saved(path, exif_block(order, turned), kind)
+    photo, again = read_and_written(path)
+    assert_turned(photo.rgb, turned)
+    np.testing.assert_array_equal(read_rgb(path), photo.rgb)
+    assert image_size(path) == photo.rgb.shape[:2] and photo_pixels(path) == 64 * 48
+    height, width = photo.rgb.shape[:2]
+    kept, inner = again.getexif(), again.getexif().get_ifd(ExifTags.IFD.Exif)
+    assert kept[0x010F] == "a maker" and kept[0x0112] == 1 and again.size == (width, height)
+    assert inner[0x9003] == "2024:05:01 10:00:00" and inner[0x927C] == NOTE
+    assert (inner[0xA002], inner[0xA003]) == (width, height)
+    assert kept.get_ifd(ExifTags.IFD.GPSInfo)[2] == (47, 22, 9)
+    written = (tmp_path / f"again.{SUFFIXES[kind]}").read_bytes()
+    assert not kept.get_ifd(ExifTags.IFD.IFD1) and b"blurry" not in written
+    # The makers' own positions still hold: nothing was moved.
+    assert photo.metadata.exif.index(NOTE) == exif_block(order, turned).index(NOTE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_of_the_full_length(tmp_path, kind):
+    path = tmp_path / f"a.{SUFFIXES[kind]}"
+    block = exif_block(thumbnail=THUMBNAIL + bytes(100))
+    block = exif_block(padding=65527 - len(block), thumbnail=THUMBNAIL + bytes(100))
+    assert len(block) == 65527
+    saved(path, block, kind)
+    photo, again = read_and_written(path)
+    assert_turned(photo.rgb, 6)
+    assert again.getexif()[0x010F] == "a maker" and photo.metadata.left_out == ()
+
+
+def test_exif_longer_than_a_segment_goes_on_in_the_next(tmp_path):
+    note = bytes(range(256)) * 300
+    block = exif_block(thumbnail=b"") + note
+    photo = read_photo_with(tmp_path, [exif.PREFIX + block[:65527], exif.PREFIX + block[65527:]])
+    write_photo(tmp_path / "b.jpg", photo, photo.rgb)
+    assert jpeg.take_apart((tmp_path / "b.jpg").read_bytes()).metadata.exif.endswith(note)
+
+
+def read_photo_with(tmp_path, segments, marker=b"\xff\xe1"):
+    content = io.BytesIO()
+    PICTURE.save(content, "JPEG")
+    content = content.getvalue()
+    pieces = b"".join(marker + struct.pack(">H", len(data) + 2) + data for data in segments)
+    (tmp_path / "a.jpg").write_bytes(content[:2] + pieces + content[2:])
+    return read_photo(tmp_path / "a.jpg")
+
+
+SEGMENTS = {
+    "no TIFF header": ([exif.PREFIX + b"no header at all"], "EXIF data that do not begin as such"),
+    "nothing": ([exif.PREFIX], "EXIF data that do not begin as such"),
+    "two blocks": ([exif.PREFIX + exif_block()] * 2, "a second block of EXIF data"),
+    "a maker's own": ([b"SOMEMAKER\0" + bytes(50)], "APP1 (SOMEMAKER)"),
+    "XMP of one byte": ([b"http://ns.adobe.com/xap/1.0/\0<"], None),
+}
+
+
+@pytest.mark.parametrize("case", SEGMENTS)
+def test_segments_that_cannot_be_kept_are_named(tmp_path, case):
+    segments, words = SEGMENTS[case]
+    photo = read_photo_with(tmp_path, segments)
+    assert photo.rgb.shape[2] == 3
+    assert [words in line for line in photo.metadata.left_out] == ([True] if words else [])
+
+
+def test_wrong_lengths_in_front_of_the_pixels_are_passed_over(tmp_path):
+    content = io.BytesIO()
+    PICTURE.save(content, "JPEG")
+    content = content.getvalue()
+    for segment in (
+        b"\xff\xe1\0\0",
+        b"\xff\xe1\0\x08Exif\0\0more than it says",
+        b"\xff\xff\xff\xe1\0\x02",
+        b"\xff\0\xff\0",
+    ):
+        (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
+        np.testing.assert_array_equal(read_photo(tmp_path / "a.jpg").rgb, np.asarray(Image.open(io.BytesIO(content))))
+
+
+def test_photoshops_own_thumbnail_goes_and_its_captions_stay(tmp_path):
+    def resource(number, data):
+        return (
+            b"8BIM" + struct.pack(">H", number) + b"\0\0" + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
+        )
+
+    caption, thumbnail = resource(0x0404, b"\x1c\x02x\0\x05hello"), resource(0x040C, THUMBNAIL)
+    photo = read_photo_with(tmp_path, [b"Photoshop 3.0\0" + caption + thumbnail + resource(0x0421, b"v")], b"\xff\xed")
+    write_photo(tmp_path / "b.jpg", photo, photo.rgb)
+    (data,) = [data for name, data in Image.open(tmp_path / "b.jpg").applist if name == "APP13"]
+    assert data == b"Photoshop 3.0\0" + caption + resource(0x0421, b"v")
+
+
+def test_a_thumbnail_in_the_jfif_header_goes(tmp_path):
+    content = io.BytesIO()
+    PICTURE.save(content, "JPEG", dpi=(300, 200))
+    content = content.getvalue()
+    header = b"JFIF\0\x01\x02\x01\x01\x2c\0\xc8\x02\x02" + bytes(range(12))
+    (tmp_path / "a.jpg").write_bytes(
+        content[:2] + b"\xff\xe0" + struct.pack(">H", len(header) + 2) + header + content[20:]
+    )
+    _, again = read_and_written(tmp_path / "a.jpg")
+    assert again.info["dpi"] == (300, 200) and again.applist[0] == ("APP0", header[:12] + b"\0\0")
+
+
+def xmp(turned):
+    return b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="%d" a="b"/></x:xmpmeta>' % turned
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("with_exif", [False, True])
+def test_the_orientation_in_xmp_is_applied_once(tmp_path, kind, with_exif):
+    path, options = tmp_path / f"a.{SUFFIXES[kind]}", {}
+    if kind == "PNG":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", xmp(6).decode(), zip=True)
+        options = {"pnginfo": texts}
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: xmp(6)}}
+    else:
+        options = {"xmp": xmp(6), "quality": 95}
+    if with_exif:
+        told = Image.Exif()
+        told[0x0112] = 8
+        options["exif"] = told
+    if with_exif and kind == "TIFF":
+        options["tiffinfo"][0x0112] = 8
+        del options["exif"]
+    PICTURE.save(path, **options)
+    photo, again = read_and_written(path)
+    assert_turned(photo.rgb, 8 if with_exif else 6)
+    written = again.info.get("xmp") or again.tag_v2[700]
+    assert written.rstrip(b"\0") == xmp(1)
+    assert_turned(
+        read_photo(tmp_path / f"again.{SUFFIXES[kind]}").rgb.transpose(1, 0, 2)[:, :: -1 if with_exif else 1], 1
+    )
+
+
+@pytest.mark.parametrize("name", [b"exif", b"APP1"])
+@pytest.mark.parametrize("chunk", [b"tEXt", b"zTXt"])
+def test_exif_in_a_text_of_a_png_is_applied_once(tmp_path, name, chunk):
+    block = exif.PREFIX + exif_block()
+    text = b"\nexif\n%8d\n" % len(block) + b"\n".join(
+        block[i : i + 36].hex().encode() for i in range(0, len(block), 36)
+    )
+    packed = b"\0" + zlib.compress(text) if chunk == b"zTXt" else text
+    texts = PngImagePlugin.PngInfo()
+    texts.add(chunk, b"Raw profile type " + name + b"\0" + packed)
+    PICTURE.save(tmp_path / "a.png", pnginfo=texts)
+    photo, again = read_and_written(tmp_path / "a.png")
+    assert_turned(photo.rgb, 6)
+    assert again.getexif()[0x0112] == 1 and again.getexif()[0x010F] == "a maker" and again.text == {}
+
+
+def test_exif_behind_a_pngs_pixels_is_applied(tmp_path, random):
+    Image.fromarray(random.integers(0, 256, (400, 500, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    content, block = (tmp_path / "a.png").read_bytes(), exif_block()
+    chunk = struct.pack(">I4s", len(block), b"eXIf") + block + struct.pack(">I", zlib.crc32(b"eXIf" + block))
+    (tmp_path / "a.png").write_bytes(content[:-12] + chunk + content[-12:])
+    assert read_rgb(tmp_path / "a.png").shape == (500, 400, 3) and image_size(tmp_path / "a.png") == (500, 400)
+
+
+def test_a_pngs_exif_may_begin_as_a_jpegs(tmp_path):
+    saved(tmp_path / "a.png", exif.PREFIX + exif_block(), "PNG")
+    photo, again = read_and_written(tmp_path / "a.png")
+    assert_turned(photo.rgb, 6)
+    assert again.getexif()[0x010F] == "a maker"
+
+
+LONG = "a long text, " * 200_000
+
+
+@pytest.mark.parametrize("case", ["text", "compressed text", "international text", "xmp", "profile", "damaged"])
+def test_more_than_a_megabyte_in_a_png(tmp_path, case):
+    texts, options = PngImagePlugin.PngInfo(), {}
+    texts.add_text("Title", "hello")
+    if case == "profile":
+        options["icc_profile"] = LONG.encode()
+    elif case == "xmp":
+        texts.add_itxt("XML:com.adobe.xmp", LONG, zip=True)
+    elif case == "international text":
+        texts.add_itxt("Long", LONG, zip=True)
+    elif case == "damaged":
+        texts.add(b"zTXt", b"Long\0\0no compressed data")
+    else:
+        texts.add_text("Long", LONG, zip=case == "compressed text")
+    PICTURE.save(tmp_path / "a.png", pnginfo=texts, **options)
+    photo = read_photo(tmp_path / "a.png")
+    np.testing.assert_array_equal(photo.rgb, np.asarray(PICTURE))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), np.asarray(PICTURE))
+    write_photo(tmp_path / "b.png", photo, photo.rgb)
+    around = png.take_apart((tmp_path / "b.png").read_bytes()).metadata
+    assert any(b"hello" in chunk for chunk in around.rest)
+    if case in ("text", "profile"):  # can be read without unpacking much, or changes the colours
+        assert photo.metadata.left_out == () and len(around.rest) == 2
+    else:
+        (line,) = photo.metadata.left_out
+        assert ("XML:com.adobe.xmp" if case == "xmp" else "'Long'") in line and len(around.rest) == 1
+
+
+def test_a_damaged_chunk_around_the_pixels_is_left_out(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "hello")
+    PICTURE.save(tmp_path / "a.png", pnginfo=texts)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes().replace(b"hello", b"hullo"))
+    photo, again = read_and_written(tmp_path / "a.png")
+    assert photo.metadata.left_out == ("the chunk tEXt, which is damaged",) and again.text == {}
+
+
+def tiff_with(order, tags):
+    """The picture as an uncompressed TIFF with further tags, each (tag, type, count, value or bytes elsewhere)."""
+    pixels = np.asarray(PICTURE).tobytes()
+    rows = [(256, 3, 1, 64), (257, 3, 1, 48), (258, 3, 3, struct.pack(order + "3H", 8, 8, 8)), (259, 3, 1, 1)]
+    rows += [(262, 3, 1, 2), (273, 4, 1, 8), (277, 3, 1, 3), (278, 3, 1, 48), (279, 4, 1, len(pixels)), *tags]
+    at, behind, entries = 8 + len(pixels), b"", []
+    begin = at + 2 + 12 * len(rows) + 4
+    for tag, kind, count, value in sorted(rows, key=lambda row: row[0]):
+        if isinstance(value, bytes):
+            value, behind = struct.pack(order + "I", begin + len(behind)), behind + value + bytes(len(value) % 2)
+        else:
+            value = struct.pack(order + ("H" if kind == 3 else "I"), value)
+        entries.append(entry(order, tag, kind, count, value))
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", at)
+    return head + pixels + directory(order, entries) + behind
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compression", [1, 5])
+def test_a_tiffs_tags_are_kept_whatever_they_hold(tmp_path, order, compression):
+    tags = [
+        (270, 2, 12, b"description\0"),
+        (271, 2, 8, b"a maker\0"),
+        (274, 3, 1, 6),
+        (305, 7, 9, b"no text\0\0"),  # of another type than the standard's
+        (306, 3, 3, struct.pack(order + "3H", 1, 2, 3)),  # numbers where a text belongs
+        (282, 2, 5, b"text\0"),  # a text where a number belongs
+        (700, 1, len(xmp(6)), xmp(6)),
+        (37510, 7, 4000, bytes(4000)),
+        (50000, 12, 2, struct.pack(order + "2d", 1.5, -2.5)),
+        (65000, 77, 3, 5),  # of a type that does not exist
+        (65001, 4, 4_000_000_000, 5),  # cut off
+    ]
+    (tmp_path / "a.tif").write_bytes(tiff_with(order, tags))
+    photo = read_photo(tmp_path / "a.tif")
+    photo.options["compression"] = {1: "raw", 5: "tiff_lzw"}[compression]
+    write_photo(tmp_path / "b.tif", photo, photo.rgb)
+    assert_turned(photo.rgb, 6)
+    assert [line.split(",")[0] for line in photo.metadata.left_out] == ["the tag 65000", "the tag 65001"]
+    assert tiff.take_apart((tmp_path / "b.tif").read_bytes()).metadata.exif == photo.metadata.exif
+    with Image.open(tmp_path / "b.tif") as again:
+        kept = dict(again.tag_v2)  # without the orientation, once it is decoded
+        np.testing.assert_array_equal(np.asarray(again), photo.rgb)
+        assert (kept[270], kept[271], kept[274]) == ("description", "a maker", 1)
+        assert kept[37510] == bytes(4000) and kept[50000] == (1.5, -2.5)
+        assert kept[305] == b"no text\0\0" and kept[700] == xmp(1)
+
+
+def test_a_tiffs_time_and_place_are_kept(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x010F] = "a maker"
+    tags[ExifTags.IFD.Exif] = {0x9003: "2024:05:01 10:00:00"}
+    tags[ExifTags.IFD.GPSInfo] = {2: (47.0, 22.0, 9.0)}
+    PICTURE.save(tmp_path / "a.tif", tiffinfo=tags, dpi=(300, 300), icc_profile=b"a profile")
+    _, again = read_and_written(tmp_path / "a.tif")
+    kept = again.getexif()
+    assert kept[0x010F] == "a maker" and again.info["dpi"] == (300, 300) and again.info["icc_profile"] == b"a profile"
+    assert kept.get_ifd(ExifTags.IFD.Exif)[0x9003] == "2024:05:01 10:00:00"
+    assert kept.get_ifd(ExifTags.IFD.GPSInfo)[2] == (47, 22, 9)
+
+
+def test_directories_that_point_to_themselves_end(tmp_path):
+    for target in (8, 10, 72):
+        block = bytearray(exif_block(turned=6))
+        for position in (42, 54, 58):  # the pointers to the Exif and the GPS directory, and to the next one
+            block[position : position + 4] = struct.pack(">I", target)
+        for kind in ("JPEG", "PNG"):
+            saved(tmp_path / "a", bytes(block), kind)
+            photo = read_photo(tmp_path / "a")
+            assert_turned(photo.rgb, 6)
+            assert exif.orientation(photo.metadata.exif) == 1
+
+
+def test_text_where_the_orientation_belongs_turns_nothing(tmp_path):
+    block = bytearray(exif_block(turned=6))
+    at = block.index(b"\x01\x12\0\x03")
+    block[at + 2 : at + 12] = b"\0\x02\0\0\0\x026\0\0\0"
+    saved(tmp_path / "a.jpg", bytes(block), "JPEG")
+    photo, again = read_and_written(tmp_path / "a.jpg")
+    assert_turned(photo.rgb, 1)
+    assert again.getexif()[0x010F] == "a maker"
+
+
+@st.composite
+def blocks(draw):
+    """(EXIF data, whether they are whole): as cameras write them, cut off, with wrong bytes, or anything."""
+    order = draw(st.sampled_from("<>"))
+    block = exif_block(order, draw(st.integers(1, 8)))
+    kind = draw(st.sampled_from(["whole", "cut off", "wrong types", "wrong bytes", "any"]))
+    if kind == "cut off":
+        return block[: draw(st.integers(0, len(block)))]
+    if kind == "wrong types":
+        block, count = bytearray(block), draw(st.integers(1, 4))
+        for start in draw(
+            st.lists(st.sampled_from([10, 22, 34, 46, 74, 86, 98, 110, 206, 218, 262, 274]), max_size=count)
+        ):
+            block[start + 2 : start + 4] = struct.pack(order + "H", draw(st.integers(0, 20)))
+            block[start + 4 : start + 8] = struct.pack(
+                order + "I", draw(st.sampled_from([0, 1, 2, 5, 2**16, 2**32 - 1]))
+            )
+        return bytes(block)
+    if kind == "wrong bytes":
+        block = bytearray(block)
+        for at, value in draw(st.lists(st.tuples(st.integers(0, len(block) - 1), st.integers(0, 255)), max_size=12)):
+            block[at] = value
+        return bytes(block)
+    return block if kind == "whole" else draw(st.binary(max_size=300))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(block=blocks(), kind=st.sampled_from(["JPEG", "PNG"]))
+def test_pixels_come_out_whatever_the_exif_data_are(tmp_path, block, kind):
+    path = tmp_path / f"a.{SUFFIXES[kind]}"
+    saved(path, block, kind)
+    photo, again = read_and_written(path)
+    turned = exif.orientation(block) or 1
+    assert_turned(photo.rgb, turned)
+    np.testing.assert_array_equal(read_rgb(path), photo.rgb)
+    assert image_size(path) == photo.rgb.shape[:2]
+    kept = photo.metadata.exif
+    assert len(kept) <= len(block) and exif.orientation(kept) in (0, 1)
+    assert again.size == photo.rgb.shape[1::-1] and bool(kept) == exif.is_exif(block)
+    for text in (b"a maker", b"2024:05:01 10:00:00", NOTE):  # byte by byte what was there, where it was
+        if kept and text in block and text not in kept:
+            assert block != exif_block(), text
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.sampled_from("<>"),
+    tags=st.lists(
+        st.tuples(
+            st.one_of(
+                st.sampled_from([270, 271, 274, 282, 306, 700, 33723, 34377, 34665, 34675, 34853]),
+                st.integers(1, 65535),
+            ),
+            st.integers(0, 20),
+            st.sampled_from([0, 1, 2, 3, 7, 100, 2**16, 2**32 - 1]),
+            st.one_of(st.integers(0, 65535), st.binary(max_size=60)),
+        ).filter(lambda row: row[0] not in {*tiff.LAYOUT, 65535}),
+        max_size=6,
+        unique_by=lambda row: row[0],
+    ),
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")
+def test_pixels_come_out_whatever_a_tiffs_tags_are(tmp_path, order, tags):
+    (tmp_path / "a.tif").write_bytes(tiff_with(order, [*tags, (65535, 2, 8, b"a maker\0")]))
+    photo = read_photo(tmp_path / "a.tif")
+    turned = photo.rgb.shape[0] == 64
+    assert np.array_equal(np.unique(photo.rgb), [20, 200]) and photo.rgb.shape == (
+        (64, 48, 3) if turned else (48, 64, 3)
+    )
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif"), photo.rgb)
+    write_photo(tmp_path / "b.tif", photo, photo.rgb)
+    again = tiff.take_apart((tmp_path / "b.tif").read_bytes())
+    assert again.metadata.orientation == 1 and again.metadata.left_out == () and b"a maker" in again.metadata.exif
+    np.testing.assert_array_equal(read_photo(tmp_path / "b.tif").rgb, photo.rgb)
+
+
+@settings(max_examples=100, deadline=None)
+@given(block=st.one_of(blocks(), st.binary(max_size=100)))
+def test_any_bytes_are_taken_apart(block):
+    for beginning, module in (
+        (b"\xff\xd8\xff", jpeg),
+        (b"\x89PNG\r\n\x1a\n", png),
+        (b"", tiff),
+        (b"II+\0\x08\0\0\0", tiff),
+    ):
+        assert module.take_apart(beginning + block).frames >= 1
