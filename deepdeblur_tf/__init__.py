@@ -26,9 +26,9 @@ if TYPE_CHECKING:  # what editors see; tests/test_package.py holds it equal to _
     from deepdeblur_tf.config import load_experiment as load_experiment
     from deepdeblur_tf.data.pipeline import make_datasets as make_datasets
     from deepdeblur_tf.model import build_model as build_model
+    from deepdeblur_tf.networks.archive import load_model as load_model
     from deepdeblur_tf.resizing import imresize as imresize
     from deepdeblur_tf.restoration.restorer import restore as restore
-    from deepdeblur_tf.runs.networks import load_model as load_model
     from deepdeblur_tf.training.optimizer import make_optimizer as make_optimizer
     from deepdeblur_tf.training.trainer import Trainer as Trainer
 
@@ -39,7 +39,7 @@ _HOMES = {
     "build_model": "model",
     "imresize": "resizing",
     "load_experiment": "config",
-    "load_model": "runs.networks",
+    "load_model": "networks.archive",
     "make_datasets": "data.pipeline",
     "make_optimizer": "training.optimizer",
     "restore": "restoration.restorer",

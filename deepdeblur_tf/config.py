@@ -36,6 +36,9 @@ Name = Annotated[
 Seed = Annotated[int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32]
 Count = Annotated[int, "a whole number, 0 or above", lambda value: value >= 0]
 PositiveInt = Annotated[int, "a whole number above 0", lambda value: value > 0]
+Blocks = Annotated[  # building takes minutes beyond them, and a damaged file may ask for any number
+    int, "a whole number from 1 to 100", lambda value: 1 <= value <= 100
+]
 OddInt = Annotated[int, "an odd number above 0", lambda value: value > 0 and value % 2 == 1]
 MultipleOf4 = Annotated[int, "a whole number above 0, a multiple of 4", lambda value: value > 0 and value % 4 == 0]
 PositiveFloat = Annotated[float, "a finite number above 0", lambda value: 0 < value < math.inf]
@@ -207,25 +210,29 @@ class Model:
     """The multi-scale network.
 
     Args:
-        upsampling: How a level's output goes up to the next finer level.
+        upsampling: How a level's output goes up to the next finer level: `pixel_shuffle`, a 5x5 convolution to 12
+            channels and depth to space, as in the authors' code; or `transposed_conv`, 3 filters, 3x3, stride 2, as in
+            the paper.
         levels: Levels of the pyramid, 1 to 3; 3 in the paper and the report.
         blocks: Residual blocks a level; 9 in the report.
         filters: Feature maps of each convolution of the finest level; 64 in the report, on all levels.
         kernel_size: Side of the convolutions' kernels; 5 in the report.
-        global_skip: Whether each level's blurry input is added to its output; not in the report.
+        global_skip: Whether each level's blurry input is added to its output, so that the network learns the
+            difference, and starts as the identity; not in the report.
         shuffle_input: What the levels work on: 1 for pixels, as in the report; 2 for half their resolution, with 2x2
             pixels as channels: a quarter of the work, twice the receptive field.
         widening: How many times as many feature maps a coarser level has as the next finer one: 1, as in the report,
             or 2, for all levels to take about as long; long blur is undone on the coarse ones.
         pyramid: How the coarser levels are made: `matlab_bicubic` by MATLAB's `imresize`, as in the report, `gaussian`
             as in the authors' PyTorch code; the network is always used with the one that it was trained with.
-        pass_features: Whether the next finer level gets a coarser one's feature maps beside its output; not in the
-            report.
+        pass_features: Whether the next finer level gets, beside a coarser one's output, its feature maps, enlarged by a
+            1x1 convolution and a pixel shuffle and added behind the first convolution (as Cho et al., ICCV 2021, pass
+            them on); not in the report.
     """
 
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"
     levels: Literal[1, 2, 3] = 3
-    blocks: PositiveInt = 9
+    blocks: Blocks = 9
     filters: PositiveInt = 64
     kernel_size: OddInt = 5
     global_skip: bool = False
@@ -233,6 +240,9 @@ class Model:
     widening: Literal[1, 2] = 1
     pyramid: Literal["matlab_bicubic", "gaussian"] = "matlab_bicubic"
     pass_features: bool = False
+
+
+GROWING = ("blocks", "pass_features")  # settings that a network may be given more of as it is trained further
 
 
 @dataclass
@@ -443,16 +453,26 @@ def _read(path) -> dict[str, Any]:
     return _by_key(content, str(path))
 
 
+def _set(section: Any, name: str, hint: Any, key: str, value: Any) -> None:
+    try:
+        setattr(section, name, _converted(hint, value))
+    except (KeyError, OverflowError, ValueError, yaml.YAMLError):
+        choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
+        raise _refused(key, value, allowed(hint), difflib.get_close_matches(str(value), choices, 1)) from None
+
+
 def set_all(experiment: Experiment, values: Mapping[str, Any]) -> None:
     """Sets settings by dotted key, converted and checked each by itself. Raises ConfigError as `load_experiment`."""
     for key, value in values.items():
         *sections, name = key.split(".")
-        hint = SETTINGS[key]
-        try:
-            setattr(reduce(getattr, sections, experiment), name, _converted(hint, value))
-        except (KeyError, OverflowError, ValueError, yaml.YAMLError):
-            choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
-            raise _refused(key, value, allowed(hint), difflib.get_close_matches(str(value), choices, 1)) from None
+        _set(reduce(getattr, sections, experiment), name, SETTINGS[key], key, value)
+
+
+def checked(model: Model) -> Model:
+    """A network's settings, each converted and checked by itself in place. Raises ConfigError as `load_experiment`."""
+    for name, value in vars(model).items():
+        _set(model, name, SETTINGS[f"model.{name}"], name, value)
+    return model
 
 
 def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Experiment:

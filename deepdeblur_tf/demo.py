@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, answered, restoration_options
 from deepdeblur_tf.errors import UserError, need
-from deepdeblur_tf.runs.networks import model_file
+from deepdeblur_tf.networks.location import model_file
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -71,8 +71,8 @@ def _serve(flags) -> int:
     _check_host(flags.host)
     need("gradio", "demo", "the page")
 
+    from deepdeblur_tf.networks.archive import load_model
     from deepdeblur_tf.restoration.restorer import Restorer
-    from deepdeblur_tf.runs.networks import load_model
 
     restorer = Restorer(load_model(file), **restoration_options(flags))
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:

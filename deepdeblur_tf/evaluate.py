@@ -16,7 +16,7 @@ from deepdeblur_tf.command_line import add_restoration_arguments, answered, rest
 from deepdeblur_tf.config import SCENES, Data, load_experiment
 from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.runs.networks import model_file, run_of
+from deepdeblur_tf.networks.location import model_file, run_of
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -16,8 +16,8 @@ from deepdeblur_tf.command_line import MAX_PIXELS, answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of
 from deepdeblur_tf.images.photos import read_photo
+from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import model_file
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

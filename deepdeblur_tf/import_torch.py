@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.runs.networks import model_file
+from deepdeblur_tf.networks.location import model_file
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -56,8 +56,8 @@ def _convert(flags) -> int:
     if not checkpoint.is_file():
         raise UserError(f"{checkpoint}: no such file. Give a .pt file.")
 
-    from deepdeblur_tf.runs.networks import save_network
-    from deepdeblur_tf.runs.torch_networks import read_torch_network
+    from deepdeblur_tf.networks.archive import save_network
+    from deepdeblur_tf.networks.torch_networks import read_torch_network
 
     network, has_discriminator = read_torch_network(checkpoint)
     save_network(network, output)
@@ -68,8 +68,8 @@ def _convert(flags) -> int:
 
 
 def _export(file: Path, output: Path) -> int:
-    from deepdeblur_tf.runs.networks import load_model
-    from deepdeblur_tf.runs.torch_networks import write_torch_network
+    from deepdeblur_tf.networks.archive import load_model
+    from deepdeblur_tf.networks.torch_networks import write_torch_network
 
     network = load_model(file)
     write_torch_network(network, output)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from deepdeblur_tf import config
+import inspect
+import re
+
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.pyramid import PADDING, padded_pyramid
+from deepdeblur_tf.config import Model, checked
+from deepdeblur_tf.pyramid import padded_pyramid
 
 layers = tf.keras.layers
 
-UPSAMPLINGS = ("pixel_shuffle", "transposed_conv")
-MOST_BLOCKS = 100  # a level; building takes minutes beyond them, and a damaged file may ask for any number
+# What Keras calls a network. No layer tells the pyramid, so the name does, for files that Keras itself writes.
+_NAMES = {"matlab_bicubic": "deepdeblur", "gaussian": "deepdeblur_gaussian"}
 
 
 @tf.keras.utils.register_keras_serializable("deepdeblur_tf")
@@ -53,18 +55,7 @@ class CropLike(layers.Layer):
         return (*like[:3], image[3])
 
 
-def build_model(
-    upsampling: str = "pixel_shuffle",
-    levels: int = 3,
-    blocks: int = 9,
-    filters: int = 64,
-    kernel_size: int = 5,
-    global_skip: bool = False,
-    shuffle_input: int = 1,
-    widening: int = 1,
-    pyramid: str = "matlab_bicubic",
-    pass_features: bool = False,
-) -> tf.keras.Model:
+def build_model(*arguments, **settings) -> tf.keras.Model:
     """Builds the network.
 
     Each level is a convolution, residual blocks (convolution, ReLU, convolution, addition; no batch normalisation,
@@ -72,23 +63,8 @@ def build_model(
     with the next finer blurry image.
 
     Args:
-        upsampling: "pixel_shuffle" (5x5 convolution to 12 channels, depth to space; the authors' code) or
-            "transposed_conv" (3 filters, 3x3, stride 2; the paper). Defaults to "pixel_shuffle".
-        levels: int. Levels of the pyramid, 1 to 3. Defaults to 3.
-        blocks: int. Residual blocks a level, 1 to 100. Defaults to 9.
-        filters: int. Feature maps, of the finest level. Defaults to 64.
-        kernel_size: int. Side of the kernels, odd. Defaults to 5.
-        global_skip: bool. Whether each level's blurry input is added to its output, so that the network learns the
-            difference, and starts as the identity. Not in the paper. Defaults to False.
-        shuffle_input: 1, or 2 for levels that work at half their resolution: 2x2 pixels become channels before the
-            first convolution, and pixels again after the last one. Not in the paper. Defaults to 1.
-        widening: 1, or 2 for coarser levels with twice as many feature maps as the next finer one, where long blur is
-            undone at a quarter of the pixels. Not in the paper. Defaults to 1.
-        pyramid: "matlab_bicubic" (the report's) or "gaussian" (the authors' PyTorch code); see `pyramid.pyramid`. It
-            changes nothing in the network, which keeps it for whoever makes its levels. Defaults to "matlab_bicubic".
-        pass_features: bool. Whether the next finer level gets, beside a coarser one's output, its feature maps,
-            enlarged by a 1x1 convolution and a pixel shuffle and added behind the first convolution (as Cho et al.,
-            ICCV 2021, pass them on). The convolution begins as zeros. Not in the paper. Defaults to False.
+        The settings of `deepdeblur_tf.config.Model`, which explains them, by name or in its order: upsampling, levels,
+        blocks, filters, kernel_size and others. Those left out are the report's.
 
     Returns:
         Keras model from a tuple of `levels` blurry images, finest first, to as many restored ones: float32
@@ -97,7 +73,7 @@ def build_model(
         these arguments.
 
     Raises:
-        UserError: for a value that is not allowed.
+        ConfigError: for a value that is not allowed.
 
     Example:
         >>> import numpy as np
@@ -107,77 +83,113 @@ def build_model(
         >>> [tuple(level.shape) for level in restored]
         [(1, 64, 96, 3), (1, 32, 48, 3)]
     """
-    if upsampling not in UPSAMPLINGS:
-        raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}. Received: upsampling={upsampling!r}")
-    if levels not in (1, 2, 3):
-        raise UserError(f"levels must be 1, 2 or 3. Received: levels={levels!r}")
-    if shuffle_input not in (1, 2):
-        raise UserError(f"shuffle_input must be 1 or 2. Received: shuffle_input={shuffle_input!r}")
-    if widening not in (1, 2):
-        raise UserError(f"widening must be 1 or 2. Received: widening={widening!r}")
-    if pyramid not in PADDING:
-        raise UserError(f"pyramid must be one of {', '.join(PADDING)}. Received: pyramid={pyramid!r}")
-    for name, value in (("blocks", blocks), ("filters", filters), ("kernel_size", kernel_size)):
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} must be a whole number above 0. Received: {name}={value!r}")
-    if blocks > MOST_BLOCKS:
-        raise UserError(f"blocks must be at most {MOST_BLOCKS}. Received: blocks={blocks!r}")
-    if kernel_size % 2 == 0:
-        raise UserError(f"kernel_size must be odd. Received: kernel_size={kernel_size!r}")
+    chosen = checked(Model(*arguments, **settings))
 
-    def convolution(channels, name, activation=None, size=kernel_size):
+    def convolution(channels, name, activation=None, size=chosen.kernel_size):
         return layers.Conv2D(channels, size, padding="same", activation=activation, name=name)
 
     def up(x, level):
-        if upsampling == "transposed_conv":
+        if chosen.upsampling == "transposed_conv":
             return layers.Conv2DTranspose(3, 3, strides=2, padding="same", name=f"level{level}_up")(x)
         x = convolution(12, f"level{level}_up", size=5)(x)
         return DepthToSpace(name=f"level{level}_depth_to_space")(x)
 
-    blurry = [layers.Input((None, None, 3), name=f"blurry_{level}") for level in range(1, levels + 1)]
+    blurry = [layers.Input((None, None, 3), name=f"blurry_{level}") for level in range(1, chosen.levels + 1)]
     restored: list = []
     features = None  # of the next coarser level
-    for level in range(levels, 0, -1):  # coarse to fine
+    for level in range(chosen.levels, 0, -1):  # coarse to fine
         x = blurry[level - 1]
         if restored:
             x = layers.Concatenate(name=f"level{level}_concatenate")([x, up(restored[-1], level)])
-        if shuffle_input == 2:
+        if chosen.shuffle_input == 2:
             x = SpaceToDepth(name=f"level{level}_space_to_depth")(x)
-        maps = filters * widening ** (level - 1)
+        maps = chosen.filters * chosen.widening ** (level - 1)
         x = convolution(maps, f"level{level}_head")(x)
-        if pass_features and features is not None:
+        if chosen.pass_features and features is not None:
             passed = layers.Conv2D(4 * maps, 1, kernel_initializer="zeros", name=f"level{level}_features")(features)
             passed = DepthToSpace(name=f"level{level}_features_up")(passed)
             passed = CropLike(name=f"level{level}_features_crop")([passed, x])
             x = layers.Add(name=f"level{level}_features_add")([x, passed])
-        for block in range(1, blocks + 1):
+        for block in range(1, chosen.blocks + 1):
             name = f"level{level}_block{block}"
             y = convolution(maps, f"{name}_conv1", "relu")(x)
             y = convolution(maps, f"{name}_conv2")(y)
             x = layers.Add(name=f"{name}_add")([x, y])
         features = x
         x = layers.Conv2D(
-            3 * shuffle_input**2,
-            kernel_size,
+            3 * chosen.shuffle_input**2,
+            chosen.kernel_size,
             padding="same",
             name=f"level{level}_tail",
             dtype="float32",  # also under mixed precision: the output is compared with 8-bit values
-            kernel_initializer="zeros" if global_skip else "glorot_uniform",
+            kernel_initializer="zeros" if chosen.global_skip else "glorot_uniform",
         )(x)
-        if shuffle_input == 2:
+        if chosen.shuffle_input == 2:
             x = DepthToSpace(name=f"level{level}_to_pixels", dtype="float32")(x)
             x = CropLike(name=f"level{level}_crop", dtype="float32")([x, blurry[level - 1]])
-        if global_skip:
+        if chosen.global_skip:
             x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
         restored.append(x)
-    # No layer tells the pyramid, so the name does, for files that Keras itself writes.
-    name = "deepdeblur" if pyramid == "matlab_bicubic" else f"deepdeblur_{pyramid}"
-    network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name=name)
+    network = tf.keras.Model(tuple(blurry), tuple(restored[::-1]), name=_NAMES[chosen.pyramid])
     # A dataclass: Keras would take a dict or a list for a part of the network, and look for it in checkpoints.
-    network.settings = config.Model(
-        upsampling, levels, blocks, filters, kernel_size, global_skip, shuffle_input, widening, pyramid, pass_features
-    )
+    network.settings = chosen
     return network
+
+
+build_model.__signature__ = inspect.signature(Model)  # what `help` shows
+
+
+def begin_with(network: tf.keras.Model, trained: tf.keras.Model) -> None:
+    """Puts the arrays of a trained network into a new one, which may have more blocks or pass features.
+
+    What is added changes nothing at first: the second convolutions of further blocks, and what passes features, are
+    zeros.
+
+    Raises:
+        ValueError: an array has another shape, or the new network lacks a layer.
+    """
+    left = {layer.name: layer.get_weights() for layer in trained.layers}
+    for layer in network.layers:
+        if layer.name in left:
+            layer.set_weights(left.pop(layer.name))
+        elif layer.name.endswith(("_conv2", "_features")):
+            layer.set_weights([0 * weight for weight in layer.get_weights()])
+    if left:
+        raise ValueError(f"the new network lacks the layers {', '.join(left)}")
+
+
+def settings_of(network: tf.keras.Model) -> Model:
+    """A network's settings; of one that Keras itself has read, which keeps none, as its layers tell them."""
+    if hasattr(network, "settings"):
+        return network.settings
+    if any(layer.name == "level1_head" for layer in network.layers):
+        return settings_of_layers(network.get_config())
+    return Model(levels=len(network.inputs))  # of another program
+
+
+def settings_of_layers(config: dict) -> Model:
+    """The settings of a network that Keras itself wrote, from the name and the layers in its configuration.
+
+    Raises:
+        ValueError: it is another network.
+    """
+    kinds = {layer["class_name"] for layer in config["layers"]}
+    layers = {layer["config"]["name"]: layer["config"] for layer in config["layers"]}
+    if "level1_head" not in layers:
+        raise ValueError("it holds another network")
+    head = layers["level1_head"]
+    return Model(
+        upsampling="transposed_conv" if "Conv2DTranspose" in kinds else "pixel_shuffle",
+        levels=sum(name.startswith("blurry_") for name in layers),
+        blocks=sum(bool(re.fullmatch(r"level1_block\d+_add", name)) for name in layers),
+        filters=head["filters"],
+        kernel_size=head["kernel_size"][0],
+        global_skip="level1_global_skip" in layers,
+        shuffle_input=2 if "level1_space_to_depth" in layers else 1,
+        pass_features="level1_features" in layers,
+        widening=layers.get("level2_head", head)["filters"] // head["filters"],
+        pyramid=next((pyramid for pyramid, name in _NAMES.items() if name == config["name"]), "matlab_bicubic"),
+    )
 
 
 def run_network(network: tf.keras.Model, blurry, training: bool) -> list:

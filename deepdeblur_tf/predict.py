@@ -26,9 +26,9 @@ from deepdeblur_tf.command_line import (
 )
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
+from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.jobs import Job, Plan, PredictionError, find_jobs, is_restored, plan, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
-from deepdeblur_tf.runs.networks import model_file
 
 _DESCRIPTION = (
     "Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, formats, EXIF data, "
@@ -153,8 +153,8 @@ def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[
 
 def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dict[Job, int]) -> dict[Job, str]:
     """Restores the files; returns the messages of those that failed."""
+    from deepdeblur_tf.networks.archive import load_model
     from deepdeblur_tf.restoration.restorer import Restorer
-    from deepdeblur_tf.runs.networks import load_model
 
     restorer = Restorer(load_model(file), **options)
     if sha256_of(file) != results.how["network"]:

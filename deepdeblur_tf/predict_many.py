@@ -22,8 +22,8 @@ from deepdeblur_tf.command_line import (
 )
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.jobs import PredictionError
-from deepdeblur_tf.runs.networks import model_file
 
 if TYPE_CHECKING:
     from deepdeblur_tf.cluster.manifest import Manifest

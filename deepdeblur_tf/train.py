@@ -18,8 +18,8 @@ from deepdeblur_tf.config import ConfigError, load_experiment, steps_per_epoch, 
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.protocol import DataSet
 from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.networks.archive import check_pretrained
 from deepdeblur_tf.runs.folder import Run, RunError
-from deepdeblur_tf.runs.networks import pretrained_arrays
 from deepdeblur_tf.training.workers import Worker, this_worker
 
 
@@ -77,7 +77,7 @@ def _train(experiment, run: Run, force: bool) -> int:
         return _nothing_to_do(run)
     worker = this_worker()
     if experiment.training.pretrained and worker.is_chief and not run.has_checkpoint:
-        pretrained_arrays(experiment)  # what is wrong with it is said before the data are looked through
+        check_pretrained(experiment)  # what is wrong with it is said before the data are looked through
     data_set = find_data(experiment)
     for split in data_set.splits:
         if len(split):

@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import cubic, mirror
-from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.training.callbacks import StopOnNonFiniteLoss
 
 ROOT = Path(__file__).parents[1]

@@ -190,8 +190,8 @@ class _Process:
         """The network. Raises UserError where it cannot be loaded, or an option is not allowed."""
         from deepdeblur_tf.compat import gpus, tf
         from deepdeblur_tf.memory import memory_budget
+        from deepdeblur_tf.networks.archive import load_model
         from deepdeblur_tf.restoration.restorer import Restorer
-        from deepdeblur_tf.runs.networks import load_model
 
         tf.config.threading.set_intra_op_parallelism_threads(self._cpus)
         for gpu in gpus():

@@ -22,8 +22,9 @@ from deepdeblur_tf.files import sha256_of
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import details, overview, stacked, worst_details
 from deepdeblur_tf.images.rgb import read_rgb, write_image
+from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import Restorer
-from deepdeblur_tf.runs.networks import load_model, run_of
 
 DETAIL_SIDE = 128  # pixels
 DETAILS = 2  # an image

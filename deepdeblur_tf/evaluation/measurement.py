@@ -11,9 +11,8 @@ import numpy as np
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.losses import multiscale_loss
-from deepdeblur_tf.model import to_levels, to_network, to_uint8
+from deepdeblur_tf.model import settings_of, to_levels, to_network, to_uint8
 from deepdeblur_tf.restoration.restorer import Restorer
-from deepdeblur_tf.runs.networks import network_settings
 
 MEASURES = ("loss", "psnr", "ssim", "ssim_matlab", "ms_ssim")
 
@@ -55,7 +54,7 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
     seconds = time.perf_counter() - begin
 
     # As in the validation during training: the finest level is measured at its own size.
-    settings = network_settings(restorer.model)
+    settings = settings_of(restorer.model)
     blurry_levels, sharp_levels = (
         to_levels(image[None], settings.levels, settings.pyramid) for image in (blurry, sharp)
     )

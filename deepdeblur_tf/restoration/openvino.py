@@ -9,8 +9,7 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf, tf_variables
 from deepdeblur_tf.errors import need, quiet_libraries
-from deepdeblur_tf.model import run_network, to_levels
-from deepdeblur_tf.runs.networks import network_settings
+from deepdeblur_tf.model import run_network, settings_of, to_levels
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -63,7 +62,7 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
         network = to_openvino(levels, levels.restored)
     # Left alone it takes bfloat16 wherever the CPU can.
     compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
-    settings = network_settings(model)
+    settings = settings_of(model)
     numbers = range(1, settings.levels + 1)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])

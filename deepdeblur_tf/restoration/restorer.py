@@ -10,10 +10,9 @@ import numpy as np
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.memory import memory_budget
-from deepdeblur_tf.model import run_network, to_levels, to_uint8
+from deepdeblur_tf.model import run_network, settings_of, to_levels, to_uint8
 from deepdeblur_tf.pyramid import PADDING
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
-from deepdeblur_tf.runs.networks import network_settings
 
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
 # largest difference from the untiled image, in steps of 255, at overlaps of 0, 16, 32, 48 and 64 pixels: 64, 16, 2, 1
@@ -38,7 +37,7 @@ def restoring_graph(model: tf.keras.Model) -> tf.types.experimental.GenericFunct
     """
     kept = vars(model)  # not by setattr: Keras would save the graph with the network
     if "_restoring_graph" not in kept:
-        settings = network_settings(model)
+        settings = settings_of(model)
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
         def restored(image):
@@ -55,7 +54,7 @@ def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
     # for 64 and 32 filters, in bfloat16 677 and 462. At half the resolution (shuffle_input 2): 137, 166, 213, 269 and
     # 438 bytes for 16, 32, 48, 64 and 128 filters; where coarser levels are wider (widening 2), 203 for 32, at full
     # resolution 451.
-    settings = network_settings(model)
+    settings = settings_of(model)
     widest = max(layer.filters for layer in model.layers if hasattr(layer, "filters"))
     filters = widest // settings.widening ** (settings.levels - 1)
     maps = filters * (8 + 3 * settings.widening) // 4
@@ -164,7 +163,7 @@ class Restorer:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
-        settings = network_settings(self.model)
+        settings = settings_of(self.model)
         multiple, grid = 2 ** (settings.levels - 1), GRID * settings.shuffle_input
         # Continued here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
         sides = [(0, -side % multiple) for side in image.shape[:2]]

@@ -9,8 +9,8 @@ from pathlib import Path
 from deepdeblur_tf.config import load_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
+from deepdeblur_tf.networks.location import TRAINED, run_of
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import TRAINED, run_of
 
 _LIMITS = """\
 - It removes the blur of motion: of the camera, and of things that move. It does not bring back what is out of focus,

@@ -22,8 +22,9 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of, write_whole
+from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
-from deepdeblur_tf.runs.networks import load_model, run_of
 from deepdeblur_tf.runs.provenance import git_commit
 from deepdeblur_tf.serving.formats import FORMATS, write_quietly
 from deepdeblur_tf.serving.model_card import write_card

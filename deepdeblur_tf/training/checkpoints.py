@@ -13,8 +13,8 @@ import numpy as np
 from deepdeblur_tf.compat import tf, tf_variables
 from deepdeblur_tf.config import Training
 from deepdeblur_tf.files import sha256_of, write_whole
+from deepdeblur_tf.networks.archive import save_network
 from deepdeblur_tf.runs.folder import Run, RunError
-from deepdeblur_tf.runs.networks import save_network
 
 
 class Checkpoints(tf.keras.callbacks.Callback):

@@ -17,10 +17,10 @@ from deepdeblur_tf.data.pipeline import batch_names, train_dataset, validation_d
 from deepdeblur_tf.data.protocol import DataSet, Source
 from deepdeblur_tf.data.sources import ReadableOnly
 from deepdeblur_tf.metrics import psnr
-from deepdeblur_tf.model import build_model
+from deepdeblur_tf.model import begin_with, build_model
+from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import begin_with, pretrained_arrays, save_network
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
@@ -192,7 +192,7 @@ def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
         say(f"left out a checkpoint: {line}")
     trainer, training = checkpoints.trainer, plan.experiment.training
     if training.pretrained and plan.worker.is_chief and not trainer.steps_done:
-        begin_with(trainer.network, pretrained_arrays(plan.experiment))
+        begin_with(trainer.network, load_model(training.pretrained))
         trainer.shipped.set_weights(trainer.network.get_weights())
         say(f"begins with the weights of {training.pretrained}")
     continue_as_chief(plan.strategy, plan.worker, checkpoints.variables)

@@ -17,8 +17,8 @@ from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data.kinds import find_data
-from deepdeblur_tf.model import to_levels
-from deepdeblur_tf.runs.networks import network_settings, save_network
+from deepdeblur_tf.model import settings_of, to_levels
+from deepdeblur_tf.networks.archive import save_network
 
 PAIRS = 64
 RARE = 0.002
@@ -41,7 +41,7 @@ def count(flags) -> int:
     model = load_model(flags.model)
     train, _ = find_data(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos})).open()
     blurry = np.stack([train.read(index)[..., :3] for index in range(PAIRS)])
-    settings = network_settings(model)
+    settings = settings_of(model)
     firsts = [layer for layer in model.layers if layer.name.endswith("_conv1")]
     probe = tf.keras.Model(model.inputs, [layer.output for layer in firsts])
     random = np.random.default_rng(0)

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from deepdeblur_tf.images.photos import SUFFIXES, photo_pixels, read_photo, write_photo
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import Restorer
-from deepdeblur_tf.runs.networks import load_model
 
 
 def processor_seconds(model: str, photos: list[Path]) -> float:

@@ -20,8 +20,8 @@ import pytest
 from deepdeblur_tf import demo
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
-from deepdeblur_tf.runs.networks import load_model
 from tests.helpers import ROOT
 
 pytest.importorskip("gradio", reason="no gradio, which needs Python 3.10")

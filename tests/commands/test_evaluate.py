@@ -16,9 +16,9 @@ from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.evaluate import main
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import imresize
 from deepdeblur_tf.restoration.restorer import Restorer, restore
-from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.train import main as train
 from tests.helpers import ROOT, SMALL_FLAGS, read_csv
 

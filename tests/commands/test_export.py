@@ -16,8 +16,9 @@ from deepdeblur_tf import evaluate, export
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import to_yaml
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.runs.networks import load_model, model_file
 from deepdeblur_tf.serving import formats
 from deepdeblur_tf.serving import version as export_run
 from deepdeblur_tf.serving.model_card import write_card

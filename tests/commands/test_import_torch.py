@@ -10,10 +10,10 @@ import pytest
 from deepdeblur_tf.config import Model
 from deepdeblur_tf.import_torch import main
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.networks.archive import load_model, save_network
+from deepdeblur_tf.networks.torch_checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from deepdeblur_tf.networks.torch_networks import read_torch_network, write_torch_network
 from deepdeblur_tf.restoration.restorer import Restorer
-from deepdeblur_tf.runs.networks import load_model, save_network
-from deepdeblur_tf.runs.torch_checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from deepdeblur_tf.runs.torch_networks import read_torch_network, write_torch_network
 from deepdeblur_tf.serving.formats import FORMATS, write_quietly
 from deepdeblur_tf.serving.signatures import Service
 from tests.helpers import FILES
@@ -334,7 +334,7 @@ def test_networks_that_are_not_built_here_are_named(tmp_path, tensors):
     for name, shape in four.items():
         tensors.update({f"{name}.weight": np.zeros(shape), f"{name}.bias": np.zeros(shape[0])})
     write_checkpoint(tmp_path / "network.pt", tensors)
-    refused(tmp_path / "network.pt", "levels must be 1, 2 or 3. Received: levels=4")
+    refused(tmp_path / "network.pt", "levels: received 4; allowed: one of 1, 2, 3")
 
 
 def test_what_lies_beside_the_network_is_named(tmp_path):

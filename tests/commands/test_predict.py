@@ -15,9 +15,9 @@ from PIL import Image
 
 from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.predict import main
 from deepdeblur_tf.restoration.restorer import restore
-from deepdeblur_tf.runs.networks import load_model
 from tests.helpers import ROOT, write_network
 
 SLOW = pytest.mark.slow

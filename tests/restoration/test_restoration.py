@@ -9,10 +9,10 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model, to_network, to_uint8
+from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.resizing import imresize
 from deepdeblur_tf.restoration.restorer import Restorer, bytes_per_pixel, restore, restoring_graph
 from deepdeblur_tf.restoration.tiling import spans, tile_shape
-from deepdeblur_tf.runs.networks import load_model, save_network
 
 
 @pytest.fixture(scope="module")

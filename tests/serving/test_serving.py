@@ -22,8 +22,8 @@ from deepdeblur_tf import export, predict
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images.photos import read_photo
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
-from deepdeblur_tf.runs.networks import load_model
 from deepdeblur_tf.serving.signatures import Service
 from tests.helpers import ROOT
 

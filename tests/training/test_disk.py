@@ -12,7 +12,7 @@ from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, OnDisk
 from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.train import main
 from tests.helpers import SMALL_FLAGS, read_csv
 

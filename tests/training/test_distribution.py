@@ -21,7 +21,7 @@ from deepdeblur_tf.config import ConfigError, load_experiment
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.pipeline import make_datasets, train_dataset, validation_dataset
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.runs.networks import load_model
+from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.train import main
 from deepdeblur_tf.training import loop
 from deepdeblur_tf.training.optimizer import make_optimizer

@@ -10,11 +10,13 @@ import h5py
 import numpy as np
 import pytest
 
+from deepdeblur_tf import model
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Model, load_experiment
-from deepdeblur_tf.model import build_model
+from deepdeblur_tf.model import begin_with, build_model
+from deepdeblur_tf.networks.archive import load_model, save_network
+from deepdeblur_tf.networks.location import NetworkError, model_file, run_of
 from deepdeblur_tf.restoration.restorer import restore
-from deepdeblur_tf.runs.networks import _ARRAYS, NetworkError, begin_with, load_model, model_file, run_of, save_network
 from tests.helpers import FILES, ROOT
 
 # As Keras 2.15 and Keras 3.15 saved them with `network.save`, before there was a deepdeblur_tf.json.
@@ -113,15 +115,14 @@ def test_a_network_grows_without_a_change_of_what_it_restores(image):
     network, grown = build_model(blocks=1, **settings), build_model(blocks=3, pass_features=True, **settings)
     for weights in network.trainable_variables:
         weights.assign_add(tf.random.stateless_normal(weights.shape, [1, 2], stddev=0.05))
-    arrays = {f"{layer.name}/{w}": v for layer in network.layers for w, v in zip(_ARRAYS, layer.get_weights())}
-    begin_with(grown, arrays)
+    begin_with(grown, network)
     np.testing.assert_array_equal(restore(grown, image), restore(network, image))
     # What was added begins as zeros alone where it has to, so that all of it learns.
     assert grown.get_layer("level2_block3_conv1").get_weights()[0].any()
     assert not grown.get_layer("level2_block3_conv2").get_weights()[0].any()
     assert not grown.get_layer("level1_features").get_weights()[0].any()
-    with pytest.raises(ValueError, match="is not the network's"):
-        begin_with(network, {f"{layer.name}/kernel": layer.get_weights()[0] for layer in grown.layers if layer.weights})
+    with pytest.raises(ValueError, match="lacks the layers level3_block2_conv1, "):
+        begin_with(network, grown)
 
 
 def test_its_settings_are_no_part_of_a_checkpoint(tmp_path):
@@ -191,14 +192,14 @@ def test_code_in_a_file_is_not_run(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("module, name", [("os", "system"), ("keras.layers", "Lambda")])
-def test_what_a_file_names_is_not_looked_up(file, image, module, name):
-    expected = restore(load_model(file), image)
+def test_what_a_file_names_is_not_looked_up(file, module, name):
     with zipfile.ZipFile(file) as archive:
         config = json.loads(archive.read("config.json"))
     addition = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Add")
     addition["class_name"], addition["module"] = name, module
     rewrite(file, config=json.dumps(config))
-    np.testing.assert_array_equal(restore(load_model(file), image), expected)
+    with pytest.raises(NetworkError, match=rf"here\): level2_block1_add: class {name} / Add"):
+        load_model(file)
 
 
 def test_another_keras_network_is_refused(tmp_path):
@@ -206,6 +207,49 @@ def test_another_keras_network_is_refused(tmp_path):
     tf.keras.Model(inputs, tf.keras.layers.Conv2D(3, 3)(inputs)).save(tmp_path / "other.keras")
     with pytest.raises(NetworkError, match="other.keras: is not a network .*it holds another network"):
         load_model(tmp_path / "other.keras")
+
+
+# Files of before, and layers that were edited since.
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda conv, add: conv["config"].update(activation="gelu"), "level1_block1_conv1: activation gelu / relu"),
+        (lambda conv, add: conv["config"].update(dilation_rate=[2, 2]), "conv1: dilation_rate 2, 2 / 1, 1"),
+        (lambda conv, add: conv.update(inbound_nodes=[[["blurry_1", 0, 0, {}]]]), "inputs blurry_1 / level1_head"),
+        (lambda conv, add: add["config"].update(name="level1_norm"), "the layer level1_block1_add is here only"),
+    ],
+)
+@pytest.mark.parametrize("keras", [2, 3])
+def test_a_network_whose_layers_are_others_now_is_refused_with_what_differs(tmp_path, keras, change, words):
+    file = tmp_path / "network.keras"
+    file.write_bytes((FILES / f"keras{keras}_pixel_shuffle.keras").read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        config = json.loads(archive.read("config.json"))
+    # As if the file were of today, and `build_model` edited since.
+    layers = {layer["config"]["name"]: layer for layer in config["config"]["layers"]}
+    change(layers["level1_block1_conv1"], layers["level1_block1_add"])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("deepdeblur_tf.json", settings_text(upsampling="pixel_shuffle"))
+    rewrite(file, config=json.dumps(config))
+    with pytest.raises(NetworkError, match=f"(?s){words}"):
+        load_model(file)
+
+
+def test_an_edited_layer_refuses_the_networks_of_before(file, monkeypatch):
+    convolution = model.layers.Conv2D
+    monkeypatch.setattr(
+        model.layers,
+        "Conv2D",
+        lambda *sizes, activation=None, **how: convolution(*sizes, activation=activation and "gelu", **how),
+    )
+    with pytest.raises(
+        NetworkError, match="is not a network .*What differs .*level1_block1_conv1: activation relu / gelu"
+    ):
+        load_model(file)
+    with pytest.raises(NetworkError, match="activation relu / gelu"):
+        load_model("photographs")
 
 
 @pytest.mark.parametrize("text", [settings_text(number=2), settings_text(attention=True)])
@@ -222,7 +266,7 @@ def test_a_file_of_a_later_version_says_so(file, text):
         ({"kernel_size": 2}, "it holds 0 of the 4 kernels"),
         ({"levels": 1.0}, "its levels is 1.0"),
         ({"levels": 1}, r"level1_head/kernel .* level1_up/kernel is not the network's; and 8 more"),
-        ({"upsampling": "bilinear"}, "upsampling='bilinear'"),
+        ({"upsampling": "bilinear"}, "upsampling: received 'bilinear'"),
         ({"upsampling": "transposed_conv"}, r"level1_up/kernel has the shape \(5, 5, 3, 12\) and not \(3, 3, 3, 3\)"),
         ({"global_skip": "no"}, "its global_skip is 'no'"),
         ({"blocks": 10**9}, "it holds 4 of the 4000000000 kernels"),

@@ -1,14 +1,15 @@
-"""A trained network's file: where it lies, writing it and reading it. Loads no TensorFlow at import.
+"""A trained network's file: writing it and reading it. Loads no TensorFlow at import.
 
 A network is settings and arrays, not a program. Its file is a Keras archive, a zip file of
 
-    config.json             the layers, in Keras's words
+    config.json             the layers and what connects them, in Keras's words
     model.weights.h5        their arrays, in groups that Keras names by class and counter: layers/conv2d_1/vars/0
     deepdeblur_tf.json      the settings of `build_model`; older files lack it
 
 so that Keras can read it too, on the stack that wrote it. `load_model` reads it without Keras, on either stack: it
-builds the network from the settings and assigns the arrays. Nothing of a file is executed, and whatever it claims, it
-takes no more memory than its own size justifies.
+builds the network from the settings, assigns the arrays, and compares its layers with those of config.json, for a later
+version of `model` may build others. Nothing of a file is executed, and whatever it claims, it takes no more memory than
+its own size justifies.
 """
 
 from __future__ import annotations
@@ -18,19 +19,18 @@ import contextlib
 import io
 import json
 import os
-import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from deepdeblur_tf.config import ConfigError, Experiment, Model
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.config import GROWING, ConfigError, Experiment, Model
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.networks.graph import graph_differences
+from deepdeblur_tf.networks.location import NetworkError, model_file
 
 if TYPE_CHECKING:
     from deepdeblur_tf.compat import tf
@@ -38,55 +38,9 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "deepdeblur_tf.json"
 FORMAT = 1  # of deepdeblur_tf.json; a reader refuses higher ones
 
-# The networks that come with the package, each NAME.keras with its card NAME.md.
-TRAINED = Path(__file__).parents[1] / "trained"
-
-_GROWING = ("blocks", "pass_features")  # settings that a network may be given more of as it is trained further
 _MOST_JSON = 4_000_000  # bytes; the largest network that `build_model` builds takes a third of it
 _GROUPS = {"Conv2D": "conv2d", "Conv2DTranspose": "conv2d_transpose"}  # the layers with arrays, as Keras names groups
 _ARRAYS = ("kernel", "bias")  # of each, in Keras's order
-
-
-class NetworkError(UserError):
-    """A network that is not there or cannot be loaded; the message names the file and says why."""
-
-
-def _path(model) -> Path:
-    """Where a MODEL lies: a name stands for the network that comes with the package, whatever the folder holds."""
-    trained = TRAINED / f"{model}.keras"
-    return trained if Path(str(model)).name == str(model) and trained.is_file() else Path(model).expanduser()
-
-
-def model_file(model) -> Path:
-    """The file of a network, from what a command's MODEL or `load_model` may be given.
-
-    Another kind of MODEL belongs here: all commands ask this function, and go on with the file.
-
-    Args:
-        model: The folder of a finished run, a `.keras` file such as RUN/checkpoints/best.keras, or photographs, the
-            network that comes with the package; a folder of that name is ./photographs.
-
-    Raises:
-        NetworkError: names what is missing, and for an unfinished run what there is instead.
-    """
-    path = _path(model)
-    file = Run(path).model if path.is_dir() else path
-    if not file.is_file():
-        best = Run(path).best
-        hint = f" The run is not finished; its best network so far is {best}." if best.is_file() else ""
-        missing = "no such file" if path.is_dir() or path.suffix else "no such run"
-        raise NetworkError(
-            f"{file}: {missing}. Give the folder of a finished run, a .keras file, or photographs, the network that "
-            f"comes with the package.{hint}"
-        )
-    return file
-
-
-def run_of(model) -> Run | None:
-    """The run folder that a network lies in; None for a file outside of one. `model` is as `model_file` has it."""
-    path = _path(model).resolve()
-    folder = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else path.parent
-    return Run(folder) if Run(folder).config.is_file() and Run(folder).logs.is_dir() else None
 
 
 def save_network(network: tf.keras.Model, path) -> None:
@@ -131,14 +85,17 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
 
     file = model_file(run_folder_or_keras_file)
     with open(file, "rb") as opened, _unloadable(file):
-        settings, arrays = _read(opened)
+        settings, arrays, graph = _read(opened)
         network = build_model(**settings)
         assign(network, arrays)
+        _refuse(
+            "its layers are not those of this version. What differs (there / here)", graph_differences(graph, network)
+        )
     return network
 
 
-def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
-    """The arrays of the network that an experiment trains further, `training.pretrained`, as `begin_with` takes them.
+def check_pretrained(experiment: Experiment) -> None:
+    """Checks the network that an experiment trains further, `training.pretrained`.
 
     Raises:
         NetworkError: there is no such network, or it is damaged.
@@ -147,12 +104,12 @@ def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
     pretrained = experiment.training.pretrained
     file = model_file(pretrained)
     with open(file, "rb") as opened, _unloadable(file):
-        settings, arrays = _read(opened)
+        settings, _, _ = _read(opened)
     wanted = vars(experiment.model)
     other = [
         f"model.{key}: {settings[key]} / {wanted[key]}"
         for key in wanted
-        if settings[key] != wanted[key] and not (key in _GROWING and settings[key] < wanted[key])
+        if settings[key] != wanted[key] and not (key in GROWING and settings[key] < wanted[key])
     ]
     if other:
         raise ConfigError(
@@ -160,7 +117,6 @@ def pretrained_arrays(experiment: Experiment) -> dict[str, np.ndarray]:
             f"here): {', '.join(other)}. Give the experiment the network's settings; it may have more blocks, and "
             "pass_features."
         )
-    return arrays
 
 
 @contextlib.contextmanager
@@ -176,8 +132,8 @@ def _unloadable(file: Path):
         ) from error
 
 
-def _read(opened) -> tuple[dict, dict]:
-    """A network's settings and its arrays, {"level1_head/kernel": [5, 5, 3, 64], ...}, from its opened file.
+def _read(opened) -> tuple[dict, dict, dict]:
+    """A network's settings, arrays, {"level1_head/kernel": [5, 5, 3, 64], ...}, and layers, from its opened file.
 
     Raises:
         Exception: of nearly any kind, for a file that is no network's.
@@ -193,7 +149,9 @@ def _read(opened) -> tuple[dict, dict]:
         if SETTINGS_FILE in archive.namelist():
             settings = _checked(json.loads(archive.read(SETTINGS_FILE)))
         else:
-            settings = _read_off(config)
+            from deepdeblur_tf.model import settings_of_layers
+
+            settings = vars(settings_of_layers(config))
         arrays = _read_arrays(archive.read("model.weights.h5"), config["layers"])
     # Before anything is built: most of a network is these kernels, and so are its memory and the time to build it.
     side = settings["kernel_size"]
@@ -203,7 +161,7 @@ def _read(opened) -> tuple[dict, dict]:
     wanted = 2 * settings["levels"] * settings["blocks"]
     if held < wanted:
         raise ValueError(f"it holds {held} of the {wanted} kernels of its residual blocks")
-    return settings, arrays
+    return settings, arrays, config
 
 
 def _checked(content: dict) -> dict:
@@ -215,39 +173,6 @@ def _checked(content: dict) -> dict:
         if type(value) is not type(known[key]):
             raise ValueError(f"its {key} is {value!r}")
     return {**known, **settings}
-
-
-def network_settings(network: tf.keras.Model) -> Model:
-    """A network's settings. One that Keras itself has read keeps none, but its levels and its pyramid are right."""
-    told = {"levels": len(network.inputs), "pyramid": _pyramid_of(network.name)}
-    return getattr(network, "settings", None) or Model(**{**vars(Model()), **told})
-
-
-def _pyramid_of(name: str) -> str:
-    """The pyramid of a network by its name in Keras."""
-    return "gaussian" if name == "deepdeblur_gaussian" else "matlab_bicubic"
-
-
-def _read_off(config: dict) -> dict:
-    """The settings of a file without deepdeblur_tf.json, from the name and the layers in its config.json."""
-    kinds = {layer["class_name"] for layer in config["layers"]}
-    configs = {layer["config"]["name"]: layer["config"] for layer in config["layers"]}
-    if "level1_head" not in configs:
-        raise ValueError("it holds another network")
-    filters = configs["level1_head"]["filters"]
-    return {
-        **vars(Model()),
-        "upsampling": "transposed_conv" if "Conv2DTranspose" in kinds else "pixel_shuffle",
-        "levels": sum(name.startswith("blurry_") for name in configs),
-        "blocks": sum(bool(re.fullmatch(r"level1_block\d+_add", name)) for name in configs),
-        "filters": filters,
-        "kernel_size": configs["level1_head"]["kernel_size"][0],
-        "global_skip": "level1_global_skip" in configs,
-        "shuffle_input": 2 if "level1_space_to_depth" in configs else 1,
-        "pass_features": "level1_features" in configs,
-        "widening": configs.get("level2_head", {"filters": filters})["filters"] // filters,
-        "pyramid": _pyramid_of(config["name"]),
-    }
 
 
 def _read_arrays(content: bytes, layers: list) -> dict:
@@ -302,23 +227,6 @@ def assign(network: tf.keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
         variable.assign(arrays[name])
 
 
-def begin_with(network: tf.keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Puts the arrays of a network into it, or into one that has more blocks or passes features.
-
-    What is added changes nothing at first: the second convolutions of further blocks, and what passes features, are
-    zeros.
-
-    Raises:
-        ValueError: as `assign`.
-    """
-    added = {}
-    for layer in network.layers:
-        for name, variable in zip(_ARRAYS, layer.weights):
-            is_last = layer.name.endswith(("_conv2", "_features"))
-            added[f"{layer.name}/{name}"] = np.zeros(variable.shape, np.float32) if is_last else variable.numpy()
-    assign(network, {**added, **arrays})
-
-
 def refuse_other_shapes(held: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> None:
     """Raises ValueError where a file's arrays are not a network's, and names what differs."""
     wrong = [f"{name} is missing" for name in wanted.keys() - held.keys()]
@@ -328,6 +236,11 @@ def refuse_other_shapes(held: Mapping[str, tuple], wanted: Mapping[str, tuple]) 
         for name, shape in wanted.items()
         if name in held and held[name] != shape
     ]
+    _refuse("", sorted(wrong))
+
+
+def _refuse(reason: str, wrong: Sequence[str]) -> None:
+    """Raises ValueError with the first of what is wrong, where anything is."""
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError("; ".join(sorted(wrong)[:3]) + more)
+        raise ValueError(f"{reason}: " * bool(reason) + "; ".join(wrong[:3]) + more)

@@ -24,14 +24,15 @@ import numpy as np
 
 from deepdeblur_tf.config import Model
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.runs.networks import assign, network_settings, refuse_other_shapes
-from deepdeblur_tf.runs.torch_checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from deepdeblur_tf.networks.archive import assign, refuse_other_shapes
+from deepdeblur_tf.networks.torch_checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     from deepdeblur_tf.compat import tf
 
 # Of the 12 channels before depth to space, place by place, the colours' channels in PixelShuffle's order.
 _SHUFFLED = np.arange(12).reshape(3, 4).T.ravel()
+_KNOWN = ("levels", "blocks", "filters", "kernel_size", "pyramid")  # settings that may be any there; the rest are fixed
 _VALUES = np.float32(255)  # theirs, in one of ours
 
 
@@ -78,15 +79,11 @@ def write_torch_network(network: tf.keras.Model, path: Path) -> None:
     Raises:
         UserError: that code does not know such networks; the message names the setting.
     """
-    settings = network_settings(network)
-    for name, known in (
-        ("upsampling", "pixel_shuffle"),
-        ("global_skip", False),
-        ("shuffle_input", 1),
-        ("widening", 1),
-        ("pass_features", False),
-    ):
-        if getattr(settings, name) != known:
+    from deepdeblur_tf.model import settings_of
+
+    settings = settings_of(network)
+    for name, known in vars(Model()).items():
+        if name not in _KNOWN and getattr(settings, name) != known:
             raise UserError(
                 f"DeepDeblur-PyTorch has no network with model.{name} {getattr(settings, name)}; it knows {known} only."
             )
