@@ -115,9 +115,17 @@ def settings_of(flags: argparse.Namespace) -> dict[str, str]:
     return {key: value for key, value in vars(flags).items() if key in SETTINGS}
 
 
-def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --tile, --memory, --self_ensemble and --runtime."""
+def add_restoration_arguments(parser: argparse.ArgumentParser, scale: str = "auto") -> None:
+    """Adds --scale, by default as given here, --tile, --memory, --self_ensemble and --runtime."""
     group = parser.add_argument_group("restoration")
+    group.add_argument(
+        "--scale",
+        default=scale,
+        choices=("auto", "1", "0.5", "0.25", "0.125"),
+        help="The scale at which pictures are restored; what changes there is added, enlarged, to the picture. A "
+        "network knows blur of some pixels; a long one is within its reach in the picture shrunk. auto takes for each "
+        "picture the scale at which most is changed. Defaults to %(default)s.",
+    )
     group.add_argument(
         "--tile",
         type=int,
@@ -148,7 +156,11 @@ def add_restoration_arguments(parser: argparse.ArgumentParser) -> None:
 
 def restoration_options(flags: argparse.Namespace) -> dict:
     """What those flags mean for `deepdeblur_tf.restore`."""
-    return {"tile": flags.tile, "memory": flags.memory, "self_ensemble": flags.self_ensemble, "runtime": flags.runtime}
+    names = ("tile", "memory", "self_ensemble", "runtime")
+    return {
+        **{name: getattr(flags, name) for name in names},
+        "scale": flags.scale if flags.scale == "auto" else float(flags.scale),
+    }
 
 
 def _gibibytes(text: str) -> int:

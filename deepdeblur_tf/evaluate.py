@@ -57,7 +57,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "name an image again for a second detail. Defaults to three images (the report's, where they are) and the two "
         "details where the error is largest.",
     )
-    add_restoration_arguments(parser)
+    add_restoration_arguments(parser, scale="1")
     return parser
 
 

@@ -12,6 +12,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.model import run_network, settings_of, to_levels, to_uint8
 from deepdeblur_tf.pyramid import PADDING
+from deepdeblur_tf.restoration.scale import SCALES, add_enlarged, best_scale, relative_change, shrunk
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
@@ -19,6 +20,8 @@ from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 # and 0 for the network of experiments/reds_small.yaml; 38, 4, 2, 1 and 1 (in 0.0015 % of the pixels) for one with the
 # report's blocks, filters and kernels, trained as long. By `python -m experiments.benchmarks.tiles MODEL IMAGE`.
 OVERLAP = 64
+
+_MEASURED = 1024  # pixels: what a restoration changed is measured on a square of this side in the middle
 
 RUNTIMES = ("tensorflow", "openvino", "openvino_bfloat16")
 
@@ -92,10 +95,15 @@ class Restorer:
         runtime: "tensorflow"; "openvino" (the extra of that name), with equal results; or "openvino_bfloat16", several
             times as fast on CPUs with units for bfloat16 (AMX) and off by 1 or 2 of 255 in a few pixels of a hundred.
             OpenVINO keeps the weights that the network has now. Defaults to "tensorflow".
+        scale: 1, 0.5, 0.25 or 0.125, at which images are restored; what changes there is added, enlarged, to the image
+            at its full size. Or "auto", for each image the one at which its blur is within the network's reach; see
+            `scale.best_scale`. Defaults to "auto".
 
     Attributes:
         model: The network.
         tiles: int. How many tiles the last image was restored in, 1 for an image restored whole; 0 before the first.
+        scale: float. The scale at which the last image was restored.
+        change: float. How much of it was changed, relatively; see `scale.relative_change`.
 
     Raises:
         UserError: for a value that is not allowed, or a runtime that is not installed.
@@ -109,6 +117,7 @@ class Restorer:
         memory: int | None = None,
         self_ensemble: bool = False,
         runtime: str = "tensorflow",
+        scale: float | str = "auto",
     ):
         if overlap < 0 or overlap % GRID:
             raise UserError(f"overlap must be a multiple of {GRID} pixels, 0 or more. Received: overlap={overlap!r}")
@@ -121,7 +130,11 @@ class Restorer:
             raise UserError(f"memory must be a number of bytes above 0. Received: memory={memory!r}")
         if runtime not in RUNTIMES:
             raise UserError(f"runtime must be one of {', '.join(RUNTIMES)}. Received: runtime={runtime!r}")
-        self.model, self.tiles = model, 0
+        if scale not in ("auto", *SCALES):
+            allowed = ", ".join(f"{known:g}" for known in SCALES)
+            raise UserError(f"scale must be auto or one of {allowed}. Received: scale={scale!r}")
+        self.model, self.tiles, self.scale, self.change = model, 0, 1.0, 0.0
+        self._scale = scale
         self._tile, self._overlap, self._memory, self._self_ensemble = tile, overlap, memory, self_ensemble
         self._runtime, self._openvino = runtime, None
         if runtime != "tensorflow":
@@ -143,12 +156,38 @@ class Restorer:
             ValueError: for another shape or dtype.
             MemoryError: not even the smallest tile fits.
         """
-        (restored,) = self._restored(image_uint8, progress, lambda levels: [to_uint8(levels[0]).numpy()])
-        height, width = np.shape(image_uint8)[:2]
-        return restored[:height, :width]
+        image = np.asarray(image_uint8)
+        self.scale = self.best_scale(image) if self._scale == "auto" else float(self._scale)
+        small = shrunk(image, self.scale)
+        height, width = small.shape[:2]
+        if self.scale == 1:
+            (restored,) = self._restored(image, progress, lambda levels: [to_uint8(levels[0]).numpy()])
+            result = restored = restored[:height, :width]
+        else:
+            (finest,) = self._restored(small, progress, lambda levels: levels[:1])
+            finest = np.clip(finest[:height, :width] + np.float32(0.5), 0, 1)
+            result, restored = add_enlarged(image, finest - small / np.float32(255)), 255 * finest
+        top, left = (max(0, side - _MEASURED) // 2 for side in (height, width))
+        middle = np.s_[top : top + _MEASURED, left : left + _MEASURED]
+        self.change = relative_change(small[middle], restored[middle])
+        return result
+
+    def best_scale(self, image_uint8) -> float:
+        """The scale at which an image's blur is within the network's reach, as "auto" finds it.
+
+        Args:
+            image_uint8: uint8 [H, W, 3], RGB.
+        """
+        self._refuse_others(image_uint8)
+        return best_scale(image_uint8, lambda crop: 255 * (self._run(crop)[0] + np.float32(0.5)))
+
+    @staticmethod
+    def _refuse_others(image) -> None:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
 
     def levels(self, image_uint8, progress: Callable[[float], None] | None = None) -> list[np.ndarray]:
-        """Every level of the network's output as it is, for its loss to be measured.
+        """Every level of the network's output at scale 1 as it is, for its loss to be measured.
 
         Args, raises: As `__call__`.
 
@@ -161,8 +200,7 @@ class Restorer:
     def _restored(self, image, progress, convert) -> list[np.ndarray]:
         """The levels at their padded sizes; each tile's list of levels passes through `convert`."""
         image = np.asarray(image)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
+        self._refuse_others(image)
         settings = settings_of(self.model)
         multiple, grid = 2 ** (settings.levels - 1), GRID * settings.shuffle_input
         # Continued here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
@@ -225,14 +263,15 @@ def restore(
     self_ensemble: bool = False,
     progress: Callable[[float], None] | None = None,
     runtime: str = "tensorflow",
+    scale: float | str = "auto",
 ) -> np.ndarray:
     """Restores a blurry image of any size. The short way to use a `Restorer`.
 
     Args:
         model: A network of `build_model` or `load_model`.
         image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more.
-        tile, overlap, memory, self_ensemble, runtime: As `Restorer` has them. OpenVINO is set up anew for each call;
-            for many images make one `Restorer`.
+        tile, overlap, memory, self_ensemble, runtime, scale: As `Restorer` has them. OpenVINO is set up anew for each
+            call; for many images make one `Restorer`.
         progress: Called after each tile with the fraction that is done, 0 to 1.
 
     Returns:
@@ -252,4 +291,4 @@ def restore(
         >>> restored.shape, bool((restored == blurry).all())
         ((50, 70, 3), True)
     """
-    return Restorer(model, tile, overlap, memory, self_ensemble, runtime)(image_uint8, progress)
+    return Restorer(model, tile, overlap, memory, self_ensemble, runtime, scale)(image_uint8, progress)

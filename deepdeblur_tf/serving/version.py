@@ -125,7 +125,7 @@ def _write_version(file, sha256, formats, max_pixels, photo, evaluations, folder
     if sha256_of(file) != sha256:
         raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
     service = Service(model, max_pixels)
-    expected = restore(model, photo, memory=sys.maxsize)  # whole, as the exported files do it
+    expected = restore(model, photo, memory=sys.maxsize, scale=1)  # whole, as the exported files do it
     checks = {}
     for name in ("saved_model", *formats):
         begin = time.perf_counter()

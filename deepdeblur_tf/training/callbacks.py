@@ -144,7 +144,7 @@ class Samples(tf.keras.callbacks.Callback):
         rows = []
         for index in self._indices:
             blurry, sharp = np.split(self.source.read(index), 2, axis=2)
-            restored = restore(self.model.shipped, blurry)
+            restored = restore(self.model.shipped, blurry, scale=1)
             captions = [
                 f"{title} {psnr(image, sharp):.2f} dB" for title, image in (("blurry", blurry), ("restored", restored))
             ]

@@ -93,7 +93,7 @@ def test_the_default_overlap_leaves_no_seam(frame):
 
 def test_a_memory_budget_cuts_into_tiles(network, random):
     image = random.integers(0, 256, (600, 640, 3), dtype=np.uint8)
-    whole, tiled = Restorer(network, memory=2**30), Restorer(network, memory=bytes_per_pixel(network) * 300**2)
+    whole, tiled = (Restorer(network, memory=memory, scale=1) for memory in (2**30, bytes_per_pixel(network) * 300**2))
     assert (whole.tiles, tiled.tiles) == (0, 0)
     expected = whole(image)
     assert whole.tiles == 1
@@ -180,8 +180,8 @@ def hungry_network(most, asks=False):
 @pytest.mark.parametrize("asks", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_smaller_tiles_where_memory_runs_out(random, asks):
     image = random.integers(0, 256, (700, 900, 3), dtype=np.uint8)
-    expected = restore(hungry_network(10**9), image)
-    restorer = Restorer(hungry_network(500**2, asks), memory=2**40)
+    expected = restore(hungry_network(10**9), image, scale=1)
+    restorer = Restorer(hungry_network(500**2, asks), memory=2**40, scale=1)
     np.testing.assert_array_equal(restorer(image), expected)
     assert restorer.tiles > 1  # and not the one of the first try
 
