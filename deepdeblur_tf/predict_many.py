@@ -7,6 +7,7 @@ photo. What it says is done is skipped, so the same command goes on after an int
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
@@ -128,14 +129,16 @@ def _restore(flags) -> int:
     # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
     how = {key: options[key] for key in options if key != "memory"}
     manifest = Manifest(output, hashlib.sha256(network).hexdigest(), how)
-    is_done = (lambda photo: False) if flags.overwrite else manifest.done()
+    is_done = manifest.done()
+    if manifest.damaged:
+        print("left out, for it cannot be read; what it told of is restored again:", *manifest.damaged, sep="\n  ")
     found = 0
 
     def to_do() -> Iterator[Photo]:
         nonlocal found
         for photo in find_photos(inputs, output):
             found += 1
-            if not is_done(photo):
+            if flags.overwrite or not is_done(photo):
                 yield photo
 
     count = worklist.write(output, to_do())
@@ -147,8 +150,10 @@ def _restore(flags) -> int:
             pool.refuse_too_large(flags.cpus, flags.gpus)
             groups = pool.restored(output, network, options, flags.cpus, flags.gpus)
             failed = _watch(groups, count, manifest)
+    failed += manifest.fail_gone()
     manifest.merge()
-    storage.remove(worklist.place(output))
+    with contextlib.suppress(FileNotFoundError):  # the folder may have been removed meanwhile
+        storage.remove(worklist.place(output))
     print(f"restored: {found - len(failed)} of {found} photos are in {flags.output}; {FOLDER} there tells of each")
     if failed:
         more = [f"and {len(failed) - SHOWN} more, in {FOLDER}"] if len(failed) > SHOWN else []

@@ -45,11 +45,13 @@ def find_photos(inputs: Sequence[str], output: str) -> Iterator[Photo]:
         PredictionError: an input that is not there or holds no photo, two photos for one result, a result that would
             replace a photo.
     """
+    identity = storage.Identity()
     seen: dict[int, int] = {}  # by hashes, for the names of a million take a gigabyte
+    links: set[int] = set()  # what lies behind photos that are links
     for where in inputs:
         for file, below in _expanded(where, output):
             photo = Photo(file.place, f"{output}/{below}", file.size, file.changed)
-            target, source = hash(photo.target), hash(photo.source)
+            target, source = hash(identity(photo.target)), hash(identity(photo.source))
             if target in seen and seen[target] == source:
                 continue  # named twice
             if target in seen:
@@ -57,8 +59,10 @@ def find_photos(inputs: Sequence[str], output: str) -> Iterator[Photo]:
                     f"{photo.source} and another photo would both become {photo.target}. Restore them into two folders."
                 )
             seen[target] = source
+            if storage.is_link(photo.source):
+                links.add(hash(identity(os.path.realpath(photo.source))))
             yield photo
-    if not seen.keys().isdisjoint(seen.values()):
+    if not seen.keys().isdisjoint({*seen.values(), *links}):
         raise PredictionError(f"{output}: a result would replace one of the photos. Give another folder with --output.")
 
 

@@ -2,7 +2,8 @@
 
 manifest.parquet is a folder of parts, which readers of Parquet take for one table. Each part is written whole, so that
 who is killed leaves all but the rows of the last moments. The row of a later part replaces an earlier one of the same
-photo; `merge` makes all parts one, with a row a photo.
+photo; `merge` makes all parts one, with a row a photo. A part that cannot be read is set aside under a name that
+readers leave out: what it told of is restored again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepdeblur_tf.cluster import storage
@@ -38,7 +40,6 @@ ROW = pa.schema(
         ("finished", pa.timestamp("ms", "UTC")),
     ]
 )
-_LEFT_OUT = ROW.get_field_index("left_out")
 
 
 class Manifest:
@@ -48,12 +49,17 @@ class Manifest:
         output: The folder's place.
         network_sha256: The network's SHA-256.
         options: What else a result depends on.
+
+    Attributes:
+        damaged: Parts that were set aside, by their names now.
     """
 
     def __init__(self, output: str, network_sha256: str, options: dict):
         self.folder = f"{output}/{FOLDER}"
         self._how = {"network_sha256": network_sha256, "options": json.dumps(options, sort_keys=True)}
+        self.damaged: list[str] = []
         self._rows: list[dict] = []
+        self._own: list[str] = []  # parts that this object wrote
         self._begun = self._written = time.monotonic()
 
     def done(self) -> Callable[[Photo], bool]:
@@ -63,7 +69,7 @@ class Manifest:
         """
         versions: dict[int, int] = {}
         for part in self._parts():
-            for row in (row for table in _tables(part) for row in table.to_pylist()):
+            for row in (row for table in self._tables(part) for row in table.to_pylist()):
                 if row["status"] == "done" and all(row[key] == value for key, value in self._how.items()):
                     versions[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
                 else:
@@ -84,8 +90,21 @@ class Manifest:
         """Writes the rows that were added since as a part."""
         if self._rows:
             table = pa.Table.from_pylist([{**row, **self._how} for row in self._rows], ROW)
-            storage.write_whole(self._new_part(), lambda beside: pq.write_table(table, beside))
+            self._own.append(self._new_part())
+            storage.write_whole(self._own[-1], lambda beside: pq.write_table(table, beside))
         self._rows, self._written = [], time.monotonic()
+
+    def fail_gone(self) -> Iterator[str]:
+        """Turns the rows of this object whose results are not there any more into failed ones; yields their errors."""
+        for part in self._own[:]:
+            for table in self._tables(part):
+                done = table.filter(pc.equal(table["status"], "done")).to_pylist()
+                for row, file in zip(done, storage.described([row["output"] for row in done])):
+                    if file.size < 0:
+                        error = f"{file.place}: was restored, and is not there any more"
+                        self.add([{**row, "status": "failed", "error": error}])
+                        yield error
+        self.write()
 
     def merge(self) -> None:
         """Makes the parts one, with the last row of each photo."""
@@ -93,14 +112,15 @@ class Manifest:
 
         def write(beside: Path) -> None:
             with pq.ParquetWriter(beside, ROW) as writer:
-                for table in (table for part in reversed(parts) for table in _tables(part, reversed)):
+                for table in (table for part in reversed(parts) for table in self._tables(part, reversed)):
                     last = {hash(name): index for index, name in enumerate(table["input"].to_pylist())}
-                    writer.write_table(table.take(sorted(last[key] for key in last.keys() - seen)))
+                    kept = sorted(last[key] for key in last.keys() - seen)
+                    writer.write_table(table.take(pa.array(kept, pa.int64())))  # typed, for it may be empty
                     seen.update(last)
 
         if len(parts) > 1:
             storage.write_whole(self._new_part(), write)
-            for part in parts:
+            for part in set(parts) & set(self._parts()):
                 storage.remove(part)
 
     def _parts(self) -> list[str]:
@@ -111,14 +131,22 @@ class Manifest:
     def _new_part(self) -> str:
         return f"{self.folder}/{time.time_ns():020}.parquet"
 
-
-def _tables(part: str, order: Callable = iter) -> Iterator[pa.Table]:
-    """A part's rows, as many at a time as were written together."""
-    with storage.local_copy(part) as path, pq.ParquetFile(path) as file:
-        for group in order(range(file.num_row_groups)):
-            table = file.read_row_group(group)
-            if "left_out" not in table.column_names:  # written before there was one
-                table = table.add_column(
-                    _LEFT_OUT, ROW.field(_LEFT_OUT), pa.nulls(len(table), ROW.field(_LEFT_OUT).type)
-                )
-            yield table
+    def _tables(self, part: str, order: Callable = iter) -> Iterator[pa.Table]:
+        """A part's rows, as many at a time as were written together; where it is damaged, those before."""
+        with storage.local_copy(part) as path:
+            try:
+                with pq.ParquetFile(path) as file:
+                    for group in order(range(file.num_row_groups)):
+                        table = file.read_row_group(group)
+                        if "left_out" not in table.column_names:  # written before there was one
+                            nothing = pa.nulls(len(table), ROW.field("left_out").type)
+                            table = table.append_column("left_out", nothing)
+                        yield table.select(ROW.names).cast(ROW)
+                return
+            except (pa.ArrowException, OSError, ValueError, KeyError):  # no Parquet, or other columns
+                if not path.is_file():  # the folder was removed
+                    raise
+        folder, _, name = part.rpartition("/")
+        aside = f"{folder}/_damaged_{name}"
+        storage.move(part, aside)
+        self.damaged.append(aside)

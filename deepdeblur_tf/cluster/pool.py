@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import secrets
 import socket
 import tempfile
 import time
@@ -27,6 +28,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its maker
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it tells is in /tmp/ray,
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # and not for the terminal, page by page
 import ray  # noqa: E402
+from ray._private import ray_constants  # noqa: E402
+from ray._raylet import Config  # noqa: E402
 from ray.data import ActorPoolStrategy, DataContext  # noqa: E402
 from ray.data.block import BlockMetadata  # noqa: E402
 from ray.data.datasource import Datasource, ReadTask  # noqa: E402
@@ -39,6 +42,7 @@ from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import photos  # noqa: E402
 
 TRIES = 2  # a photo that so many processes died of is given up
+_TOKEN = secrets.token_hex(32)  # for a Ray on this machine; it keeps the first one of a process, and none is written
 _OBJECT_STORE = 200 * 2**20  # bytes; names and the network pass through it, no picture does
 
 
@@ -72,19 +76,40 @@ def connected(address: str | None) -> Iterator[None]:
         address: HOST:PORT of a cluster's head, "auto" for the cluster that this machine belongs to, None for neither.
     """
     options: dict = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+    with contextlib.nullcontext() if address else _closed_to_others():
+        try:
+            with quiet_libraries():
+                ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        except ConnectionError as error:
+            raise _unreachable(address, error) from error
+        try:
+            for name in ("ray", "ray.data"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="ray")
+                yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _closed_to_others() -> Iterator[None]:
+    """Within it, a Ray that begins listens on this machine's loopback alone, and answers only who has its token.
+
+    By itself it listens on all interfaces, even where it is told 127.0.0.1.
+    """
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+    added = {} if "RAY_AUTH_MODE" in os.environ else {key: own[key] for key in own.keys() - os.environ.keys()}
+    os.environ.update(added)
+    Config.initialize("")  # which has read the environment when it was loaded
+    known, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
-        with quiet_libraries():
-            ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
-    except ConnectionError as error:
-        raise _unreachable(address, error) from error
-    try:
-        for name in ("ray", "ray.data"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="ray")
-            yield
+        yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = known
+        for key in added:
+            del os.environ[key]
+        Config.initialize("")
 
 
 def refuse_too_large(cpus: int, gpus: float) -> None:

@@ -43,17 +43,47 @@ def place(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return os.path.abspath(os.path.expanduser(text))
-    bucket = rest.partition("/")[0]
-    if scheme not in SCHEMES or not bucket or "@" in bucket or "?" in bucket:
+    bucket, *folders = rest.split("/")
+    folders = [folder for folder in folders if folder]  # an empty one is none
+    if scheme not in SCHEMES or not bucket or "@" in bucket or "?" in bucket or {".", ".."} & {*folders}:
         raise UserError(
             f"{text}: no address of an object store; allowed: s3://BUCKET/... and gs://BUCKET/... Keys and endpoints "
             "come from the environment (AWS_PROFILE, AWS_ENDPOINT_URL, ...)."
         )
-    return text.rstrip("/")
+    return f"{scheme}://{'/'.join([bucket, *folders])}"
 
 
 def is_local(where: str) -> bool:
     return "://" not in where
+
+
+def is_link(where: str) -> bool:
+    return is_local(where) and os.path.islink(where)
+
+
+class Identity:
+    """What a place is the same as another by: an entry of the same name in the same folder, however it is written.
+
+    Links to folders, and file systems that are mounted twice, show one folder under several paths.
+    """
+
+    def __init__(self):
+        self._folders: dict[str, tuple] = {}
+
+    def __call__(self, where: str) -> tuple:
+        if not is_local(where):
+            return (where,)
+        folder, name = os.path.split(where)
+        if folder not in self._folders:
+            self._folders[folder] = self._folder(folder)
+        return *self._folders[folder], name
+
+    def _folder(self, folder: str) -> tuple:
+        try:
+            state = os.stat(folder)
+        except OSError:  # not there yet
+            return self(folder)
+        return state.st_dev, state.st_ino
 
 
 def _root(where: str) -> str:
@@ -156,6 +186,11 @@ def write_whole(where: str, write: Callable[[Path], None]) -> None:
         write(beside)
         # An object appears when its last byte has arrived.
         fs.copy_files(str(beside), path, source_filesystem=fs.LocalFileSystem(), destination_filesystem=system)
+
+
+def move(where: str, to: str) -> None:
+    system, path = _located(where)
+    system.move(path, _located(to)[1])
 
 
 def remove(where: str) -> None:

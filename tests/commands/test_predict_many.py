@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepdeblur_tf import predict
-from deepdeblur_tf.predict_many import main
+from deepdeblur_tf import predict, predict_many
+from deepdeblur_tf.predict_many import _watch, main
 from tests.helpers import ROOT, write_network
 
 pytest.importorskip("ray", reason="the extra cluster is not installed")
+pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from deepdeblur_tf.cluster import storage  # noqa: E402
 from deepdeblur_tf.cluster.inputs import Photo, find_photos  # noqa: E402
-from deepdeblur_tf.cluster.manifest import Manifest  # noqa: E402
+from deepdeblur_tf.cluster.manifest import ROW, Manifest  # noqa: E402
 from deepdeblur_tf.errors import UserError  # noqa: E402
 from deepdeblur_tf.restoration.jobs import PredictionError  # noqa: E402
 
@@ -251,6 +252,153 @@ def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tm
     rows = manifest(tmp_path)
     assert sorted(row["input"] for row in rows) == ["a", "b", "bad", "changed"]
     assert len(list((tmp_path / "manifest.parquet").iterdir())) == 1
+
+
+def test_merging_a_part_whose_rows_were_all_replaced(tmp_path):
+    manifest_ = Manifest(str(tmp_path), "network", {})
+    for size in (1, 2):
+        manifest_.add([row("a", size=size), row("b", size=size)])
+        manifest_.write()
+    manifest_.merge()
+    assert [entry["input_bytes"] for entry in manifest(tmp_path)] == [2, 2]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut off", "a bit", "other columns", "other types", "text"])
+def test_a_damaged_part_of_the_manifest_is_set_aside(tmp_path, damage):
+    first = Manifest(str(tmp_path), "network", {})
+    first.add([row("a")])
+    first.write()
+    (part,) = (tmp_path / "manifest.parquet").iterdir()
+    second = Manifest(str(tmp_path), "network", {})
+    second.add([row("b")])
+    second.write()
+    content = part.read_bytes()
+    if damage == "other columns":
+        pq.write_table(pa.table({"input": ["a"], "picture": [1]}), part)
+    elif damage == "other types":
+        columns = {name: ["a"] for name in ROW.names}
+        pq.write_table(pa.table(columns), part)
+    else:
+        new = {
+            "empty": b"",
+            "cut off": content[:-40],
+            "a bit": content[:30] + b"\xff" * 9 + content[39:],
+            "text": b"a,b",
+        }
+        part.write_bytes(new[damage])
+    reader = Manifest(str(tmp_path), "network", {})
+    is_done = reader.done()
+    assert is_done(Photo("b", "", 1, 5)) and not is_done(Photo("a", "", 1, 5))
+    assert reader.damaged == [str(part.with_name(f"_damaged_{part.name}"))] and Path(reader.damaged[0]).is_file()
+    reader.merge()
+    assert [entry["input"] for entry in manifest(tmp_path)] == ["b"]
+
+
+def test_originals_are_not_replaced_through_links(tmp_path):
+    (tmp_path / "photos" / "2024").mkdir(parents=True)
+    for name in ("1.png", "2024/2.png"):
+        (tmp_path / "photos" / name).write_bytes(b"original")
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "2024").symlink_to(tmp_path / "photos" / "2024")  # a link inside
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "1.png").symlink_to(tmp_path / "photos" / "1.png")
+    (tmp_path / "list.txt").write_text("link/1.png\n")
+    for inputs, output in (
+        (["photos"], "link"),
+        (["link"], "photos"),
+        (["photos"], "out"),
+        (["chosen"], "photos"),
+        (["photos/1.png"], "link"),
+        (["photos/*.png"], "link"),
+    ):
+        with pytest.raises(PredictionError, match="would replace one of the photos"):
+            found([tmp_path / name for name in inputs], str(tmp_path / output))
+    assert len(found([tmp_path / "photos"], str(tmp_path / "link" / "restored"))) == 2
+    assert (
+        len(found([tmp_path / "photos"], str(tmp_path / "chosen"))) == 2
+    )  # a link to a photo is replaced, not the photo
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_originals_are_not_replaced_through_a_folder_that_is_mounted_twice(tmp_path):
+    for name in ("photos", "mounted"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "photos" / "1.png").write_bytes(b"original")
+    if subprocess.run(["mount", "--bind", tmp_path / "photos", tmp_path / "mounted"], capture_output=True).returncode:
+        pytest.skip("may not mount here")
+    try:
+        with pytest.raises(PredictionError, match="would replace one of the photos"):
+            found([tmp_path / "photos"], str(tmp_path / "mounted"))
+    finally:
+        subprocess.run(["umount", tmp_path / "mounted"], check=True)
+
+
+@pytest.mark.slow
+def test_originals_in_an_object_store_are_not_replaced(bucket, tmp_path):
+    bucket.put_object(Key="photos/1.png", Body=b"original")
+    (tmp_path / "list.txt").write_text("s3://bucket/photos/1.png\n")
+    for where, output in (
+        ("s3://bucket/photos", "s3://bucket/photos/"),
+        ("s3://bucket", "s3://bucket"),
+        (str(tmp_path / "list.txt"), "s3://bucket"),
+        ("s3://bucket/photos/1.png", "s3://bucket//photos"),
+        ("s3://bucket//photos", "s3://bucket/photos"),
+        ("s3://bucket/photos", "s3://bucket/./photos"),
+    ):
+        with pytest.raises(UserError, match="would replace one of the photos|no address"):
+            found([where], storage.place(output))
+
+
+@pytest.mark.slow
+def test_overwrite_and_results_that_were_removed_meanwhile(tmp_path, model, capfd, monkeypatch, scenes):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(scenes[0][0][:30, :40]).save(tmp_path / "photos" / name)
+    arguments = [str(model), str(tmp_path / "photos"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+
+    def watch(*given):
+        failed = _watch(*given)
+        (tmp_path / "out" / "a.png").unlink()
+        return failed
+
+    monkeypatch.setattr(predict_many, "_watch", watch)
+    capfd.readouterr()
+    assert main([*arguments, "--overwrite"]) == 1
+    said = capfd.readouterr()
+    assert "restored: 1 of 2" in said.out and "out/a.png: was restored, and is not there any more" in said.err
+    assert [(Path(row["input"]).name, row["status"]) for row in manifest(tmp_path / "out")] == [
+        ("b.png", "done"),
+        ("a.png", "failed"),
+    ]
+
+
+@pytest.mark.slow
+def test_on_one_machine_nothing_listens_beyond_it_and_a_token_is_asked_for(tmp_path):
+    code = """if True:
+        import os, psutil, ray
+        from deepdeblur_tf.cluster import pool
+        before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+        with pool.connected(None):
+            ray.get(ray.remote(lambda: 1).remote())
+            family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            listening = {c.laddr.ip for each in family for c in each.net_connections("tcp") if c.status == "LISTEN"}
+            print(len(family) > 2, listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}, listening)
+            print(os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"]))
+        print({name: os.environ.get(name) for name in before} == before)
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    lines = process.stdout.splitlines()
+    assert lines[0].startswith("True True {") and lines[1:] == ["token 64", "True"], process
+    assert not (tmp_path / ".ray").exists()
 
 
 @pytest.mark.parametrize(
