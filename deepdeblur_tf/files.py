@@ -46,6 +46,27 @@ def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, li
             yield from walk(entry, left_out)
 
 
+class Identity:
+    """What a path is the same as another by: an entry of one name in one folder, however the folder is written.
+
+    Links to folders, and file systems that are mounted twice, show a folder under several paths.
+    """
+
+    def __init__(self):
+        self._folders: dict[str, tuple] = {}
+
+    def __call__(self, path: str) -> tuple:
+        """The identity of an absolute path; a link at its end is not followed."""
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            try:
+                state = os.stat(folder)
+                self._folders[folder] = state.st_dev, state.st_ino
+            except OSError:  # not there yet
+                self._folders[folder] = self(folder)
+        return *self._folders[folder], name
+
+
 def write_whole(path: Path, write) -> None:
     """Writes a file under a temporary name beside it and renames it, so that nobody ever finds half of it.
 

@@ -119,8 +119,12 @@ def _predict(flags) -> int:
     if pixels:
         failed.update(_restore_all(flags, file, results, options, pixels))
     results.read()
-    there = sum(is_restored(job, results) for job in jobs)
-    print(f"restored: {there} of {len(jobs)} files are in {output}")
+    there = {job for job in jobs if is_restored(job, results)}
+    print(f"restored: {len(there)} of {len(jobs)} files are in {output}")
+    for job in jobs:
+        known = job in failed or job.target in foreign
+        if not known and (job not in there or plan(job, results, flags.comparison).todo):
+            failed[job] = f"{job.source}: was changed meanwhile, or what was made of it; the same command goes on"
     if failed:
         print(f"failed: {len(failed)}", *failed.values(), sep="\n  ", file=sys.stderr)
     return 1 if failed or foreign else 0

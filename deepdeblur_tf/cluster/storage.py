@@ -61,29 +61,11 @@ def is_link(where: str) -> bool:
     return is_local(where) and os.path.islink(where)
 
 
-class Identity:
-    """What a place is the same as another by: an entry of the same name in the same folder, however it is written.
-
-    Links to folders, and file systems that are mounted twice, show one folder under several paths.
-    """
-
-    def __init__(self):
-        self._folders: dict[str, tuple] = {}
+class Identity(files.Identity):
+    """`files.Identity` for places, of which those in an object store are what they are called."""
 
     def __call__(self, where: str) -> tuple:
-        if not is_local(where):
-            return (where,)
-        folder, name = os.path.split(where)
-        if folder not in self._folders:
-            self._folders[folder] = self._folder(folder)
-        return *self._folders[folder], name
-
-    def _folder(self, folder: str) -> tuple:
-        try:
-            state = os.stat(folder)
-        except OSError:  # not there yet
-            return self(folder)
-        return state.st_dev, state.st_ino
+        return super().__call__(where) if is_local(where) else (where,)
 
 
 def _root(where: str) -> str:

@@ -24,7 +24,7 @@ from deepdeblur_tf.images.panels import details, overview, stacked, worst_detail
 from deepdeblur_tf.images.rgb import read_rgb, write_image
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import run_of
-from deepdeblur_tf.restoration.restorer import Restorer
+from deepdeblur_tf.restoration.restorer import NonFiniteOutput, Restorer
 
 DETAIL_SIDE = 128  # pixels
 DETAILS = 2  # an image
@@ -134,11 +134,13 @@ def _measure_missing(evaluation: Evaluation, restorer: Restorer, indices, pictur
         if name in rows and not is_missing:
             continue
         try:
-            pair = source.read(index)
+            row, restored = measure(restorer, source.read(index))
         except (ImageError, PairsError) as error:
             failed.append(str(error))
             continue
-        row, restored = measure(restorer, pair)
+        except NonFiniteOutput as error:
+            failed.append(f"{name}: {error}")
+            continue
         if is_missing:
             write_image(evaluation.restored(name), restored)
         if name not in rows:
@@ -150,7 +152,7 @@ def _measure_missing(evaluation: Evaluation, restorer: Restorer, indices, pictur
             bar.update()
     if failed:
         raise EvaluationError(
-            f"{len(failed)} images cannot be read; the others are measured. Mend or remove:\n  " + "\n  ".join(failed)
+            f"{len(failed)} images cannot be measured; the others are. Mend or remove:\n  " + "\n  ".join(failed)
         )
 
 

@@ -199,7 +199,11 @@ def _read_arrays(content: bytes, layers: list) -> dict:
                 room -= array.nbytes
                 if room < 0:
                     raise ValueError(f"its {path} claims to be larger than the file")
-                arrays[names.get(path, path)] = array[()]
+                name = names.get(path, path)
+                with np.errstate(over="ignore"):
+                    arrays[name] = np.asarray(array[()], np.float32)
+                if not np.isfinite(arrays[name]).all():
+                    raise ValueError(f"its {name} holds NaN or infinity, as after a training that went astray")
     return arrays
 
 

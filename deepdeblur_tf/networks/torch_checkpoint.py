@@ -148,7 +148,10 @@ def _arrays(content, read: Callable[[_Storage], bytes], check, room: int) -> dic
         if last >= len(numbers):
             raise ValueError(f"its {name} is larger than what is stored of it")
         steps = [stride * storage.dtype.itemsize for stride in strides]
-        arrays[name] = np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps).astype(np.float32)
+        with np.errstate(over="ignore"):
+            arrays[name] = np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps).astype(np.float32)
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"its {name} holds NaN or infinity")
     return arrays
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import walk
+from deepdeblur_tf.files import Identity, walk
 from deepdeblur_tf.images import photos, videos
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
@@ -79,11 +80,14 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
                 raise PredictionError(
                     f"{known.source} and {source} would both become {job.target}. Restore them into two folders."
                 )
-    sources = {job.source.resolve(): job.source for job in jobs.values()}
+    identity = Identity()
+    sources = [path for job in jobs.values() for path in (os.path.abspath(job.source), os.path.realpath(job.source))]
+    taken = set(map(identity, sources))
     for job in jobs.values():
         results = [job.target, job.comparison] if with_comparison else [job.target]
         for result in results:
-            if result.resolve() in sources or (result is not job.target and result in jobs):
+            places = os.path.abspath(result), os.path.realpath(result)
+            if not taken.isdisjoint(map(identity, places)) or (result is not job.target and result in jobs):
                 raise PredictionError(
                     f"{result} is an input or another result and would be overwritten. Give another folder with "
                     "--output."

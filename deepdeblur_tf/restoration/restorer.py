@@ -26,6 +26,10 @@ _MEASURED = 1024  # pixels: what a restoration changed is measured on a square o
 RUNTIMES = ("tensorflow", "openvino", "openvino_bfloat16")
 
 
+class NonFiniteOutput(UserError):
+    """A network that makes no numbers of an image."""
+
+
 def restoring_graph(model: tf.keras.Model) -> tf.types.experimental.GenericFunction:
     """The network as one graph, from 8-bit images to every level restored; traced once for all sizes.
 
@@ -154,6 +158,7 @@ class Restorer:
 
         Raises:
             ValueError: for another shape or dtype.
+            NonFiniteOutput: what the network makes of it is no finite number.
             MemoryError: not even the smallest tile fits.
         """
         image = np.asarray(image_uint8)
@@ -236,7 +241,15 @@ class Restorer:
         whole: list[np.ndarray] = []
         for rows, columns in itertools.product(all_rows, all_columns):
             pixels = image[rows.start : rows.stop, columns.start : columns.stop]
-            tile = convert(_mean_of_eight_views(pixels, self._run) if self._self_ensemble else self._run(pixels))
+            levels = _mean_of_eight_views(pixels, self._run) if self._self_ensemble else self._run(pixels)
+            with np.errstate(invalid="ignore"):
+                is_finite = all(np.isfinite(np.sum(level, dtype=np.float64)) for level in levels)
+            if not is_finite:
+                raise NonFiniteOutput(
+                    "the network's output is no finite number (NaN or infinity), which would be a black picture. Give "
+                    "another network."
+                )
+            tile = convert(levels)
             if not whole:
                 whole = [np.empty((height >> k, width >> k, 3), level.dtype) for k, level in enumerate(tile)]
             for k, level in enumerate(tile):

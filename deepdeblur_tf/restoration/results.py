@@ -27,7 +27,7 @@ class Results:
     def __init__(self, folder: Path, how: dict):
         self.folder, self.how = folder, how
         self._record = folder / RECORD
-        self._read = 0  # bytes of the record
+        self._inode = self._read = 0  # the record's, and how many of its bytes were read
         self._made: dict[tuple, dict] = {}
 
     def recipe(self, source: Path, kind: str) -> dict:
@@ -46,6 +46,9 @@ class Results:
         if not self._record.is_file():
             return
         with open(self._record, "rb") as file:
+            state = os.fstat(file.fileno())
+            if state.st_ino != self._inode or state.st_size < self._read:  # another file, as after a removal
+                self._inode, self._read = state.st_ino, 0
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):  # being written
@@ -53,8 +56,11 @@ class Results:
                 self._read += len(line)
                 try:
                     entry = json.loads(line)
-                    self._made[entry["name"], entry["size"], entry["mtime_ns"]] = entry["made_of"]
-                except (ValueError, KeyError, TypeError):  # cut off by a full disk, or of another program
+                    made = entry["made_of"]
+                    if isinstance(made, dict) and isinstance(made["source"]["path"], str):
+                        self._made[entry["name"], entry["size"], entry["mtime_ns"]] = made
+                # cut off by a full disk, or of another program
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue
 
     def made_of(self, path: Path) -> dict | None:

@@ -1,8 +1,10 @@
 """The command, run for real on pictures and videos of every kind."""
 
 import hashlib
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepdeblur_tf import predict
 from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.predict import main
+from deepdeblur_tf.restoration.jobs import run_job
 from deepdeblur_tf.restoration.restorer import restore
 from tests.helpers import ROOT, write_network
 
@@ -418,3 +422,88 @@ def test_help_answers_at_once():
     code += "assert 'tensorflow' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0 and "--self_ensemble" in result.stdout
+
+
+def test_originals_are_not_replaced_through_links(tmp_path, model, photo, capfd):
+    (tmp_path / "photos" / "2024").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    photo.save(tmp_path / "photos" / "2024" / "a.png")
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "out" / "2024").symlink_to(tmp_path / "photos" / "2024")  # a link inside
+    (tmp_path / "chosen" / "2024").mkdir(parents=True)
+    (tmp_path / "chosen" / "2024" / "a.png").symlink_to(tmp_path / "photos" / "2024" / "a.png")
+    for source, output in (("photos", "link"), ("link", "photos"), ("photos", "out"), ("chosen", "photos")):
+        arguments = [str(model), str(tmp_path / source), "--output", str(tmp_path / output), "--overwrite"]
+        assert main(arguments) == 2, (source, output)
+        assert "would be overwritten" in capfd.readouterr().err
+
+
+@SLOW
+@pytest.mark.parametrize("removed", ["the folder", "a result", "a photo is changed"])
+def test_what_is_removed_meanwhile_is_not_done(tmp_path, model, photo, capfd, monkeypatch, removed):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        photo.save(tmp_path / "photos" / name)
+    out = tmp_path / "out"
+    arguments = [str(model), str(tmp_path / "photos"), "--output", str(out)]
+
+    def run(job, *rest):
+        run_job(job, *rest)
+        if job.source.name == "b.png" and removed == "the folder":
+            shutil.rmtree(out)
+        elif job.source.name == "b.png" and removed == "a result":
+            (out / "a.png").unlink()
+        elif job.source.name == "b.png":
+            photo.rotate(90).save(tmp_path / "photos" / "a.png")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "run_job", run)
+        assert main(arguments) == 1
+    said = capfd.readouterr()
+    there = 1 if removed == "the folder" else 2
+    assert f"restored: {there} of 3 files" in said.out and f"failed: {3 - there}" in said.err
+    assert f"{tmp_path / 'photos' / 'a.png'}: was changed meanwhile, or what was made of it" in said.err
+    assert main(arguments) == 0
+    assert "restored: 3 of 3 files" in capfd.readouterr().out
+
+
+@SLOW
+def test_a_damaged_record_blocks_nothing(tmp_path, model, photo, capfd):
+    (tmp_path / "photos").mkdir()
+    photo.save(tmp_path / "photos" / "a.png")
+    arguments = [str(model), str(tmp_path / "photos"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    record = tmp_path / "out" / "restored.jsonl"
+    line = record.read_bytes()
+    entry = json.loads(line)
+    bad = [{**entry, "made_of": made} for made in (5, None, [], {"source": 5}, {"source": {"path": 5}})]
+    bad += [{**entry, "name": ["a"]}, {**entry, "size": {}}, 5, None, "a"]
+    lines = [*(json.dumps(each).encode() for each in bad), b"[" * 100_000, b"\xff\xfe", b"\0\0"]
+    record.write_bytes(b"\n".join(lines) + b"\n" + line)
+    capfd.readouterr()
+    assert main(arguments) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+    record.write_bytes(b"")
+    assert main(arguments) == 1  # now it is a file of somebody else's
+    assert "left alone: 1 files" in capfd.readouterr().err
+
+
+@SLOW
+def test_what_is_no_number_is_named(tmp_path, photo, capfd):
+    (tmp_path / "photos").mkdir()
+    photo.save(tmp_path / "photos" / "a.png")
+    file = write_network(tmp_path / "network.keras", 3)
+    arguments = [str(file), str(tmp_path / "photos"), "--output", str(tmp_path / "out")]
+    network = load_model(file)
+    for value in (np.nan, np.inf, 3e38):  # the last is a number, but not what becomes of it
+        weights = network.get_layer("level1_block1_conv1").get_weights()
+        weights[0][:] = value
+        network.get_layer("level1_block1_conv1").set_weights(weights)
+        save_network(network, file)
+        assert main(arguments) == (1 if value == 3e38 else 2)
+        error = capfd.readouterr().err
+        if value == 3e38:
+            assert f"{tmp_path / 'photos' / 'a.png'}: the network's output is no finite number" in error
+        else:
+            assert f"error: {file}: " in error and "level1_block1_conv1/kernel holds NaN or infinity" in error
+    assert not list((tmp_path / "out").glob("*.png"))
