@@ -31,6 +31,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 _MOST_PICKLE = 1_000_000  # bytes; the largest network that `build_model` builds takes a fifth of it
+_MOST_SIDES = 8  # of a tensor; kernels have four
 _OLD_START = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)  # two of the five pickles
 
 _DICT = "collections OrderedDict"  # as pickles name it
@@ -114,6 +115,8 @@ def _opened_old_format(file):
     if _unpickled(file)["little_endian"] is not True:
         raise ValueError("it was written on a big-endian machine")
     content, keys = _unpickled(file), _unpickled(file)
+    if not all(isinstance(key, str) for key in keys):  # hashing a tuple of tuples, each twice in the next, has no end
+        raise ValueError("its pickle describes no storages")
     networks = [network for network in content.values() if isinstance(network, dict)]
     tensors = [tensor for network in networks for tensor in network.values() if isinstance(tensor, _Tensor)]
     dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors}
@@ -200,15 +203,17 @@ def _called(name, arguments):
     if name == _DICT and arguments == ():
         return {}
     storage, offset, shape, strides = arguments[:4]
-    counts = all(isinstance(count, int) for count in (offset, *shape, *strides))
-    if name != _TENSOR or not isinstance(storage, _Storage) or not counts or len(shape) != len(strides):
+    # Before they are looked through: thousands of tensors may share one shape of a million sides.
+    if name != _TENSOR or not isinstance(storage, _Storage) or not len(shape) == len(strides) <= _MOST_SIDES:
+        raise ValueError("its pickle describes no tensors")
+    if not all(isinstance(count, int) for count in (offset, *shape, *strides)):
         raise ValueError("its pickle describes no tensors")
     return _Tensor(storage, offset, shape, strides)
 
 
 def _stored(place) -> _Storage:
-    kind, name, key = place[:3]
-    if kind != "storage" or not isinstance(name, str) or not isinstance(key, str) or place[5:] not in ((), (None,)):
+    kind, name, key, _, _, *view = place if len(place) in (5, 6) else [None] * 5
+    if kind != "storage" or not isinstance(name, str) or not isinstance(key, str) or view not in ([], [None]):
         raise ValueError("its pickle describes no storages")
     return _Storage(_STORAGES[name], key)
 

@@ -50,7 +50,9 @@ def read_torch_network(path: Path) -> tuple[tf.keras.Model, bool]:
     """
     tensors, others = read_checkpoint(path, _check)
     if others - {"D"}:
-        raise CheckpointError(f"{path}: holds {', '.join(sorted(others))} beside the network; allowed are G and D.")
+        raise CheckpointError(
+            f"{path}: holds {', '.join(sorted(others))[:300]} beside the network; allowed are G and D."
+        )
     settings = _read_off({name: tensor.shape for name, tensor in tensors.items()})
     arrays = {}
     for ours, theirs in _layers(settings).items():
@@ -119,9 +121,13 @@ def _read_off(shapes: Mapping[str, tuple]) -> Model:
     if len(first) != 4:
         raise ValueError("body_models.0.body.0.weight is missing, or no kernel: it is not the network of this paper")
     filters, _, kernel_size, _ = first
+    levels = count(r"body_models\.\d+\.body\.0\.weight")
+    blocks = count(r"body_models\.0\.body\.\d+\.body\.0\.weight")
+    if levels * blocks > len(shapes):  # or a few names would ask for a great many layers
+        raise ValueError(f"its names speak of {levels} levels of {blocks} blocks, for which it has too few tensors")
     return Model(
-        levels=count(r"body_models\.\d+\.body\.0\.weight"),
-        blocks=count(r"body_models\.0\.body\.\d+\.body\.0\.weight"),
+        levels=levels,
+        blocks=blocks,
         filters=filters,
         kernel_size=kernel_size,
         pyramid="gaussian",

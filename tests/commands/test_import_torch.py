@@ -277,6 +277,36 @@ def test_a_pickle_that_would_write_a_file_does_not(tmp_path, write, protocol):
     assert trace.exists()
 
 
+def bomb(depth=300):
+    """A tuple of tuples, each twice in the next, so that to hash or to print it has no end: a pickle's instructions."""
+    return b")" + b"".join(b"q%ch%c\x86" % (number % 250, number % 250) for number in range(depth))
+
+
+def test_small_files_take_little_time_and_memory(tmp_path, tensors):
+    for kind in ("body_models.{}.body.0.weight", "body_models.0.body.{}.body.0.weight"):
+        tensors.update({kind.format(number): tensors[HEAD] for number in range(1, 2000)})
+    write_checkpoint(tmp_path / "names.pt", tensors)
+    refused(tmp_path / "names.pt", "2000 levels of 1999 blocks, for which it has too few tensors")
+    first = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {"G": {}})]
+    (tmp_path / "key.pt").write_bytes(b"".join([*first, b"\x80\x02](" + bomb() + b"e."]))
+    refused(tmp_path / "key.pt", "describes no storages")
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n("
+    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x01tQ"
+    many = b"(" + b"K\x01" * 100_000 + b"tq\xff"
+    shared = b"".join(b"X\x01\0\0\0a" + tensor + storage + b"K\0h\xffh\xfftR" for _ in range(1000))
+    content = b"\x80\x02}X\x01\0\0\0G}(X\x01\0\0\0x" + many + shared + b"us."
+    refused(archive(tmp_path / "shape.pt", content), "describes no tensors")
+    place = b"\x80\x02}X\x01\0\0\0G}(X\x01\0\0\0x(" + b"K\x01" * 100_000 + b"tQus."
+    refused(archive(tmp_path / "place.pt", place), "describes no storages")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_named(tmp_path, tensors, value):
+    tensors[UP][0, 0, 0, 0] = value
+    write_checkpoint(tmp_path / "network.pt", tensors)
+    refused(tmp_path / "network.pt", f"{UP} holds NaN or infinity")
+
+
 def network_pickle():
     with zipfile.ZipFile(NOW) as file:
         return file.read(next(name for name in file.namelist() if name.endswith("data.pkl")))
