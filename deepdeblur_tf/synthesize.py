@@ -186,14 +186,19 @@ def _make(flags, maker, settings: dict, scenes: list[Scene], counts: dict[Scene,
     settings = {**settings, "test": flags.test, "seed": flags.seed}
     data_set = DataSet(Path(flags.output), maker.kinds, settings, scenes)
     with data_set.claimed():
-        done = len(data_set.entries())
+        # Of the scenes that can be opened: what is finished of others makes up for nothing that is missing.
+        done = sum(len(data_set.done(scene.key)) for scene in counts)
         total = sum(counts.values())
+        if data_set.damaged:
+            print(f"left out: {data_set.damaged} lines of {data_set.manifest} that cannot be read; made again")
         if done:
             print(f"{done} of {total} pairs are in {flags.output} already.")
         if done < total:
             jobs = flags.jobs or len(os.sched_getaffinity(0))
             with ProgressBar(total=total, initial=done, unit=" pairs") as bar:
                 make_all(maker, counts, data_set, jobs, lambda message: failed.setdefault(message), bar.update)
+        for pair in data_set.forget_gone():
+            failed.setdefault(f"{pair}: was made, and is not there any more; the same command makes it again")
         data_set.finish()
     return _report(flags, data_set)
 

@@ -69,6 +69,7 @@ class DataSet:
         self.scenes = {scene.key: {"source": scene.source.name, "bytes": scene.bytes()} for scene in scenes}
         self.manifest, self.contact_sheet = folder / "manifest.jsonl", folder / "contact_sheet.png"
         self._about = folder / "synthesis.json"
+        self.damaged = 0  # lines of the manifest that cannot be read
         self._entries: dict[str, dict[int, dict]] = {}
         self._adding = threading.Lock()
 
@@ -110,22 +111,29 @@ class DataSet:
             return
         try:
             about = json.loads(self._about.read_text(encoding="utf-8"))
-            settings, scenes = about["settings"], about["scenes"]
-            lines = self.manifest.read_bytes().splitlines(keepends=True) if self.manifest.is_file() else []
-            for line in lines:
-                if line.endswith(b"\n"):
-                    entry = json.loads(line)
-                    key, _, number = entry["pair"].rpartition("/")
-                    if entry.get("left_out") or all(
-                        self._path(key, int(number), kind).is_file() for kind in self.kinds
-                    ):
-                        self._entries.setdefault(key, {})[int(number)] = entry
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            settings, scenes = dict(about["settings"]), dict(about["scenes"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SynthesisError(
-                f"{self._about} or {self.manifest.name}: is not from this command, or another program changed it. Give "
-                "another folder with --output."
+                f"{self._about}: is not from this command, or another program changed it. Give another folder with "
+                "--output."
             ) from error
+        lines = self.manifest.read_bytes().splitlines(keepends=True) if self.manifest.is_file() else []
+        for line in lines:
+            if line.endswith(b"\n"):  # else it was torn
+                self._read_line(line)
         self._compare(settings, scenes)
+
+    def _read_line(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+            key, _, number = entry["pair"].rpartition("/")
+            _caption(entry)
+            if "frames" in entry:
+                float(entry["sharpness"]), entry["frame_rate"], entry["source"]
+            if self._is_there(key, int(number), entry):
+                self._entries.setdefault(key, {})[int(number)] = entry
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # its pair is made again
+            self.damaged += 1
 
     def _compare(self, settings: dict, scenes: dict) -> None:
         """Raises SynthesisError where a folder holds another data set."""
@@ -147,6 +155,17 @@ class DataSet:
                 + "\n  ".join(differing)
                 + "\nGive another folder with --output, or remove that one."
             )
+
+    def _is_there(self, scene: str, number: int, entry: dict) -> bool:
+        return entry.get("left_out") or all(self._path(scene, number, kind).is_file() for kind in self.kinds)
+
+    def forget_gone(self) -> list[str]:
+        """The pairs that were removed since they were made or found; from now on they are not made."""
+        gone = []
+        for scene, entries in self._entries.items():
+            for number in [number for number, entry in entries.items() if not self._is_there(scene, number, entry)]:
+                gone.append(entries.pop(number)["pair"])
+        return gone
 
     def _path(self, scene: str, number: int, kind: str) -> Path:
         return self.folder / scene / kind / f"{number:06d}.png"

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from deepdeblur_tf.data.pairs import find_pairs  # noqa: E402
 from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
 from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.images.videos import footage, video_frames  # noqa: E402
+from deepdeblur_tf.synthesis.dataset import DataSet  # noqa: E402
 from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean  # noqa: E402
 from deepdeblur_tf.synthesize import main  # noqa: E402
 from deepdeblur_tf.train import main as train  # noqa: E402
@@ -414,6 +416,57 @@ def test_bad_inputs_are_listed_and_nothing_else_is_lost(write_frames, tmp_path, 
     # What is mended is another input, of which nothing may be mixed with what was made before.
     assert run(*flags) == 2
     assert "train/damaged: damaged of" in capsys.readouterr().err
+
+
+def test_a_finished_scene_that_cannot_be_opened_makes_up_for_no_other(photos, tmp_path, capsys):
+    arguments = (photos, "--from", "photos", "--pairs", 2, "--test", 0, "--output", tmp_path / "out")
+    assert run(*arguments) == 0
+    lines = manifest(tmp_path / "out")
+    kept = [line for line in lines if not line["pair"].startswith("train/photo2")]
+    (tmp_path / "out" / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    shutil.rmtree(tmp_path / "out" / "train" / "photo2")
+    content = (photos / "photo0.png").read_bytes()
+    (photos / "photo0.png").write_bytes(content[:24] + bytes(len(content) - 24))  # of the same size
+    capsys.readouterr()
+    assert run(*arguments) == 1
+    assert f"failed: 1\n  {photos / 'photo0.png'}" in capsys.readouterr().err
+    assert [line["pair"] for line in manifest(tmp_path / "out")] == [line["pair"] for line in lines]
+    assert len(list((tmp_path / "out" / "train" / "photo2" / "sharp").iterdir())) == 2
+
+
+def test_pairs_that_are_removed_meanwhile_are_not_done(photos, tmp_path, capsys, monkeypatch):
+    arguments = (photos, "--from", "photos", "--pairs", 2, "--output", tmp_path / "out")
+    add = DataSet.add
+
+    def removing(self, scene, made):
+        add(self, scene, made)
+        if made.number == 1:
+            shutil.rmtree(self.folder / scene / "sharp")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataSet, "add", removing)
+        assert run(*arguments) == 1
+    said = capsys.readouterr()
+    assert "failed: 3" in said.err and "photo1/000001: was made, and is not there any more" in said.err
+    assert len(manifest(tmp_path / "out")) == 3
+    assert run(*arguments) == 0 and len(manifest(tmp_path / "out")) == 6
+
+
+def test_a_bad_line_of_the_manifest_blocks_nothing(photos, tmp_path, capsys):
+    arguments = (photos, "--from", "photos", "--pairs", 1, "--output", tmp_path / "out")
+    assert run(*arguments) == 0
+    known = content(tmp_path / "out")
+    path = tmp_path / "out" / "manifest.jsonl"
+    first, *rest = path.read_bytes().splitlines()
+    entry = json.loads(first)
+    bad = [b"[" * 100_000, b"\xff\0", b"5", b'{"pair": 5}', json.dumps({"pair": entry["pair"]}).encode(), b"{}"]
+    path.write_bytes(b"\n".join([*bad, *rest, b""]))
+    capsys.readouterr()
+    assert run(*arguments) == 0
+    assert f"left out: {len(bad)} lines of {path}" in capsys.readouterr().out
+    assert content(tmp_path / "out") == known
+    (tmp_path / "out" / "synthesis.json").write_text("[" * 100_000)
+    assert run(*arguments) == 2 and "is not from this command" in capsys.readouterr().err
 
 
 def test_bad_photos_and_masks_are_listed(photos, tmp_path, capsys):
