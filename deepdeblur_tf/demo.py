@@ -76,7 +76,9 @@ def _serve(flags) -> int:
 
     restorer = Restorer(load_model(file), **restoration_options(flags))
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import, as these are:
+        os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it would tell its makers,
+        os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # and so would what it brings along
         from deepdeblur_tf.restoration.page import PURGE_SECONDS, THEME, build_page, remove_old
 
         results = Path(folder, "results")

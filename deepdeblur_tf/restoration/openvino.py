@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tempfile
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
@@ -31,14 +34,25 @@ class _Levels(tf.Module):
         self.restored = restored
 
 
+def openvino() -> ModuleType:
+    """OpenVINO, without the package by which it tells Google Analytics that it was imported, and from which machine."""
+    telemetry = "openvino_telemetry"
+    known = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == telemetry}
+    sys.modules.update(dict.fromkeys((telemetry, *known)))  # as if it were not installed: OpenVINO then does without
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        for name in (telemetry, *known):
+            del sys.modules[name]
+        sys.modules.update(known)
+
+
 def to_openvino(module: tf.Module, function):
     """Converts a function of a module, with its variables, to an `openvino.Model`."""
-    import openvino
-
     # It reads nothing but a SavedModel's default signature, and has no decoders of image files.
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=function.get_concrete_function())
-        return openvino.Core().read_model(folder)
+        return openvino().Core().read_model(folder)
 
 
 def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndarray], list[np.ndarray]]:
@@ -55,13 +69,11 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
         UserError: OpenVINO is not installed.
     """
     need("openvino", "openvino", "the runtime openvino")
-    import openvino
-
     levels = _Levels(model)
     with quiet_libraries():
         network = to_openvino(levels, levels.restored)
     # Left alone it takes bfloat16 wherever the CPU can.
-    compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
+    compiled = openvino().Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
     settings = settings_of(model)
     numbers = range(1, settings.levels + 1)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import quiet_libraries
-from deepdeblur_tf.restoration.openvino import to_openvino
+from deepdeblur_tf.restoration.openvino import openvino, to_openvino
 from deepdeblur_tf.serving.signatures import IMAGES, Service
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -86,16 +86,12 @@ def _load_tflite(path: Path) -> Runner:
 
 
 def _write_openvino(service: Service, path: Path) -> None:
-    import openvino
-
-    openvino.save_model(to_openvino(service, service.restore_unbounded), str(path), compress_to_fp16=False)
+    openvino().save_model(to_openvino(service, service.restore_unbounded), str(path), compress_to_fp16=False)
 
 
 def _load_openvino(path: Path) -> Runner:
-    import openvino
-
     # By itself it computes in bfloat16 where the CPU can.
-    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images: model([images])["restored"]
 
 
