@@ -29,7 +29,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it tells is in /
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # and not for the terminal, page by page
 import ray  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
-from ray._raylet import Config  # noqa: E402
+from ray._raylet import Config  # type: ignore[attr-defined]  # noqa: E402
 from ray.data import ActorPoolStrategy, DataContext  # noqa: E402
 from ray.data.block import BlockMetadata  # noqa: E402
 from ray.data.datasource import Datasource, ReadTask  # noqa: E402

@@ -44,6 +44,7 @@ class Results:
     def read(self) -> None:
         """Reads the lines that were added since, by other processes too."""
         if not self._record.is_file():
+            self._read = 0  # it was removed, or never there
             return
         with open(self._record, "rb") as file:
             state = os.fstat(file.fileno())

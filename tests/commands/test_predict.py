@@ -448,13 +448,14 @@ def test_what_is_removed_meanwhile_is_not_done(tmp_path, model, photo, capfd, mo
     arguments = [str(model), str(tmp_path / "photos"), "--output", str(out)]
 
     def run(job, *rest):
-        run_job(job, *rest)
+        left_out = run_job(job, *rest)
         if job.source.name == "b.png" and removed == "the folder":
             shutil.rmtree(out)
         elif job.source.name == "b.png" and removed == "a result":
             (out / "a.png").unlink()
         elif job.source.name == "b.png":
             photo.rotate(90).save(tmp_path / "photos" / "a.png")
+        return left_out
 
     with monkeypatch.context() as patch:
         patch.setattr(predict, "run_job", run)
