@@ -17,6 +17,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of
 from deepdeblur_tf.images.photos import read_photo
 from deepdeblur_tf.networks.location import model_file
+from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 from deepdeblur_tf.runs.folder import Run
 
 
@@ -71,10 +72,10 @@ def _export(flags) -> int:
     if flags.max_pixels < 1:
         raise UserError(f"--max_pixels: received {flags.max_pixels}; allowed: a whole number above 0.")
     photo = read_photo(flags.check_image or _sample_photo()).rgb
-    if photo.shape[0] * photo.shape[1] > flags.max_pixels:
+    if not is_within(*photo.shape[:2], flags.max_pixels):
         raise UserError(
             f"--check_image: has {photo.shape[1]}x{photo.shape[0]} pixels, more than the {flags.max_pixels} of "
-            "--max_pixels. Give a smaller one."
+            f"--max_pixels, or a side above {MAX_SIDE}. Give a smaller one."
         )
 
     from deepdeblur_tf.compat import tf

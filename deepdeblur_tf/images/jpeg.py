@@ -18,6 +18,21 @@ _APP0, _APP1, _APP2, _APP13, _APP14, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0
 _DROPPED = ((_APP0, b"JFXX\0"), (_APP2, b"FPXR\0"), (_APP2, b"MPF\0"), (0xEC, b"Ducky"))
 
 
+# Scans are how a progressive file becomes sharper and sharper, ten of them mostly. To decode one takes as long as the
+# picture is large, however short the scan is. The bytes of its marker also stand by chance in what follows a picture.
+MOST_SCANS, _BYTES_A_CHANCE = 200, 20_000
+
+
+def most_scans(size):
+    """How many scans' markers a file of so many bytes may hold that strangers send."""
+    return MOST_SCANS + size // _BYTES_A_CHANCE
+
+
+def has_too_many_scans(content: bytes) -> bool:
+    """Whether a JPEG file of a few kilobytes would take minutes to decode."""
+    return content.count(b"\xff\xda") > most_scans(len(content))
+
+
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """(marker, data) of what comes before the first scan; at last (0, what follows).
 

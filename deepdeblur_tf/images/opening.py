@@ -133,6 +133,8 @@ def refuse_deep(path, found: Opened) -> None:
 @contextlib.contextmanager
 def pillow_errors(path):
     """Turns what Pillow raises while it reads a file into an ImageError that names the file."""
+    if Path(path).exists() and not Path(path).is_file():  # to open a pipe would wait for who writes into it
+        raise ImageError(f"{path}: is a folder, a pipe or a device, and no file.")
     try:
         yield
     except ImageError:

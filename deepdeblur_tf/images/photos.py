@@ -41,9 +41,15 @@ class Photo:
     metadata: Metadata
 
 
+def photo_size(path) -> tuple[int, int]:
+    """(height, width) by the header, without a check, and as they lie in the file."""
+    width, height = opened_header(path).image.size
+    return height, width
+
+
 def photo_pixels(path) -> int:
     """Height times width by the header, without a check."""
-    width, height = opened_header(path).image.size
+    height, width = photo_size(path)
     return height * width
 
 

@@ -59,7 +59,8 @@ def check_plugin(path) -> None:
 def _open(path, *output_params: str):
     check_plugin(path)
     if not Path(path).is_file():
-        raise ImageError(f"{path}: no such file")
+        what = "is a folder, a pipe or a device, and no" if Path(path).exists() else "no such"
+        raise ImageError(f"{path}: {what} file")
     try:
         return iio.get_reader(path, format="FFMPEG", output_params=list(output_params))
     except (OSError, RuntimeError, ValueError, IndexError) as error:

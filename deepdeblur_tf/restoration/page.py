@@ -15,9 +15,11 @@ from gradio_client.utils import is_http_url_like
 
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.jpeg import MOST_SCANS, has_too_many_scans
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.photos import SUFFIXES, photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.photos import SUFFIXES, photo_size, read_photo, write_photo
 from deepdeblur_tf.images.rgb import write_image
+from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 
 SAMPLES = 4
 # Results and uploads are removed within an hour: a page that is open for days must not fill the disk.
@@ -29,7 +31,7 @@ THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-m
 
 
 class TooLarge(UserError):
-    """A picture with more pixels than the page takes."""
+    """A picture with more pixels than the page takes, or one that would keep it busy."""
 
 
 def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, results: Path) -> gradio.Blocks:
@@ -53,11 +55,16 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
         if path is None:
             return None, gradio.DownloadButton(interactive=False), ""
         try:
-            pixels = photo_pixels(path)
-            if pixels > max_pixels:
+            height, width = photo_size(path)
+            if not is_within(height, width, max_pixels):
                 raise TooLarge(
-                    f"{Path(path).name} has {pixels / 1e6:.1f} megapixels; allowed are {max_pixels / 1e6:.1f}. Make "
-                    "it smaller and drop it again."
+                    f"{Path(path).name} has {width}x{height} pixels, {height * width / 1e6:.1f} megapixels; allowed "
+                    f"are {max_pixels / 1e6:.1f}, and sides of {MAX_SIDE} pixels. Make it smaller and drop it again."
+                )
+            if has_too_many_scans(Path(path).read_bytes()):
+                raise TooLarge(
+                    f"{Path(path).name} is a JPEG of more than {MOST_SCANS} scans, which takes too long to decode. "
+                    "Save it anew and drop it again."
                 )
             photo = read_photo(path)
         except (ImageError, TooLarge) as error:
@@ -66,7 +73,7 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
         begin = time.perf_counter()
         try:
             restored = restore(photo.rgb, progress=lambda fraction: progress(fraction, desc="restoring"))
-        except MemoryError as error:
+        except (UserError, MemoryError) as error:
             return None, gradio.DownloadButton(interactive=False), f"⚠️ {error}"
         target = Path(tempfile.mkdtemp(dir=results), f"{Path(path).stem}_restored{Path(path).suffix}")
         write_photo(target, photo, restored)

@@ -9,6 +9,10 @@ from typing import NamedTuple
 # 2x2 pixels (`shuffle_input`) begin on their cells.
 GRID = 4
 
+# Where strangers send pictures, each side has a bound too, JPEG's: a picture of a few rows takes several times the
+# memory that its pixels would in a square.
+MAX_SIDE = 65_535
+
 
 class Span(NamedTuple):
     """One tile along one axis, in pixels of the finest level.
@@ -32,6 +36,12 @@ class Span(NamedTuple):
     def within(self, level: int) -> slice:
         """The same in the tile's own coordinates."""
         return slice((self.first - self.start) >> level, (self.end - self.start) >> level)
+
+
+def is_within(height: int, width: int, max_pixels: int) -> bool:
+    """Whether a stranger's picture has at most so many pixels, as it is continued to multiples of `GRID`."""
+    continued = -(-height // GRID) * -(-width // GRID) * GRID**2
+    return max(height, width) <= MAX_SIDE and continued <= max_pixels
 
 
 def spans(length: int, tile: int, overlap: int, grid: int = GRID) -> list[Span]:

@@ -218,8 +218,13 @@ class Run:
         """
         if not self.history.is_file():
             return []
-        with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
-            rows = list(csv.DictReader(file))
-        if not all((row.get("epoch") or "").isdecimal() for row in rows):
-            raise RunError(f"{self.history}: another program changed it. Put it back as it was, or remove it.")
+        try:
+            with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
+                rows = list(csv.DictReader(file))
+            for row in rows:
+                int(row["epoch"]), int(row.get("skipped") or 0), float(row.get("val_psnr") or 0)
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.history}: another program changed it. Put it back as it was, or remove it."
+            ) from error
         return rows

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images.jpeg import MOST_SCANS, most_scans
+from deepdeblur_tf.restoration.tiling import GRID, MAX_SIDE
 
 _ORIENTATION = 0x0112  # EXIF's tag
 
@@ -85,6 +87,12 @@ class _Bytes:
         """The bytes at these offsets: int32 of their shape."""
         return tf.cast(tf.gather(self._values, tf.clip_by_value(offsets, 0, self.size)), tf.int32)
 
+    def count(self, pair: bytes):
+        """How often two bytes follow each other."""
+        first, second = pair
+        found = tf.logical_and(tf.equal(self._values[:-1], first), tf.equal(self._values[1:], second))
+        return tf.math.count_nonzero(found, dtype=tf.int32)
+
     def are(self, offset, expected: bytes):
         return tf.reduce_all(self.at(offset + tf.range(len(expected))) == list(expected))
 
@@ -96,10 +104,20 @@ class _Bytes:
         return tf.reduce_sum(values * tf.where(big_endian, tf.constant(powers[::-1], tf.int64), powers), axis=-1)
 
 
+def is_within(height, width, max_pixels: int, count=1):
+    """bool scalar: `restoration.tiling.is_within` for int64 scalars, and for several images."""
+    # A side has no more than 32 bits, so that their product fits into 64 but for its sign.
+    pixels = count * (-(-height // GRID) * -(-width // GRID) * GRID**2)
+    return tf.logical_and(tf.maximum(width, height) <= MAX_SIDE, pixels <= max_pixels)
+
+
+def allowed_pixels(max_pixels: int) -> str:
+    return f"1 to {max_pixels} in all, sides counted as multiples of {GRID}, and none above {MAX_SIDE}"
+
+
 def _bounded(width, height, max_pixels: int, subject) -> tf.Operation:
-    # Neither side has more than 32 bits, so that their product fits into 64 but for its sign.
-    fits = tf.logical_and(tf.maximum(width, height) <= max_pixels, width * height <= max_pixels)
-    size = (subject, " has ", width, "x", height, f" pixels; allowed are 1 to {max_pixels} in all")
+    fits = is_within(height, width, max_pixels)
+    size = (subject, " has ", width, "x", height, f" pixels; allowed are {allowed_pixels(max_pixels)}")
     return require(tf.logical_and(fits, tf.minimum(width, height) >= 1), *size)
 
 
@@ -139,6 +157,11 @@ def _jpeg(data, header: _Bytes, max_pixels: int, subject):
     checks = [
         _bounded(width, height, max_pixels, subject),
         require(channels <= 3, subject, " is a CMYK image; convert it to RGB"),
+        require(
+            header.count(b"\xff\xda") <= most_scans(header.size),
+            subject,
+            f" is a JPEG of more than {MOST_SCANS} scans, which takes too long to decode; save it anew",
+        ),
     ]
 
     def is_segment(offset, _):

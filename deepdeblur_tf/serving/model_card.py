@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from deepdeblur_tf.config import load_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.networks.location import TRAINED, run_of
+from deepdeblur_tf.restoration.tiling import GRID, MAX_SIDE
 from deepdeblur_tf.runs.folder import Run
 
 _LIMITS = """\
@@ -20,21 +22,51 @@ _LIMITS = """\
 - Pictures unlike those of its training come out worse; far from them they may become worse than they were."""
 
 
-def write_card(
-    file: Path, parameters: int, max_pixels: int, memory: float, evaluations: Sequence[dict], files: Sequence[str]
-) -> str:
-    """The card in Markdown.
+class Known(NamedTuple):
+    """What is known of a network, in Markdown.
+
+    Attributes:
+        training: What it was trained on.
+        figures: What it reaches.
+        experiment: Its experiment's settings; empty for a file outside of a run.
+    """
+
+    training: str
+    figures: str
+    experiment: str
+
+
+def gather(file: Path, evaluations: Sequence[dict]) -> Known:
+    """What is known of a network.
 
     Args:
-        file: The network's `.keras` file; what is known of its training lies in the run's folder around it.
-        parameters: Of the network.
-        max_pixels: Pixels that are restored at once.
-        memory: GiB that so many take.
-        evaluations: Summaries of the network's evaluations.
-        files: The export's files, relative to its folder.
+        file: Its `.keras` file; what is known of its training lies in the run's folder around it.
+        evaluations: Summaries of its evaluations.
+
+    Raises:
+        UserError: another program has changed the run's files.
     """
     run = run_of(file)
     is_best = run is not None and file.resolve() == run.best.resolve()
+    settings = ""
+    if run:
+        experiment = load_experiment(run.config)
+        # Its name without the path, which says more of the machine than of the data.
+        root = Path(experiment.data.root).name
+        settings = to_yaml(dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root)))
+    return Known(_training(file, run, is_best), _figures(file, run, is_best, evaluations), settings)
+
+
+def write_card(known: Known, parameters: int, max_pixels: int, memory: float, files: Sequence[str]) -> str:
+    """The card in Markdown.
+
+    Args:
+        known: What `gather` gave.
+        parameters: Of the network.
+        max_pixels: Pixels that are restored at once.
+        memory: GiB that so many take.
+        files: The export's files, relative to its folder.
+    """
     sections = [
         "# Motion deblurring with deepdeblur_tf",
         "The multi-scale network of S. Nah, T. H. Kim, K. M. Lee: Deep Multi-scale Convolutional Neural Network for "
@@ -45,18 +77,14 @@ def write_card(
         "## Files",
         _files(files),
         "## Training",
-        _training(file, run, is_best),
+        known.training,
         "## Figures",
-        _figures(file, run, is_best, evaluations),
+        known.figures,
         "## Limits",
         _LIMITS,
     ]
-    if run:
-        experiment = load_experiment(run.config)
-        # Its name without the path, which says more of the machine than of the data.
-        root = Path(experiment.data.root).name
-        experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root))
-        sections += ["## Experiment", f"```yaml\n{to_yaml(experiment)}```"]
+    if known.experiment:
+        sections += ["## Experiment", f"```yaml\n{known.experiment}```"]
     return "\n\n".join(sections) + "\n"
 
 
@@ -66,8 +94,9 @@ def _signatures(max_pixels: int, memory: float) -> str:
         "| `serving_default` | `image_bytes`, string [N]: PNG, JPEG, BMP (8, 24, 32 bits) or GIF (first frame), "
         "sizes mixed | `restored_bytes`, string [N]: PNG, upright, grey and transparency kept |\n"
         "| `restore_uint8` | `image`, uint8 [N, H, W, 3], RGB | `restored`, the same |\n\n"
-        f"Up to {max_pixels:,} pixels an image (of `restore_uint8`, a request), which take about {memory:.1f} GiB. "
-        "Larger ones, and bytes that are no image, fail with INVALID_ARGUMENT."
+        f"Up to {max_pixels:,} pixels an image (of `restore_uint8`, a request), which take about {memory:.1f} GiB; "
+        f"sides count as multiples of {GRID}, and none is above {MAX_SIDE:,}. Larger ones, and bytes that are no "
+        "image, fail with INVALID_ARGUMENT."
     )
 
 
@@ -93,7 +122,8 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
     experiment = load_experiment(run.config)
     data, training = experiment.data, experiment.training
     history = run.read_history()
-    epochs = _best(history)["epoch"] if is_best else history[-1]["epoch"] if history else 0
+    row = _best(history) if is_best else history[-1] if history else {}
+    epochs = row.get("epoch", "an unknown number")  # as without history.csv
     return (
         f"Experiment `{experiment.name}`: {in_words(data)}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
         f"{training.epochs} epochs in batches of {training.batch_size}."
@@ -130,7 +160,7 @@ def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[d
 
 def _best(history: Sequence[dict[str, str]]) -> dict[str, str]:
     """The row of checkpoints/best.keras."""
-    return max(history, key=lambda row: float(row["val_psnr"] or "-inf"))
+    return max(history, key=lambda row: float(row["val_psnr"] or "-inf"), default={})
 
 
 def _number(value, digits: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deepdeblur_tf.compat import tf, tf_variables
 from deepdeblur_tf.model import to_uint8
 from deepdeblur_tf.restoration.restorer import restoring_graph
-from deepdeblur_tf.serving.decoding import decode, require
+from deepdeblur_tf.serving.decoding import allowed_pixels, decode, is_within, require
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
 
@@ -28,8 +28,18 @@ class Service(tf.Module):
     @tf.function(input_signature=[IMAGES])
     def restore_unbounded(self, image):
         """`restore_uint8` without its bound, for programs that choose their images themselves."""
+        return {"restored": to_uint8(self._restored(image))}
+
+    def _restored(self, image):
         height, width = tf.shape(image)[1], tf.shape(image)[2]
-        return {"restored": to_uint8(self._graph(image)[0][:, :height, :width])}
+        return self._graph(image)[0][:, :height, :width]
+
+    def _checked(self, image):
+        """uint8, of numbers only: NaN would be black."""
+        restored = self._restored(image)
+        is_finite = tf.reduce_all(tf.math.is_finite(restored))
+        with tf.control_dependencies([require(is_finite, "the network's output is no finite number")]):
+            return to_uint8(tf.identity(restored))
 
     @tf.function(input_signature=[IMAGES])
     def restore_uint8(self, image):
@@ -44,11 +54,10 @@ class Service(tf.Module):
         Errors: INVALID_ARGUMENT for any other number of pixels.
         """
         count, height, width = (tf.cast(size, tf.int64) for size in tf.unstack(tf.shape(image)[:3]))
-        pixels = count * height * width
-        allowed = tf.logical_and(pixels >= 1, pixels <= self._max_pixels)
-        size = (count, " images of ", width, "x", height, f" pixels; allowed are 1 to {self._max_pixels} pixels in all")
+        allowed = tf.logical_and(count * height * width >= 1, is_within(height, width, self._max_pixels, count))
+        size = (count, " images of ", width, "x", height, f" pixels; allowed are {allowed_pixels(self._max_pixels)}")
         with tf.control_dependencies([require(allowed, *size)]):
-            return self.restore_unbounded(tf.identity(image))
+            return {"restored": self._checked(tf.identity(image))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes):
@@ -68,7 +77,7 @@ class Service(tf.Module):
             number, data = numbered
             subject = tf.strings.format("image {} of {}", (number, count))
             image = decode(data, self._max_pixels, subject)
-            pixels = self.restore_unbounded(image.rgb[None])["restored"][0]
+            pixels = self._checked(image.rgb[None])[0]
             pixels = tf.cond(image.is_grey, lambda: _grey(pixels), lambda: pixels)
             return tf.io.encode_png(tf.concat([pixels, image.alpha], axis=2))
 

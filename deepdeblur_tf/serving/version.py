@@ -27,7 +27,7 @@ from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
 from deepdeblur_tf.runs.provenance import git_commit
 from deepdeblur_tf.serving.formats import FORMATS, write_quietly
-from deepdeblur_tf.serving.model_card import write_card
+from deepdeblur_tf.serving.model_card import Known, gather, write_card
 from deepdeblur_tf.serving.signatures import Service
 
 NAME = "deepdeblur"  # what a server calls the model
@@ -94,6 +94,7 @@ def export_network(
         ValueError: the file holds no network.
         OSError, tf.errors.OpError: it cannot be written.
     """
+    known = gather(file, evaluations)
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock", timeout=0)
     try:
@@ -104,7 +105,7 @@ def export_network(
     try:
         shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
         unfinished.mkdir()
-        _write_version(file, sha256, formats, max_pixels, photo, evaluations, unfinished, say)
+        _write_version(file, sha256, formats, max_pixels, photo, known, unfinished, say)
         for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
             if not (folder / name).exists():  # it may have been adapted
                 write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
@@ -120,7 +121,7 @@ def _next_version(folder: Path) -> int:
     return 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
 
 
-def _write_version(file, sha256, formats, max_pixels, photo, evaluations, folder: Path, say) -> None:
+def _write_version(file, sha256, formats, max_pixels, photo, known: Known, folder: Path, say) -> None:
     model = load_model(file)
     if sha256_of(file) != sha256:
         raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
@@ -147,7 +148,7 @@ def _write_version(file, sha256, formats, max_pixels, photo, evaluations, folder
             )
         say(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
     say(_write_warm_up(folder))
-    _describe(file, sha256, model, max_pixels, evaluations, checks, folder)
+    _describe(file, sha256, model, max_pixels, known, checks, folder)
 
 
 def _difference(image: np.ndarray, expected: np.ndarray) -> int:
@@ -157,7 +158,7 @@ def _difference(image: np.ndarray, expected: np.ndarray) -> int:
 def _served(folder: Path, photo: np.ndarray) -> np.ndarray:
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     (answer,) = serve(image_bytes=tf.constant([_png(photo)]))["restored_bytes"].numpy()
-    return np.asarray(Image.open(io.BytesIO(answer)))
+    return np.asarray(Image.open(io.BytesIO(answer), formats=["PNG"]))
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -190,12 +191,12 @@ def _write_warm_up(folder: Path) -> str:
     return f"warm-up requests: {len(inputs)}"
 
 
-def _describe(file: Path, sha256: str, model, max_pixels, evaluations, checks, folder: Path) -> None:
+def _describe(file: Path, sha256: str, model, max_pixels, known: Known, checks, folder: Path) -> None:
     """The model card and the manifest."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     memory = max_pixels * bytes_per_pixel(model) / 2**30
     run = run_of(file)
-    card = write_card(file, model.count_params(), max_pixels, memory, evaluations, [*files, "manifest.json"])
+    card = write_card(known, model.count_params(), max_pixels, memory, [*files, "manifest.json"])
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     manifest = {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

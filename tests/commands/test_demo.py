@@ -124,6 +124,12 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+def scans():
+    """A JPEG of a few kilobytes, and a thousand scans."""
+    data = iio.imwrite("<bytes>", np.zeros((99, 99, 3), np.uint8), extension=".jpg", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 1000 + data[-2:]
+
+
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(
@@ -133,8 +139,10 @@ def bomb():
         ("bomb.png", bomb(), "bomb.png: not a readable image"),
         ("large.png", iio.imwrite("<bytes>", np.zeros((1001, 1000, 3), np.uint8), extension=".png"), "1.0 megapixels"),
         ("deep.png", iio.imwrite("<bytes>", np.zeros((9, 9), np.uint16), extension=".png"), "16 bits a channel"),
+        ("thin.png", iio.imwrite("<bytes>", np.zeros((1, 70_000, 3), np.uint8), extension=".png"), "sides of 65535"),
+        ("scans.jpg", scans(), "a JPEG of more than 200 scans"),
     ],
-    ids=["text", "bomb", "large", "deep"],
+    ids=["text", "bomb", "large", "deep", "thin", "scans"],
 )
 def test_a_bad_file_gets_a_clear_word_and_the_next_one_works(page, name, content, words):
     drop(page, name, content)

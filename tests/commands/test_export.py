@@ -15,13 +15,14 @@ import pytest
 from deepdeblur_tf import evaluate, export
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import to_yaml
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.serving import formats
 from deepdeblur_tf.serving import version as export_run
-from deepdeblur_tf.serving.model_card import write_card
+from deepdeblur_tf.serving.model_card import gather, write_card
 from deepdeblur_tf.train import main as train
 from tests.helpers import ROOT, SMALL_FLAGS
 
@@ -86,7 +87,7 @@ def test_a_card_without_an_evaluation_shows_the_validation_of_training(run, tmp_
 
 
 def test_the_card_of_the_network_that_comes_with_the_package_is_in_its_exports():
-    card = write_card(model_file("photographs"), 2_385_956, 1_000_000, 1.0, [], ["saved_model.pb"])
+    card = write_card(gather(model_file("photographs"), []), 2_385_956, 1_000_000, 1.0, ["saved_model.pb"])
     assert "\n## Training\n\nThe network that comes with the package" in card
     assert "\n### Data and licences\n" in card and "CC BY-SA" in card
     assert "not known" not in card.lower()
@@ -103,18 +104,32 @@ def known(tmp_path, small_experiment):
 
 
 def test_a_card_tells_the_best_network_from_the_last_one(known):
-    last, best = (write_card(file, 1, 1, 1.0, [], []) for file in (known.model, known.best))
+    last, best = (write_card(gather(file, []), 1, 1, 1.0, []) for file in (known.model, known.best))
     assert "after epoch 77: 1.00 dB" in last and " 77 of " in last
     assert "after epoch 2: 26.25 dB" in best and " 2 of " in best
     for card in (last, best):
         assert "Experiment `quickstart`: `GOPRO_Large`" in card and "patch_size: 32" in card and "secret" not in card
 
 
+def test_a_card_without_the_history_of_its_run(known):
+    known.history.unlink()
+    for file in (known.model, known.best):
+        card = write_card(gather(file, []), 1, 1, 1.0, [])
+        assert " an unknown number of " in card and "None measured." in card
+
+
+@pytest.mark.parametrize("text", ["epoch,val_psnr\n1,fast\n", "a\0b\n\0,\n", "epoch\none\n", "val_psnr\n1\n"])
+def test_a_history_that_another_program_changed_is_named_before_the_work(known, text):
+    known.history.write_text(text)
+    with pytest.raises(UserError, match="history.csv: another program changed it"):
+        gather(known.best, [])
+
+
 def test_a_card_shows_what_was_evaluated(known):
     figures = {"psnr": 27.99, "ssim": 0.8458, "ssim_matlab": None, "ms_ssim": "inf"}
     overall = {"images": 1111, "blurry": {**figures, "psnr": 25.0}, "restored": figures}
     summary = {"data": {"root": "/secret/GOPRO_Large/", "blur": "blur_gamma"}, "overall": overall}
-    card = write_card(known.model, 1, 500_000, 1.0, [summary], [])
+    card = write_card(gather(known.model, [summary]), 1, 500_000, 1.0, [])
     assert (
         "| GOPRO_Large (`blur_gamma`) | 1111 | 25.00 → 27.99 | 0.8458 → 0.8458 | – → – | inf → inf |" in card
         and "Up to 500,000 pixels" in card
@@ -123,7 +138,7 @@ def test_a_card_shows_what_was_evaluated(known):
 
 
 def test_a_card_of_an_unknown_network_says_so(tmp_path):
-    card = write_card(tmp_path / "network.keras", 1, 1, 1.0, [], [])
+    card = write_card(gather(tmp_path / "network.keras", []), 1, 1, 1.0, [])
     assert "Not known" in card and "None measured." in card and "## Experiment" not in card
 
 

@@ -158,10 +158,28 @@ def test_a_decompression_bomb_is_refused_by_its_header(decoded, picture, kind):
 
 
 def test_the_bound_is_exact(decoded):
-    rgb, _, _ = decoded(encoded(Image.new("RGB", (250, 400)), "PNG"))
-    assert rgb.shape == (400, 250, 3)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="has 250x401 pixels; allowed are 1 to 100000 in all"):
-        decoded(encoded(Image.new("RGB", (250, 401)), "PNG"))
+    for size in ((100, 1000), (99, 997), (25_000, 1), (1, 25_000)):
+        rgb, _, _ = decoded(encoded(Image.new("RGB", size), "PNG"))
+        assert rgb.shape == (*size[::-1], 3)
+    for size in ((250, 401), (101, 990), (25_001, 1), (1, 25_001), (65_536, 1), (1, 65_536)):  # of rows of four
+        words = f"has {size[0]}x{size[1]} pixels; allowed are 1 to 100000 in all"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            decoded(encoded(Image.new("RGB", size), "PNG"))
+
+
+def scans(picture, count):
+    """A progressive JPEG whose last scan comes so often."""
+    data = encoded(picture, "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + data[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(decoded, picture, tmp_path):
+    assert_as_photo(decoded, scans(picture, 50), ".jpg", tmp_path)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 1 of 1 is a JPEG of more than 200 scans"):
+        decoded(scans(picture, 1000))
+    by_chance = b"\xff\xda" * 300 + bytes(4_000_000)  # as in a video that a phone puts behind its picture
+    assert_as_photo(decoded, encoded(picture, "JPEG") + by_chance, ".jpg", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,21 @@ def test_restore_uint8_restores_a_batch(service, model, random):
         np.testing.assert_array_equal(answer, restore(load_model(model), image))
     with pytest.raises(tf.errors.InvalidArgumentError, match="5 images of 500x401 pixels; allowed are 1 to 1000000"):
         service.restore_uint8(tf.zeros((5, 401, 500, 3), tf.uint8))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="allowed are 1 to"):
-        service.restore_uint8(tf.zeros((1, 0, 5, 3), tf.uint8))
+    for height, width in ((0, 5), (1, 65_536), (1, 250_001)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="allowed are 1 to"):
+            service.restore_uint8(tf.zeros((1, height, width, 3), tf.uint8))
+
+
+def test_a_service_makes_no_black_pictures_of_what_is_no_number(random):
+    network = build_model(levels=1, blocks=1, filters=4, kernel_size=3)
+    for layer in network.layers:
+        layer.set_weights([np.full(weight.shape, 3e38) for weight in layer.get_weights()])
+    image = random.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    service = Service(network, 1_000_000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="output is no finite number"):
+        service.restore_uint8(tf.constant(image[None]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="output is no finite number"):
+        service.serving_default(tf.constant([iio.imwrite("<bytes>", image, extension=".png")]))
 
 
 def test_an_error_names_the_image_and_the_next_request_is_answered(service):
