@@ -51,15 +51,15 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     return 2
 
 
-def left_out_lines(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A line for each thing that restored files lack of what their sources hold.
+def remark_lines(remarks: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each thing in which restored files are not as their sources were.
 
     Args:
-        left_out: The files' names, by what they lack.
+        remarks: The files' names, by what is to be said of them.
     """
-    for what, names in left_out.items():
+    for remark, names in remarks.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        yield f"left out: {what} ({', '.join(names[:SHOWN])}{more})"
+        yield f"{remark} ({', '.join(names[:SHOWN])}{more})"
 
 
 class ProgressBar(tqdm):

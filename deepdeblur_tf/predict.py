@@ -21,7 +21,7 @@ from deepdeblur_tf.command_line import (
     ProgressBar,
     add_restoration_arguments,
     answered,
-    left_out_lines,
+    remark_lines,
     restoration_options,
 )
 from deepdeblur_tf.errors import UserError
@@ -32,7 +32,7 @@ from deepdeblur_tf.restoration.results import RECORD, Results
 
 _DESCRIPTION = (
     "Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, formats, EXIF data, "
-    "colour profiles and transparency are kept; a second picture within a file and a video's titles are not. Results "
+    "colour profiles, transparency and videos' sounds are kept; a second picture within a photo's file is not. Results "
     "in the output folder of the same files by the same network and options are skipped."
 )
 
@@ -164,7 +164,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
     if sha256_of(file) != results.how["network"]:
         raise PredictionError(f"{file}: was replaced while it was read, as by a training. Try again.")
     failed: dict[Job, str] = {}
-    left_out: dict[str, list[str]] = {}  # names of files, by what they lack in their restored form
+    remarks: dict[str, list[str]] = {}  # names of files, by what is not as it was
     with ProgressBar(total=sum(pixels.values()), unit=" pixels", unit_scale=True) as bar:
         for number, job in enumerate(pixels, 1):
             bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}", refresh=sys.stderr.isatty())
@@ -178,8 +178,8 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
                 results.read()  # another process may have written it meanwhile
                 todo = plan(job, results, flags.comparison, flags.overwrite).todo
                 if todo:
-                    for what in run_job(job, todo, results, restored):
-                        left_out.setdefault(what, []).append(job.source.name)
+                    for remark in run_job(job, todo, results, restored):
+                        remarks.setdefault(remark, []).append(job.source.name)
             except (UserError, MemoryError) as error:
                 failed[job] = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"
             except OSError as error:
@@ -190,7 +190,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
             except Exception:  # a defect of ours, which keeps no other file from being restored
                 failed[job] = f"{job.source}: {traceback.format_exc()}"
             bar.update(begin + pixels[job] - bar.n)
-    print(*left_out_lines(left_out), sep="\n", end="\n" * bool(left_out))
+    print(*remark_lines(remarks), sep="\n", end="\n" * bool(remarks))
     return failed
 
 

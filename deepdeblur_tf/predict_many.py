@@ -18,7 +18,7 @@ from deepdeblur_tf.command_line import (
     ProgressBar,
     add_restoration_arguments,
     answered,
-    left_out_lines,
+    remark_lines,
     restoration_options,
 )
 from deepdeblur_tf.errors import need
@@ -173,13 +173,13 @@ def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list
                 failed += [row["error"] if len(failed) < SHOWN else "" for row in rows if row["status"] == "failed"]
                 for row in rows:
                     for what in row.get("left_out", ()):
-                        left_out.setdefault(what, []).append(row["input"].rsplit("/", 1)[-1])
+                        left_out.setdefault(f"left out: {what}", []).append(row["input"].rsplit("/", 1)[-1])
                 pixels += sum(row["width"] * row["height"] for row in rows if row["status"] == "done")
                 bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
                 bar.update(len(rows))
         finally:
             manifest.write()
-    print(*left_out_lines(left_out), sep="\n", end="\n" * bool(left_out))
+    print(*remark_lines(left_out), sep="\n", end="\n" * bool(left_out))
     return failed
 
 

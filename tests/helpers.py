@@ -9,6 +9,7 @@ import signal
 import struct
 import termios
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,78 @@ def write_network(path, seed):
     tail.set_weights([tf.random.normal(weight.shape, stddev=0.05) for weight in tail.get_weights()])
     network.save(path)
     return path
+
+
+def write_video(path, frames, rate=12, times=None, tick=None, codec="libx264", fit=None, beside=(), **settings):
+    """A video, by PyAV.
+
+    Args:
+        path: Its suffix is the container, unless `format` is among the settings.
+        frames: uint8 or uint16 [H, W, 3], or PyAV's frames.
+        rate, times, tick: Frames a second; when each is shown, in ticks; seconds.
+        codec: The encoder, of the best quality unless `options` are among the settings.
+        fit: Called with the container and the stream before anything is written.
+        beside: Functions from the container to further packets; they add their streams.
+        settings: `format`, `options`, `container_options`; everything else is set on the codec, as pix_fmt.
+    """
+    import av
+
+    options = settings.pop("options", {"crf": "4"} if codec.startswith("lib") else {})
+    form = {key: settings.pop(key) for key in ("format", "container_options") if key in settings}
+    tick = Fraction(tick or 1 / Fraction(rate))
+    with av.open(str(path), "w", **form) as container:
+        stream = container.add_stream(codec, rate=Fraction(rate), options=options)
+        frames = [frame if isinstance(frame, av.VideoFrame) else _rgb_frame(frame) for frame in frames]
+        stream.width, stream.height = frames[0].width, frames[0].height
+        stream.codec_context.time_base = tick
+        for key, value in {"pix_fmt": "yuv420p", **settings}.items():
+            setattr(stream.codec_context, key, value)
+        if fit is not None:
+            fit(container, stream)
+        packets = [packet for further in beside for packet in further(container)]
+        container.start_encoding()
+        for packet in packets:
+            container.mux(packet)
+        for number, frame in enumerate(frames):
+            frame.pts, frame.time_base = number if times is None else times[number], tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _rgb_frame(array):
+    import av
+
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(array), "rgb24" if array.dtype == np.uint8 else "rgb48le")
+
+
+def sound(seconds=1.0, begin=0.0, codec="aac", rate=48000, **metadata):
+    """For `write_video`: a tone that is clicked on every half second, as a stream beside the picture."""
+
+    def add(container):
+        import av
+
+        stream = container.add_stream(codec, rate=rate)
+        stream.codec_context.layout, stream.codec_context.bit_rate = "mono", 128_000
+        stream.metadata.update(metadata)
+        time = np.arange(round(seconds * rate)) / rate
+        wave = np.where(time % 0.5 < 0.02, np.sin(2 * np.pi * 1000 * time), 0).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(wave[None], "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, round(begin * rate), Fraction(1, rate)
+        return [*stream.encode(frame), *stream.encode(None)]
+
+    return add
+
+
+def frame_times(path):
+    """The times of a video's frames in seconds, sorted, by its packets: `Fraction`s."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        times = [(packet.dts if packet.pts is None else packet.pts) * stream.time_base for packet in packets]
+        return sorted(times)
 
 
 def plain_imresize(image, scale):

@@ -1,164 +1,322 @@
-"""Videos, frame by frame, through imageio's ffmpeg plugin (the extra `video`)."""
+"""Videos, frame by frame with their times, through PyAV (the extra `video`)."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import logging
-import math
-import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+import os
+import struct
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
 
-import imageio.v2 as iio
 import numpy as np
 
+from deepdeblur_tf.images.colours import Decoding, bits_of, colours_of, has_alpha, unknown_matrix
+from deepdeblur_tf.images.containers import promised_bytes
 from deepdeblur_tf.images.opening import ImageError
 
-# It warns of every video that a phone recorded upright.
-logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv")
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-
-# Colour matrices as ffmpeg tells them, and as its filter `scale` takes them. Videos with others it does not convert at
-# all, and so they do not open.
-_MATRICES = {
-    "bt709": "bt709",
-    "smpte170m": "bt601",
-    "bt470bg": "bt601",
-    "fcc": "fcc",
-    "smpte240m": "smpte240m",
-    "bt2020nc": "bt2020",
+# What a file may be, as ffmpeg calls it. The others are no videos, or name further files to be opened.
+_CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg"
+_PLAYLISTS = (b"ffconcat version", b"#EXTM3U", b"<?xml")
+_LOOKED_AT = 8  # frames at the beginning, for what holds for all of them
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders of the opacity that WebM keeps beside the picture
+# What stands beside the pictures and is lost when they are coded anew, by PyAV's names.
+_BESIDE = {
+    "DOVI_METADATA": "what Dolby Vision adds to the picture",
+    "DYNAMIC_HDR_PLUS": "what HDR10+ adds to the picture",
+    "A53_CC": "captions within the picture",
 }
-# Without these flags, ffmpeg is off by up to 3 of 255 in even areas, and repeats colours instead of interpolating them.
-_SCALE = "scale=flags=bicubic+accurate_rnd+full_chroma_int"
 
 
-class Colours(NamedTuple):
-    """How a video's values stand for colours, in ffmpeg's words.
+@dataclass(frozen=True)
+class Frame:
+    """A frame.
 
     Attributes:
-        matrix: Of the conversion from RGB to luma and chroma.
-        primaries: Which colours red, green and blue are.
-        transfer: The curve from values to light.
-        range: "tv" for luma in [16, 235], "pc" for [0, 255].
+        pixels: uint8 or, from videos of more bits, uint16 [H, W, 3], RGB, upright.
+        alpha: Opacity, of the same dtype [H, W]; None for an opaque video.
+        time: When it is shown, in ticks of the video.
+        ticks: How long; 0 where the file does not tell.
     """
 
-    matrix: str
-    primaries: str
-    transfer: str
-    range: str
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    time: int
+    ticks: int
 
 
-def check_plugin(path) -> None:
-    """Raises ImageError, with what to install, where the plugin is missing."""
-    if importlib.util.find_spec("imageio_ffmpeg") is None:
-        raise ImageError(f"{path}: videos need imageio-ffmpeg. Install it: pip install -e '.[video]'")
+def _plugin(path):
+    """The module `av`. Raises ImageError, with what to install, where it is missing."""
+    if importlib.util.find_spec("av") is None:
+        raise ImageError(f"{path}: videos need PyAV. Install it: pip install -e '.[video]'")
+    import av
+
+    return av
 
 
-def _open(path, *output_params: str):
-    check_plugin(path)
-    if not Path(path).is_file():
-        what = "is a folder, a pipe or a device, and no" if Path(path).exists() else "no such"
-        raise ImageError(f"{path}: {what} file")
-    try:
-        return iio.get_reader(path, format="FFMPEG", output_params=list(output_params))
-    except (OSError, RuntimeError, ValueError, IndexError) as error:
-        lines = str(error).strip().splitlines() or [""]
-        raise ImageError(f"{path}: not a readable video ({lines[-1].strip()})") from error
-
-
-def _open_rgb(path, *output_params: str):
-    """(a reader of RGB frames, the video's colours)."""
-    with _open(path) as reader:
-        meta = reader.get_meta_data()
-    colours = _colours(meta)
-    if _is_rgb(meta):
-        return _open(path, *output_params), colours
-    conversion = f"{_SCALE}:in_color_matrix={_MATRICES[colours.matrix]}:in_range={colours.range}"
-    return _open(path, "-vf", conversion, *output_params), colours
-
-
-def _is_rgb(meta: dict) -> bool:
-    return re.match("[a0x]?(rgb|bgr|gbr)|pal8", meta["pix_fmt"]) is not None
-
-
-def _colours(meta: dict) -> Colours:
-    """A video's colours: what it is tagged with, and for the rest what players assume by its size (mpv's rule)."""
-    width, height = meta["source_size"]
-    default = "bt709" if width >= 1280 or height > 576 else "smpte170m"
-    # ffmpeg writes "yuv420p(tv, bt470bg/unknown/bt709, progressive)", or one word where all three are the same.
-    words = re.split(r"[(), ]+", meta["pix_fmt"])
-    triple = next((word.split("/") for word in words if word.count("/") == 2), None)
-    triple = triple or next(([word] * 3 for word in words if word in _MATRICES), ["unknown"] * 3)
-    matrix, primaries, transfer = (default if word in ("unknown", "reserved") else word for word in triple)
-    if _is_rgb(meta):  # it has no matrix, and its range is not the one that it is to be coded with
-        return Colours(default, primaries, transfer, "tv")
-    return Colours(matrix, primaries, transfer, "pc" if "pc" in words else "tv")
-
-
-def video_pixels(path) -> int:
-    """Height times width times the number of frames, which is counted without decoding them."""
-    with _open(path) as reader:
-        width, height = reader.get_meta_data()["size"]
-        return width * height * reader.count_frames()
-
-
-def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Restores a video: its frame rate, colours and sound are kept; the picture is coded anew, at high quality.
-
-    Args:
-        path: The video.
-        target: Where to, with the same suffix. H.264, in a .webm VP9; tagged with its colours.
-        restore: From a frame to its restored form, uint8 [H, W, 3].
+@contextlib.contextmanager
+def opened(path):
+    """PyAV's container of a local file. Whatever its name looks like, this file and no other is opened.
 
     Raises:
-        ImageError: a file that is no video or is cut off, or the plugin is missing.
+        ImageError: for a file that is missing, or is no video.
     """
-    reader, colours = _open_rgb(path)
-    with reader:
-        meta = reader.get_meta_data()
-        width, height = meta["size"]
-        codec = "libvpx-vp9" if Path(target).suffix.lower() == ".webm" else "libx264"
-        conversion = f"{_SCALE}:out_color_matrix={_MATRICES[colours.matrix]}:out_range={colours.range}"
-        tags = "setparams=colorspace={}:color_primaries={}:color_trc={}:range={}".format(*colours)
-        options = {
-            "format": "FFMPEG",
-            "fps": meta["fps"],
-            "codec": codec,
-            "quality": None,
-            "macro_block_size": 1,  # or imageio scales the frames to a multiple of 16
-            # Players expect colours at half the resolution, which odd sides do not have.
-            "pixelformat": "yuv444p" if width % 2 or height % 2 else "yuv420p",
-            # A bit rate of 0 makes VP9 heed the quality alone.
-            "output_params": ["-vf", f"{conversion},{tags}", "-crf", "16"]
-            + (["-b:v", "0"] if codec == "libvpx-vp9" else []),
-            "ffmpeg_log_level": "error",
-        }
-        if meta.get("audio_codec"):
-            options.update(audio_path=str(path), audio_codec="copy")
+    av = _plugin(path)
+    if not os.path.isfile(path):
+        what = "is a folder, a pipe or a device, and no" if os.path.exists(path) else "no such"
+        raise ImageError(f"{path}: {what} file")
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    with file:
+        head = file.read(32)
+        if not head:
+            raise ImageError(f"{path}: is empty")
+        if head.startswith(_PLAYLISTS):
+            raise ImageError(f"{path}: is a playlist, which names other files. Give those files themselves.")
+        file.seek(0)
+        options: dict[str, Any] = {"container_options": {"format_whitelist": _CONTAINERS}}
+        if int(av.__version__.partition(".")[0]) < 19:  # later ones do it by themselves
+            options["metadata_errors"] = "surrogateescape"
         try:
-            with iio.get_writer(target, **options) as writer:
-                count = 0
-                for frame in reader:
-                    writer.append_data(restore(frame))  # type: ignore[attr-defined] # its hint is a base class
-                    count += 1
-        except (OSError, RuntimeError) as error:
-            # What went wrong is in ffmpeg's last words, after its whole command line.
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-            raise ImageError(f"{path}: cannot be written as {Path(target).suffix} ({lines[0]})") from error
-        _check_whole(path, meta, count)
+            container = av.open(file, **options)
+        except av.error.FFmpegError as error:
+            raise ImageError(f"{path}: not a readable video ({error.strerror})") from error
+        with container:
+            if not any(_is_picture(stream) for stream in container.streams):
+                raise ImageError(f"{path}: holds no video that can be decoded")
+            yield container
 
 
-def _check_whole(path, meta: dict, count: int) -> None:
-    """Raises ImageError for a video of which so few frames could be read that it must be cut off."""
-    expected = meta["duration"] * meta["fps"]
-    if math.isfinite(expected) and count < 0.8 * expected:
-        raise ImageError(f"{path}: is cut off; {count} of some {expected:.0f} frames can be read")
+def _is_picture(stream) -> bool:
+    is_cover = "attached_pic" in str(stream.disposition)
+    return stream.type == "video" and stream.codec_context is not None and not is_cover
+
+
+def picture_of(container):
+    """The stream of a container whose frames are restored: the first that is no cover."""
+    return next(stream for stream in container.streams if _is_picture(stream))
+
+
+def _is_avi(container) -> bool:
+    """Whether it has the times of decoding alone, which, in order, are those of showing."""
+    return container.format.name == "avi"
+
+
+class Survey(NamedTuple):
+    """What a file holds, as far as it is known without decoding it.
+
+    Attributes:
+        frames: How many.
+        begin, last: The first and the last frame's time in seconds.
+        tick: The unit of frames' times, in seconds.
+        packets: The number of packets of each stream.
+    """
+
+    frames: int
+    begin: Fraction
+    last: Fraction
+    tick: Fraction
+    packets: Counter
+
+
+def survey(path) -> Survey:
+    """Looks through a video without decoding it.
+
+    Raises:
+        ImageError: for a file that is no video, or is cut off.
+    """
+    av = _plugin(path)
+    packets: Counter = Counter()
+    times: list[int] = []
+    frames, end = 0, Fraction(0)
+    with opened(path) as container:
+        picture = picture_of(container)
+        tick = Fraction(picture.time_base)
+        try:
+            for packet in container.demux():
+                if not packet.size:
+                    continue
+                packets[packet.stream_index] += 1
+                time = packet.dts if packet.pts is None or _is_avi(container) else packet.pts
+                if time is not None:
+                    end = max(end, (time + (packet.duration or 0)) * packet.time_base)
+                if packet.stream_index == picture.index and not packet.is_discard:
+                    frames += 1
+                    times += [] if time is None else [time]
+        except av.error.FFmpegError as error:
+            raise ImageError(f"{path}: is cut off or damaged; {frames} frames can be read") from error
+        if picture.frames:  # as many as are listed
+            is_complete = frames >= picture.frames
+        else:
+            promised = Fraction(container.duration or 0, av.time_base)
+            is_complete = container.format.name.startswith("matroska") and end >= promised - Fraction(1, 10)
+    if not frames:
+        raise ImageError(f"{path}: holds no frame")
+    missing = promised_bytes(path) - os.path.getsize(path)
+    if missing > 0 and not is_complete:  # or it lacks an index alone, or tells a wrong length
+        raise ImageError(f"{path}: is cut off; {missing} bytes are missing after {frames} frames, {float(end):.2f} s")
+    return Survey(frames, min(times, default=0) * tick, max(times, default=0) * tick, tick, packets)
+
+
+class Video:
+    """A video that is open. By `open_video`.
+
+    Attributes:
+        path: The file.
+        container, stream: PyAV's, the stream being that of the picture.
+        tick: Seconds, the unit of frames' times.
+        rate: Frames a second on average, or None.
+        size: (height, width) of upright frames.
+        aspect: Of their pixels, width over height.
+        colours: What their values stand for.
+        bits: Of a value as it is coded.
+        has_alpha: Whether they are transparent.
+        side_data: What stands beside the first frames, by PyAV's names, as bytes.
+        remarks: What a user has to know about how it is read, in a few words each.
+    """
+
+    def __init__(self, path, container, first_frames: list, is_deep: bool):
+        self.path, self.container, self.stream = path, container, picture_of(container)
+        context, first = self.stream.codec_context, first_frames[0]
+        self.tick: Fraction = Fraction(self.stream.time_base)
+        self.rate: Fraction | None = self.stream.average_rate and Fraction(self.stream.average_rate)
+        self.colours = colours_of(context, first.width, first.height)
+        self.bits = bits_of(first.format)
+        tags = {key.lower(): value for key, value in self.stream.metadata.items()}
+        self._coded_alpha = _WITH_ALPHA.get(context.name) if tags.get("alpha_mode") == "1" else None
+        self.has_alpha = self._coded_alpha is not None or has_alpha(first.format)
+        beside = [frame.side_data[k] for frame in first_frames for k in range(len(frame.side_data))]
+        self.side_data = {data.type.name: bytes(data) for data in beside}
+        is_interlaced = any(frame.interlaced_frame for frame in first_frames)
+        self.remarks: list[str] = []
+        if is_interlaced:
+            self.remarks.append("interlaced: one whole picture was made of each frame's two halves")
+        self.remarks += [f"left out: {name}" for key, name in _BESIDE.items() if key in self.side_data]
+        turn = _turn_of(self.side_data.get("DISPLAYMATRIX"))
+        if turn is None:
+            self.remarks.append("left out: a turn by no multiple of 90 degrees")
+        self._turn = turn or (False, False, False)
+        aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
+        self.size = (first.width, first.height) if self._turn[0] else (first.height, first.width)
+        self.aspect = 1 / aspect if self._turn[0] else aspect
+        self._width, self._height = first.width, first.height
+        deep = is_deep and self.bits > 8
+        self._decoding = Decoding(self.colours, first.width, first.height, deep, self.has_alpha, is_interlaced)
+
+    def items(self) -> Iterator[Any]:
+        """The frames, as `Frame`, and between them the other streams' packets, as PyAV's, in the file's order."""
+        import av
+
+        decoder = self.stream.codec_context
+        if self._coded_alpha:
+            decoder = av.CodecContext.create(self._coded_alpha, "r")
+        else:
+            decoder.thread_type = "AUTO"
+        undated: deque[int] | None = deque() if _is_avi(self.container) else None  # times of decoding
+        shown: deque[tuple[int, int]] = deque()  # time and length of the frames that are being converted
+        damaged, resized, mended, last = 0, 0, 0, None
+
+        def frames(packet) -> Iterator[Frame]:
+            nonlocal damaged, resized, mended, last
+            try:
+                decoded = decoder.decode(packet)
+            except av.error.FFmpegError:
+                damaged += 1
+                return
+            for frame in decoded:
+                time = frame.pts if undated is None else undated.popleft() if undated else None
+                if time is None or (last is not None and time <= last):
+                    time, mended = 0 if last is None else last + 1, mended + 1
+                last = time
+                resized += (frame.width, frame.height) != (self._width, self._height)
+                shown.append((time, frame.duration or 0))
+                yield from self._upright(self._decoding(frame), shown)
+
+        for packet in self.container.demux():
+            if not packet.size:
+                continue
+            if packet.stream_index != self.stream.index:
+                yield packet
+                continue
+            if undated is not None and packet.dts is not None:
+                undated.append(packet.dts)
+            yield from frames(packet)
+        yield from frames(None)
+        yield from self._upright(self._decoding(None), shown)
+        if damaged:
+            self.remarks.append(f"damaged: {damaged} parts do not decode")
+        if resized:
+            self.remarks.append(f"changing in size: {resized} frames were scaled to that of the first")
+        if mended:
+            self.remarks.append(f"times missing or not in order: {mended} frames were given one")
+
+    def _upright(self, arrays: list[np.ndarray], shown: deque) -> Iterator[Frame]:
+        transposed, mirrored, upside_down = self._turn
+        for array in arrays:
+            array = array.transpose(1, 0, 2) if transposed else array
+            array = array[::-1] if upside_down else array
+            array = np.ascontiguousarray(array[:, ::-1] if mirrored else array)
+            alpha = array[..., 3] if self.has_alpha else None
+            yield Frame(np.ascontiguousarray(array[..., :3]), alpha, *shown.popleft())
+
+
+@contextlib.contextmanager
+def open_video(path, is_deep: bool = False):
+    """Opens a video.
+
+    Args:
+        path: The file.
+        is_deep: Whether frames of more than 8 bits come as uint16; else as uint8, as all others.
+
+    Raises:
+        ImageError: for a file that is no video, or whose colours cannot be computed.
+    """
+    av = _plugin(path)
+    first_frames: list = []
+    with opened(path) as container, contextlib.suppress(av.error.FFmpegError):
+        for frame in container.decode(picture_of(container)):
+            first_frames.append(frame)
+            if len(first_frames) == _LOOKED_AT:
+                break
+    if not first_frames:
+        raise ImageError(f"{path}: none of its frames decodes")
+    with opened(path) as container:
+        video = Video(path, container, first_frames, is_deep)
+        matrix = unknown_matrix(video.colours)
+        if matrix is not None:
+            raise ImageError(
+                f"{path}: its colours are coded as {matrix}, which cannot be computed here. Convert it to BT.709, or "
+                "BT.2020 without constant luminance, first."
+            )
+        yield video
+
+
+def _turn_of(matrix: bytes | None) -> tuple[bool, bool, bool] | None:
+    """What makes frames upright, from the matrix that says how a player is to turn them.
+
+    Returns:
+        Whether to exchange rows and columns, then to mirror left and right, then up and down; None for a matrix of
+        another kind.
+    """
+    if matrix is None:
+        return (False, False, False)
+    a, b, _, c, d = struct.unpack("=9i", matrix)[:5]  # x' = a x + c y, y' = b x + d y
+    if a and d and not b and not c:
+        return (False, a < 0, d < 0)
+    if b and c and not a and not d:
+        return (True, c < 0, b < 0)
+    return None
 
 
 class Footage(NamedTuple):
-    """What a video holds, as far as it is known without decoding it.
+    """What a video holds, as far as it is known without decoding all of it.
 
     Attributes:
         frames: How many.
@@ -172,30 +330,37 @@ class Footage(NamedTuple):
 
 
 def footage(path) -> Footage:
-    """What a video holds. Raises ImageError for a file that is no video, or without the plugin."""
-    with _open(path) as reader:
-        meta = reader.get_meta_data()
-        return Footage(reader.count_frames(), float(meta["fps"]), meta["size"][::-1])
+    """What a video holds. Raises ImageError for a file that is no video or cut off, or without the plugin."""
+    frames = survey(path).frames
+    with open_video(path) as video:
+        return Footage(frames, float(video.rate or 0), video.size)
 
 
-def video_frames(path) -> Iterator[np.ndarray]:
+def video_pixels(path) -> int:
+    """Height times width times the number of frames. Raises as `footage`."""
+    frames, _, (height, width) = footage(path)
+    return height * width * frames
+
+
+def video_frames(path) -> Generator[np.ndarray, None, None]:
     """A video's frames as they were recorded: none is repeated or dropped to make the frame rate even.
 
     Yields:
         uint8 [H, W, 3], RGB, upright.
 
     Raises:
-        ImageError: a file that is no video, the plugin is missing; at the end for a video that is cut off.
+        ImageError: a file that is no video, the plugin is missing.
     """
-    with _open_rgb(path, "-fps_mode", "passthrough")[0] as reader:
-        count = 0
-        for frame in reader:
-            yield np.asarray(frame)
-            count += 1
-        _check_whole(path, reader.get_meta_data(), count)
+    with open_video(path) as video:
+        yield from (item.pixels for item in video.items() if isinstance(item, Frame))
 
 
 def middle_frame(path) -> np.ndarray:
     """The frame in the middle of a video: uint8 [H, W, 3]."""
-    with _open_rgb(path)[0] as reader:
-        return np.asarray(reader.get_data(reader.count_frames() // 2))
+    middle = survey(path).frames // 2
+    with contextlib.closing(video_frames(path)) as frames:
+        for number, frame in enumerate(frames):
+            last = frame
+            if number == middle:
+                break
+    return last

@@ -14,8 +14,10 @@ from PIL import Image
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import Identity, walk
 from deepdeblur_tf.images import photos, videos
+from deepdeblur_tf.images.encoders import written_suffix
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
+from deepdeblur_tf.restoration.frames import restore_video
 from deepdeblur_tf.restoration.results import Results
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
@@ -74,7 +76,10 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
     others: list[Path] = []
     for text in inputs:
         for source, below in _expanded(text, output, others):
-            job = Job(source, output / below)
+            target = output / below
+            if target.suffix.lower() in videos.SUFFIXES:
+                target = target.with_suffix(written_suffix(target.suffix))
+            job = Job(source, target)
             known = jobs.setdefault(job.target, job)
             if known is not job and known.source.resolve() != source.resolve():
                 raise PredictionError(
@@ -174,10 +179,8 @@ def is_restored(job: Job, results: Results) -> bool:
     return job.source.exists() and results.state(job.target, results.recipe(job.source, "restored")) == "done"
 
 
-def run_job(
-    job: Job, todo: Sequence[Path], results: Results, restore: Callable[[np.ndarray], np.ndarray]
-) -> tuple[str, ...]:
-    """Writes a file's results; returns, in words, what of the file they leave out.
+def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """Writes a file's results.
 
     Args:
         job: The file.
@@ -185,25 +188,28 @@ def run_job(
         results: The output folder's.
         restore: From uint8 [H, W, 3] to its restored form.
 
+    Returns:
+        In what the result is not as the file was, in a few words each, as "left out: chapters".
+
     Raises:
         ImageError: the file cannot be read.
         OSError: a result cannot be written.
     """
     # Before the source is read, so that one that is replaced meanwhile leaves an outdated result.
     recipe, comparison_recipe = (results.recipe(job.source, kind) for kind in ("restored", "comparison"))
-    left_out: tuple[str, ...] = ()
+    remarks: list[str] = []
     if job.is_video:
         if job.target in todo:
-            results.write(job.target, recipe, lambda beside: videos.restore_video(job.source, beside, restore))
+            results.write(job.target, recipe, lambda beside: remarks.extend(restore_video(job.source, beside, restore)))
         if job.comparison in todo:
             blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
     else:
         photo = photos.read_photo(job.source)
-        left_out = photo.metadata.left_out
+        remarks = [f"left out: {what}" for what in photo.metadata.left_out]
         blurry, restored = photo.rgb, restore(photo.rgb) if job.target in todo else photos.read_photo(job.target).rgb
         if job.target in todo:
             results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored))
     if job.comparison in todo:
         picture = side_by_side([blurry, restored], [f"blurry: {job.source.name}", "restored"])
         results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)
-    return left_out
+    return remarks

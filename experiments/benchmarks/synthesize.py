@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import imageio.v2 as iio
 import numpy as np
 
@@ -71,9 +72,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "photos").mkdir()
-        with iio.get_writer(root / "clip.mp4", fps=240, quality=8, macro_block_size=1) as writer:
+        with av.open(str(root / "clip.mp4"), "w") as video:
+            stream = video.add_stream("libx264", rate=240, options={"crf": "10"})
+            stream.width, stream.height = 1280, 720
             for number in range(PAIRS * FRAMES):
-                writer.append_data(ground[number // 20 :, number:][:720, :1280])
+                pixels = np.ascontiguousarray(ground[number // 20 :, number:][:720, :1280])
+                video.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+            video.mux(stream.encode(None))
         for number in range(4):
             iio.imwrite(root / "photos" / f"{number}.png", np.roll(ground, 500 * number, axis=1)[:720, :1280])
         files = sorted((root / "photos").iterdir())

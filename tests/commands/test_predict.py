@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-import imageio.v2 as iio
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,11 +18,12 @@ from PIL import Image
 from deepdeblur_tf import predict
 from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images.videos import video_frames
 from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.predict import main
 from deepdeblur_tf.restoration.jobs import run_job
 from deepdeblur_tf.restoration.restorer import restore
-from tests.helpers import ROOT, write_network
+from tests.helpers import ROOT, frame_times, write_network, write_video
 
 SLOW = pytest.mark.slow
 
@@ -367,20 +368,14 @@ def test_in_a_pipe_the_progress_is_whole_lines(capfd):
     assert first.startswith("  0%") and last.startswith("100% 1.00k/1.00k [") and last.endswith("file 9]")
 
 
-def write_video(path, frames, **options):
-    with iio.get_writer(path, format="FFMPEG", fps=12, macro_block_size=1, **options) as writer:
-        for frame in frames:
-            writer.append_data(frame)
-
-
 @pytest.mark.slow
 def test_a_video_keeps_its_rate_size_and_length(tmp_path, frame, model, capfd):
     frames = [frame[100:221, 5 * step : 5 * step + 163] for step in range(5)]
     folder = tmp_path / "videos"
     folder.mkdir()
-    write_video(folder / "even.mp4", [frame[:120, :160] for frame in frames], ffmpeg_params=["-crf", "5"])
-    write_video(folder / "odd.mp4", frames, pixelformat="yuv444p")
-    write_video(folder / "nine.webm", frames, codec="libvpx-vp9", pixelformat="yuv444p")
+    write_video(folder / "even.mp4", [frame[:120, :160] for frame in frames])
+    write_video(folder / "odd.mp4", frames, pix_fmt="yuv444p")
+    write_video(folder / "nine.webm", frames, codec="libvpx-vp9", pix_fmt="yuv444p")
     (folder / "cut.mp4").write_bytes((folder / "odd.mp4").read_bytes()[:2000])
     noise = np.random.default_rng(0).integers(0, 256, (50, 120, 160, 3), dtype=np.uint8)
     write_video(folder / "half.mkv", noise)
@@ -393,28 +388,66 @@ def test_a_video_keeps_its_rate_size_and_length(tmp_path, frame, model, capfd):
     assert files(tmp_path / "out") == names | {f"{name}.comparison.png" for name in names}
     network = load_model(model)
     for name in names:
-        with iio.get_reader(folder / name) as source, iio.get_reader(tmp_path / "out" / name) as result:
-            assert result.get_meta_data()["fps"] == 12
-            assert result.get_meta_data()["size"] == source.get_meta_data()["size"]
-            assert result.count_frames() == source.count_frames() == 5
-            for blurry, coded in zip(source, result):
-                restored = restore(network, blurry).astype(int)
-                # Coded anew with loss, yet the restored frame and not the blurry one.
-                assert np.abs(restored - coded).mean() < 0.4 * np.abs(restored - blurry).mean()
+        source, result = (list(video_frames(root / name)) for root in (folder, tmp_path / "out"))
+        assert frame_times(tmp_path / "out" / name) == frame_times(folder / name)
+        assert len(source) == len(result) == 5
+        for blurry, coded in zip(source, result):
+            restored = restore(network, blurry).astype(int)
+            # Coded anew with loss, yet the restored frame and not the blurry one.
+            assert np.abs(restored - coded).mean() < 0.4 * np.abs(restored - blurry).mean()
     assert main([str(model), str(folder / "odd.mp4"), "--output", str(tmp_path / "out")]) == 0
     assert "1 of 1 files are in" in capfd.readouterr().out
 
 
-def test_sound_is_kept(tmp_path, model):
-    import imageio_ffmpeg
+def test_what_a_video_became_is_said_and_done_once(tmp_path, frame, model, capfd):
+    write_video(tmp_path / "a.mpg", [frame[:48, :64]] * 10, rate=25, codec="mpeg2video")
+    assert main([str(model), str(tmp_path / "a.mpg"), "--output", str(tmp_path / "out")]) == 0
+    said = capfd.readouterr().out
+    assert "written as .mp4, for .mpg cannot be written (a.mpg)\n" in said
+    assert len(frame_times(tmp_path / "out" / "a.mp4")) == 10
+    assert main([str(model), str(tmp_path / "a.mpg"), "--output", str(tmp_path / "out")]) == 0
+    assert "1 of 1 files are in" in capfd.readouterr().out
+    write_video(tmp_path / "a.mp4", [frame[:48, :64]])
+    assert main([str(model), str(tmp_path / "a.mpg"), str(tmp_path / "a.mp4"), "--output", str(tmp_path / "out")]) == 2
+    assert "would both become" in capfd.readouterr().err
 
-    source = tmp_path / "a.mp4"
-    make = "-y -loglevel error -f lavfi -i testsrc=size=64x48:rate=10:duration=1 -f lavfi -i sine=440:duration=1"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), *make.split(), "-c:a", "aac", "-pix_fmt", "yuv420p", str(source)]
-    subprocess.run(command, check=True)
-    assert main([str(model), str(source), "--output", str(tmp_path / "out")]) == 0
-    with iio.get_reader(tmp_path / "out" / "a.mp4") as result:
-        assert result.get_meta_data()["audio_codec"] == "aac" and result.count_frames() == 10
+
+def test_half_a_video_is_no_result(tmp_path, model, capfd):
+    """A limit on files' sizes, for what a full disk does."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
+    for name in ("a.mp4", "b.mkv", "c.avi"):
+        write_video(tmp_path / name, noise, options={"crf": "20"})
+    arguments = [str(model), *(str(tmp_path / name) for name in ("a.mp4", "b.mkv", "c.avi"))]
+    arguments += ["--output", str(tmp_path / "out")]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        status = main(arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    output = capfd.readouterr()
+    assert status == 1 and "restored: 0 of 3" in output.out
+    assert output.err.count("File too large") == 3 and "Traceback" not in output.err
+    assert files(tmp_path / "out") == set() and not (tmp_path / "out" / "restored.jsonl").exists()
+    assert main(arguments) == 0
+    assert "restored: 3 of 3" in capfd.readouterr().out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
+def test_a_full_disk_leaves_no_half_video(tmp_path, model, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
+    write_video(tmp_path / "a.mp4", noise, options={"crf": "20"})
+    out = tmp_path / "out"
+    out.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", str(out)], check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        assert main([str(model), str(tmp_path / "a.mp4"), "--output", str(out)]) == 1
+        error = capfd.readouterr().err
+        assert f"{tmp_path / 'a.mp4'}: No space left on device. Nothing more can be written" in error
+        assert "Traceback" not in error and files(out) == set() and not (out / "restored.jsonl").exists()
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
 
 
 def test_help_answers_at_once():

@@ -12,7 +12,6 @@ import sys
 import time
 
 import filelock
-import imageio.v2 as iio
 import numpy as np
 import pytest
 import yaml
@@ -30,7 +29,7 @@ from deepdeblur_tf.synthesis.dataset import DataSet  # noqa: E402
 from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean  # noqa: E402
 from deepdeblur_tf.synthesize import main  # noqa: E402
 from deepdeblur_tf.train import main as train  # noqa: E402
-from tests.helpers import ROOT  # noqa: E402
+from tests.helpers import ROOT, write_video  # noqa: E402
 
 SIDE = 256  # pixels; smaller ones are refused
 
@@ -156,9 +155,7 @@ def test_displacement_is_in_pixels(ground, step):
 
 
 def test_jerky_footage_is_told_with_the_rate_that_it_would_take(ground, tmp_path, capsys):
-    with iio.get_writer(tmp_path / "clip.mp4", fps=60, quality=9, macro_block_size=1) as writer:
-        for number in range(18):
-            writer.append_data(ground[:300, 8 * number : 8 * number + 320])
+    write_video(tmp_path / "clip.mp4", [ground[:300, 8 * number : 8 * number + 320] for number in range(18)], rate=60)
     assert run(tmp_path / "clip.mp4", "--output", tmp_path / "jerky", "--frames", 9) == 0
     told = capsys.readouterr().err
     assert "warning: clip.mp4: things move up to 8." in told and "in place of 60" in told
@@ -185,11 +182,9 @@ def test_blurry_frames_are_no_sharp_ones(write_frames, tmp_path, capsys):
 
 def test_a_videos_frames_are_as_recorded(ground, tmp_path):
     """Phones' frame rates are uneven. To even them out, ffmpeg would repeat frames, which are no motion."""
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
     frames = [np.ascontiguousarray(ground[:SIDE, 3 * number : 3 * number + SIDE]) for number in range(20)]
-    line = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo", "-s", "256x256", "-pix_fmt", "rgb24"]
-    line += ["-r", "240", "-i", "-", "-vf", "setpts='(N+2*gte(N,7)+5*gte(N,12))/240/TB'", "-fps_mode", "passthrough"]
-    subprocess.run([*line, "-crf", "1", str(tmp_path / "a.mp4")], input=b"".join(map(bytes, frames)), check=True)
+    times = [number + 2 * (number >= 7) + 5 * (number >= 12) for number in range(20)]
+    write_video(tmp_path / "a.mp4", frames, rate=240, times=times, options={"crf": "1"})
     read = list(video_frames(tmp_path / "a.mp4"))
     assert len(read) == footage(tmp_path / "a.mp4").frames == 20
     for one, other in zip(frames, read):
@@ -298,9 +293,8 @@ def clips(tmp_path_factory, ground):
     """A video and a folder of frames."""
     folder = tmp_path_factory.mktemp("clips")
     (folder / "still").mkdir()
-    with iio.get_writer(folder / "clip.mp4", fps=240, quality=9, macro_block_size=1) as writer:
-        for number in range(90):
-            writer.append_data(ground[number // 2 : number // 2 + 320, number : number + 400])
+    frames = [ground[number // 2 : number // 2 + 320, number : number + 400] for number in range(90)]
+    write_video(folder / "clip.mp4", frames, rate=240)
     for number in range(40):
         Image.fromarray(ground[number : number + 300, :300]).save(folder / "still" / f"{number}.png", compress_level=1)
     return folder

@@ -1,0 +1,302 @@
+"""Videos written as the files that they come from: the picture coded anew, everything beside it copied."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepdeblur_tf.images.colours import Coding
+from deepdeblur_tf.images.containers import write_aspect
+from deepdeblur_tf.images.encoders import FORMATS, encoder_for
+from deepdeblur_tf.images.opening import ImageError
+from deepdeblur_tf.images.videos import Frame, Survey, Video, opened, survey
+
+_MATROSKA = ("matroska", "webm")
+# Containers in which times begin anywhere; what is made of them begins at 0.
+_BROADCAST = ("mpegts", "mpeg")
+# What entries begin with that MP4 and QuickTime hold in the manner of phones alone.
+_PHONES = ("com.", "make", "model")
+# Entries on the file as it was, which has others now.
+_STALE = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "duration", "bps", "alpha_mode"}
+_STALE |= {"number_of_bytes", "number_of_frames", "handler_name", "vendor_id", "stereo_mode"}
+
+
+class _Disk:
+    """A file for PyAV to write to. What goes wrong is kept, for PyAV would print the second error and those after it.
+
+    Attributes:
+        error: The first, or None. After it nothing is written.
+    """
+
+    def __init__(self, file):
+        self._file, self.error = file, None
+
+    def write(self, data: bytes) -> int:
+        self._try(lambda: self._file.write(data))
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._try(lambda: self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return self._try(self._file.tell)
+
+    def _try(self, call: Callable[[], int]) -> int:
+        if self.error is None:
+            try:
+                return call()
+            except OSError as error:
+                self.error = error
+        return 0
+
+
+class VideoWriter:
+    """Writes a video, as the one that its frames come from. By `writing`.
+
+    Attributes:
+        remarks: In what it is not as it was, in a few words each.
+    """
+
+    def __init__(self, path: Path, disk: _Disk, video: Video, source: Survey):
+        import av
+
+        self.remarks: list[str] = []
+        self._path, self._video, self._suffix = path, video, path.suffix.lower()
+        form, details = FORMATS[self._suffix], {}
+        metadata = _lasting(video.container.metadata)
+        if form in _MATROSKA:
+            details["write_crc32"] = "0"  # of what `write_aspect` changes
+        elif form != "avi":
+            details["movie_timescale"] = str(_common_ticks(video))
+            if form != "3gp" and any(key.startswith(_PHONES) for key in metadata):
+                details["movflags"] = "use_metadata_tags"
+        self._options: dict[str, Any] = {"format": form, "container_options": details}
+        if int(av.__version__.partition(".")[0]) < 19:  # later ones do it by themselves
+            self._options["metadata_errors"] = "surrogateescape"
+        self._disk = disk
+        self.container = av.open(disk, "w", **self._options)
+        container = video.container
+        shifted = container.format.name in _BROADCAST and container.start_time is not None
+        self._begin = Fraction(container.start_time, av.time_base) if shifted else Fraction(0)
+        self._coding, self._stream = self._add_picture(source.frames)
+        self._lengths: dict[int, int] = {}  # of frames, by their times
+        self._frames, self._first, self._last = 0, Fraction(0), Fraction(0)
+        self._copies: dict[int, Any] = {}  # streams here, by their numbers in the source
+        self._recoded: set[int] = set()  # those of them that are not copied
+        self._copied: Counter = Counter()  # packets, by the numbers of the streams here
+        self._decoding_times: dict[int, int] = {}  # the last of each stream here
+        for stream in container.streams:
+            # One without packets is empty, or the list of chapters, which is written by itself.
+            if stream.index != video.stream.index and (source.packets[stream.index] or stream.type == "attachment"):
+                self._add_copy(stream)
+        self.container.metadata.update(metadata)
+        if hasattr(container, "chapters"):
+            self.container.set_chapters(container.chapters())
+        self.container.start_encoding()
+
+    def _add_picture(self, frames: int):
+        video = self._video
+        encoder = encoder_for(self._suffix, video, frames)
+        stream = self.container.add_stream(encoder.name, rate=video.rate or 25, options=dict(encoder.options))
+        stream.height, stream.width = video.size
+        stream.pix_fmt = encoder.pixel_format
+        context = stream.codec_context
+        context.time_base, context.sample_aspect_ratio = video.tick, video.aspect
+        context.color_primaries, context.color_trc, context.colorspace = video.colours[:3]
+        context.color_range = 2 if video.colours.is_full else 1
+        if encoder.name == "libx265" and self._suffix != ".mkv":
+            context.codec_tag = "hvc1"  # or Apple's players do not play it
+        stream.metadata.update(_lasting(video.stream.metadata))
+        keeps_alpha = encoder.pixel_format.startswith("yuva")
+        if self._options["format"] in _MATROSKA:
+            if keeps_alpha:
+                stream.metadata["alpha_mode"] = "1"
+            if video.aspect != 1:
+                stream.metadata["stereo_mode"] = "left_right"  # `write_aspect` makes something else of it
+        if video.has_alpha and not keeps_alpha:
+            self.remarks.append(f"left out: transparency, which {self._suffix} cannot hold; .mov and .webm can")
+        bits = 10 if encoder.pixel_format.endswith("10le") else 8
+        if video.bits > bits:
+            self.remarks.append(f"of {video.bits} bits a value, {bits} were kept")
+        return Coding(video.colours, encoder.pixel_format), stream
+
+    def _add_copy(self, stream) -> None:
+        if stream.type == "data" and "timecode" in stream.metadata:
+            return  # it is made anew from the entry of that name
+        context = stream.codec_context
+        codec = "of an unknown kind" if context is None else context.name
+        if self._holds(stream):
+            copy = self.container.add_stream_from_template(stream, opaque=True)
+            copy.time_base = stream.time_base
+        elif stream.type == "audio" and context is not None:
+            copy = self.container.add_stream("aac", rate=context.sample_rate)
+            copy.codec_context.layout = {1: "mono", 6: "5.1"}.get(context.layout.nb_channels, "stereo")
+            copy.codec_context.bit_rate = 256_000
+            self._recoded.add(stream.index)
+            self.remarks.append(f"sound ({codec}) coded anew as AAC, for {self._suffix} cannot hold it")
+        else:
+            kind = {"audio": "sound", "subtitle": "subtitles", "data": "a stream of data"}.get(stream.type, stream.type)
+            self.remarks.append(f"left out: {kind} ({codec}), which cannot be copied into {self._suffix}")
+            return
+        if stream.type == "video" and "attached_pic" not in str(stream.disposition):
+            self.remarks.append("several pictures: the first was restored, the others were copied")
+        copy.metadata.update(_lasting(stream.metadata))
+        copy.disposition = stream.disposition.value
+        self._copies[stream.index] = copy
+
+    def _holds(self, stream) -> bool:
+        """Whether a stream can be copied into the container: tried by writing one that holds nothing else."""
+        import av
+
+        if stream.type in ("data", "attachment") and not hasattr(self.container, "add_attachment"):  # PyAV 15
+            return False
+        try:
+            with av.open(io.BytesIO(), "w", **self._options) as trial:
+                trial.add_stream_from_template(stream, opaque=True)
+                trial.start_encoding()
+        except (av.error.FFmpegError, ValueError, AttributeError):
+            return False
+        return True
+
+    def add(self, frame: Frame) -> None:
+        """Codes a frame, of the size and dtype of the video's own."""
+        pixels = frame.pixels
+        if frame.alpha is not None and not self._coding.is_opaque:
+            pixels = np.dstack([pixels, frame.alpha])
+        coded = self._coding(pixels)
+        tick = self._video.tick
+        coded.pts, coded.time_base, coded.duration = frame.time - round(self._begin / tick), tick, frame.ticks
+        self._lengths[coded.pts] = frame.ticks
+        self._last = coded.pts * tick
+        self._first = self._last if not self._frames else self._first
+        self._frames += 1
+        self._write(self._stream.encode(coded))
+
+    def _write(self, packets: Iterable) -> None:
+        for packet in packets:
+            packet.duration = self._lengths.pop(packet.pts, 0)
+            self._mux(packet)
+
+    def _mux(self, packet) -> None:
+        self.container.mux(packet)
+        if self._disk.error is not None:
+            raise self._disk.error
+
+    def copy(self, packet) -> None:
+        """Copies a packet of another stream, if the container holds that."""
+        import av
+
+        copy = self._copies.get(packet.stream_index)
+        if copy is None:
+            return
+        if packet.stream_index in self._recoded:
+            with contextlib.suppress(av.error.InvalidDataError):
+                self._write_sound(copy, packet.stream.decode(packet))
+            return
+        begin = round(self._begin / packet.time_base)
+        time, decoding_time = (None if value is None else value - begin for value in (packet.pts, packet.dts))
+        last = self._decoding_times.get(copy.index)
+        if decoding_time is None and time is not None:  # of the first of those that are reordered
+            reordered = 0 if packet.stream.type == "audio" else 20
+            decoding_time = time - reordered if last is None else last + 1
+        if decoding_time is not None:
+            if last is not None and decoding_time <= last and packet.stream.type == "audio":
+                decoding_time = last + 1  # a recording that begins anew within the file
+                time = None if time is None else max(time, decoding_time)
+            self._decoding_times[copy.index] = decoding_time
+        packet.pts, packet.dts, packet.stream = time, decoding_time, copy
+        self._copied[copy.index] += 1
+        self._mux(packet)
+
+    def _write_sound(self, stream, frames: Iterable) -> None:
+        for frame in frames:
+            if frame is not None and frame.pts is not None:
+                frame.pts -= round(self._begin / frame.time_base)
+            for packet in stream.encode(frame):
+                self._mux(packet)
+
+    def finish(self) -> None:
+        """Writes what the encoders hold back, and the end of the file."""
+        self._write(self._stream.encode(None))
+        for index in self._recoded:
+            self._write_sound(self._copies[index], [*self._video.container.streams[index].decode(None), None])
+        self.container.close()
+        if self._disk.error is not None:
+            raise self._disk.error
+
+    def check(self) -> None:
+        """Reads the file back, and adds to the remarks what the container did not take.
+
+        Raises:
+            ImageError: it is not whole.
+        """
+        if self._video.aspect != 1 and self._options["format"] in _MATROSKA:
+            write_aspect(self._path, self._video.size, self._video.aspect)
+        found = survey(self._path)
+        short = [f"stream {index}" for index, count in self._copied.items() if found.packets[index] < count]
+        if found.frames != self._frames or found.last < self._last - max(self._video.tick, found.tick) or short:
+            what = f"{found.frames} of {self._frames} frames, to {float(found.last):.3f} s of {float(self._last):.3f}"
+            raise ImageError(f"{self._path}: was not written whole: {', '.join([what, *short])}")
+        source = self._video.container
+        with opened(self._path) as container:
+            kept = {key.lower() for key in container.metadata}
+            lost = sorted(key for key in _lasting(source.metadata) if key.lower() not in kept)
+            chapters = hasattr(source, "chapters") and len(source.chapters()) - len(container.chapters())
+        if lost:
+            self.remarks.append(f"left out: {', '.join(lost)}, which {self._suffix} cannot hold")
+        if chapters:
+            self.remarks.append(f"left out: chapters, which {self._suffix} cannot hold")
+        elif not hasattr(source, "chapters") and "Chapter #" in source.dumps_format():
+            self.remarks.append("left out: chapters, which take PyAV 16, and that Python 3.10")
+
+
+def _common_ticks(video: Video) -> int:
+    """Ticks a second in which the picture and its sounds can begin late; ffmpeg's own are milliseconds."""
+    sounds = [stream.time_base.denominator for stream in video.container.streams.audio]
+    ticks = math.lcm(video.tick.denominator, *sounds)
+    return ticks if ticks < 10**7 else video.tick.denominator
+
+
+def _lasting(metadata: dict[str, str]) -> dict[str, str]:
+    kept = {key: value for key, value in metadata.items() if key.lower() not in _STALE and key[:1] != "_"}
+    if "creation_time" in kept:  # twice where the file has it twice
+        kept["creation_time"] = kept["creation_time"].partition(";")[0]
+    return kept
+
+
+@contextlib.contextmanager
+def writing(path: Path, video: Video, source: Survey) -> Iterator[VideoWriter]:
+    """Writes a video, and reads it back in the end.
+
+    Args:
+        path: Where to; its suffix is one of `FORMATS`.
+        video: What its frames come from.
+        source: What that holds.
+
+    Raises:
+        ImageError: it cannot be written, or was not written whole.
+        OSError: the disk is full.
+    """
+    import av
+
+    with open(path, "wb") as file:
+        writer = None
+        try:
+            writer = VideoWriter(path, _Disk(file), video, source)
+            yield writer
+            writer.finish()
+        except av.error.FFmpegError as error:
+            raise ImageError(f"{video.path}: cannot be written as {path.suffix} ({error.strerror})") from error
+        finally:
+            if writer is not None:
+                with contextlib.suppress(Exception):  # after another error, which is the one to be told
+                    writer.container.close()
+    writer.check()

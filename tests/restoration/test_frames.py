@@ -1,0 +1,412 @@
+"""A restored video has every frame at its own time, and everything that stood beside the picture."""
+
+import struct
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from deepdeblur_tf.images.opening import ImageError
+from deepdeblur_tf.images.videos import middle_frame, video_frames
+from deepdeblur_tf.restoration.frames import restore_video
+from tests.helpers import frame_times, sound, write_video
+
+av = pytest.importorskip("av")
+
+# Of a phone in low light: even at first, then every other frame, a pause of two seconds, and a last frame.
+TICKS = [*range(0, 60, 3), *range(60, 120, 6), 240, 243, 249]
+
+
+def same(frame):
+    return frame
+
+
+def picture(number=0, height=64, width=96):
+    """A picture with a square that moves, and a corner of its own."""
+    image = np.full((height, width, 3), 60, np.uint8)
+    image[:, ::8] = 90
+    left = 2 * number % (width - 20)
+    image[24:44, left : left + 16] = (220, 180, 40)
+    image[:12, :20] = (230, 30, 30)
+    return image
+
+
+def pictures(count, **size):
+    return [picture(number, **size) for number in range(count)]
+
+
+def described(path):
+    """What PyAV tells of a file's streams: their types, names, languages and packets."""
+    with av.open(str(path)) as container:
+        told = {}
+        for packet in container.demux():
+            if packet.size:
+                told.setdefault(packet.stream_index, []).append((packet.pts, bytes(packet)))
+        return [
+            (stream.type, stream.codec_context and stream.codec_context.name, stream.language, told.get(stream.index))
+            for stream in container.streams
+        ]
+
+
+def rate_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].average_rate
+
+
+def aspect_of(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].sample_aspect_ratio
+
+
+# Times
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.webm", "a.m4v"])
+def test_every_frame_is_shown_when_it_was(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    source, target = tmp_path / "in" / name, tmp_path / name
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    audio = sound(4, codec="libopus" if name == "a.webm" else "aac")
+    settings = {"format": "mp4"} if name == "a.m4v" else {}
+    tick = Fraction(1, 90) if name[2:] in ("mp4", "mov", "m4v") else Fraction(1, 1000)
+    times = TICKS if tick == Fraction(1, 90) else [round(time * 1000 / 90) for time in TICKS]
+    frames = pictures(len(times))
+    write_video(source, frames, 30, times=times, tick=tick, codec=codec, beside=[audio], **settings)
+    assert restore_video(source, target, same) == []
+    assert frame_times(source) == frame_times(target)
+    assert frame_times(target) == [frame_times(target)[0] + time * tick for time in times]
+    with av.open(str(source)) as one, av.open(str(target)) as other:
+        assert abs(one.duration - other.duration) <= 40_000  # microseconds: the last frame's length
+
+
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+def test_an_avi_has_as_many_frames_as_before(tmp_path, b_frames):
+    write_video(tmp_path / "a.avi", pictures(30), 25, options={"bf": b_frames})
+    assert restore_video(tmp_path / "a.avi", tmp_path / "b.avi", same) == []
+    with av.open(str(tmp_path / "b.avi")) as container:
+        assert container.streams.video[0].frames == 30
+        found = [(packet.dts, packet.size > 0) for packet in container.demux(video=0) if packet.dts is not None]
+    with av.open(str(tmp_path / "a.avi")) as container:
+        first = next(packet.dts for packet in container.demux(video=0))
+    assert found == [(first + number, True) for number in range(30)]
+    differences = [
+        np.abs(one.astype(int) - other).mean() for one, other in zip(pictures(30), video_frames(tmp_path / "b.avi"))
+    ]
+    assert len(differences) == 30 and max(differences) < 4  # in order
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.avi"])
+def test_the_frame_rate_is_the_same_fraction(tmp_path, name):
+    write_video(tmp_path / name, pictures(30), Fraction(24000, 1001))
+    restore_video(tmp_path / name, tmp_path / f"b{name}", same)
+    assert rate_of(tmp_path / f"b{name}") == Fraction(24000, 1001)
+
+
+def test_times_that_go_back_are_mended_and_said(tmp_path):
+    """Two recordings in one broadcast file, each of which begins at its own time."""
+    for name, number in (("a.ts", 0), ("b.ts", 1)):
+        write_video(
+            tmp_path / name, pictures(10), 25, codec="mpeg2video", times=[10 - 5 * number + k for k in range(10)]
+        )
+    (tmp_path / "a.mts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    remarks = restore_video(tmp_path / "a.mts", tmp_path / "b.mp4", same)
+    times = frame_times(tmp_path / "b.mp4")
+    assert len(times) == len(set(times)) >= 18
+    assert any("times missing or not in order" in remark for remark in remarks)
+
+
+# The shape
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.avi", "a.webm", "a.m4v"])
+def test_pixels_that_are_not_square_stay_so(tmp_path, name):
+    form = {"a.webm": "matroska", "a.m4v": "mp4"}.get(name)  # H.264 tells of it itself
+    settings = {"format": form} if form else {}
+    write_video(tmp_path / name, pictures(5), sample_aspect_ratio=Fraction(64, 45), **settings)
+    assert aspect_of(tmp_path / name) == Fraction(64, 45)
+    restore_video(tmp_path / name, tmp_path / f"b{name}", same)
+    assert aspect_of(tmp_path / f"b{name}") == Fraction(64, 45)
+
+
+# What the first two columns of tkhd's matrix say (QuickTime File Format, "Matrices"), and what it makes of a picture.
+TURNS = {
+    "a quarter to the right": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "upside down": ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+    "a quarter to the left": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
+    "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+    "mirrored, a quarter": ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
+}
+
+
+def turn(path, numbers):
+    """Writes a matrix into the track's header of an MP4."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40  # version 0: 40 bytes from the version to the matrix
+    a, b, c, d = (number << 16 for number in numbers)
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("case", TURNS)
+def test_frames_are_turned_upright_and_no_player_turns_them_again(tmp_path, case):
+    numbers, turned = TURNS[case]
+    write_video(tmp_path / "a.mp4", pictures(3), sample_aspect_ratio=Fraction(64, 45))
+    turn(tmp_path / "a.mp4", numbers)
+    assert restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same) == []
+    expected = turned(picture())
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert frame.rotation == 0 and (frame.height, frame.width) == expected.shape[:2]
+        aspect = container.streams.video[0].sample_aspect_ratio
+        assert aspect == (Fraction(45, 64) if frame.height > frame.width else Fraction(64, 45))
+        assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - expected).mean() < 5
+    assert middle_frame(tmp_path / "a.mp4").shape == expected.shape
+
+
+def test_an_odd_turn_is_left_out_and_said(tmp_path):
+    write_video(tmp_path / "a.mp4", pictures(3))
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = content.index(b"tkhd") + 44
+    content[at : at + 36] = struct.pack(">9i", 56756, 32768, 0, -32768, 56756, 0, 0, 0, 1 << 30)  # 30 degrees
+    (tmp_path / "a.mp4").write_bytes(content)
+    (remark,) = restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same)
+    assert remark == "left out: a turn by no multiple of 90 degrees"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.mkv", "a.avi"])
+def test_odd_sides_stay_odd(tmp_path, name):
+    codec, pix_fmt = ("libvpx-vp9", "yuv420p") if name == "a.webm" else ("libx264", "yuv444p")
+    write_video(tmp_path / name, pictures(3, height=63, width=97), codec=codec, pix_fmt=pix_fmt)
+    restore_video(tmp_path / name, tmp_path / f"b{name}", same)
+    assert middle_frame(tmp_path / f"b{name}").shape == (63, 97, 3)
+
+
+def woven(count):
+    """Frames whose even and odd lines were recorded one after another, and how they were at the even lines' time."""
+    whole = [picture(4 * number, height=96, width=128) for number in range(2 * count + 2)]
+    frames = []
+    for number in range(count):
+        frame = whole[2 * number].copy()
+        frame[1::2] = whole[2 * number + 1][1::2]
+        frames.append(frame)
+    return frames
+
+
+def combing(image):
+    """How much neighbouring lines differ beside how much those two apart do."""
+    lines = image[24:44].astype(float)
+    return np.abs(lines[1:-1] - lines[:-2]).mean() / (np.abs(lines[2:] - lines[:-2]).mean() + 1)
+
+
+def test_interlaced_frames_become_whole_ones_and_it_is_said(tmp_path):
+    options = {"crf": "4", "x264-params": "tff=1"}
+    write_video(tmp_path / "a.mts", woven(12), 25, options=options, format="mpegts")
+    begin = frame_times(tmp_path / "a.mts")[0]
+    seen = []
+    remarks = restore_video(tmp_path / "a.mts", tmp_path / "a.mp4", lambda frame: seen.append(frame) or frame)
+    assert any(remark.startswith("interlaced: ") for remark in remarks)
+    assert frame_times(tmp_path / "a.mp4") == [time - begin for time in frame_times(tmp_path / "a.mts")]
+    assert combing(woven(12)[6]) > 3 and len(seen) == 12
+    assert combing(seen[6]) < 1.5 and combing(middle_frame(tmp_path / "a.mp4")) < 1.5
+
+
+# What stands beside the picture
+
+
+def subtitles(tmp_path, times=((0, 1), (1, 1.5))):
+    """For `write_video`: SubRip subtitles, which PyAV copies from a file of theirs."""
+    stamp = lambda time: f"00:00:{int(time):02d},{round(1000 * (time % 1)):03d}"  # noqa: E731
+    blocks = [f"{k}\n{stamp(begin)} --> {stamp(end)}\nline {k}\n" for k, (begin, end) in enumerate(times, 1)]
+    (tmp_path / "titles.srt").write_text("\n".join(blocks))
+
+    def add(container):
+        with av.open(str(tmp_path / "titles.srt")) as titles:
+            stream = container.add_stream_from_template(titles.streams[0])
+            stream.metadata["language"] = "ger"
+            packets = [packet for packet in titles.demux() if packet.size]
+            for packet in packets:
+                packet.stream = stream
+            return packets
+
+    return add
+
+
+def test_all_sounds_and_subtitles_are_copied(tmp_path):
+    tracks = [sound(1, language="eng"), sound(3, begin=1.25, codec="libmp3lame", language="fre"), subtitles(tmp_path)]
+    write_video(tmp_path / "a.mkv", pictures(24), beside=tracks)
+    assert restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", same) == []
+    before, after = described(tmp_path / "a.mkv"), described(tmp_path / "b.mkv")
+    kinds = [(kind, language) for kind, _, language, _ in after if kind != "video"]
+    assert kinds == [(kind, language) for kind, _, language, _ in before if kind != "video"]
+    assert {language for _, language in kinds} == {"eng", "fre", "ger"}
+    beside = [[stream for stream in streams if stream[0] != "video"] for streams in (before, after)]
+    assert beside[0] == beside[1]  # every packet with its time
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_sounds_that_are_longer_or_begin_later_are_kept_in_time(tmp_path, name):
+    tracks = [sound(2.5, language="eng"), sound(3, begin=1.25, language="fre")]
+    write_video(tmp_path / name, pictures(12), beside=tracks)
+    assert restore_video(tmp_path / name, tmp_path / f"b{name}", same) == []
+    before, after = described(tmp_path / name), described(tmp_path / f"b{name}")
+    assert [stream for stream in before if stream[0] == "audio"] == [stream for stream in after if stream[0] == "audio"]
+    assert clicks(tmp_path / f"b{name}", 1)[0] == pytest.approx(1.25, abs=0.03)
+
+
+def clicks(path, number=0):
+    """When the tone of `sound` is heard, in seconds."""
+    heard = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(container.streams.audio[number]):
+            wave = np.abs(frame.to_ndarray().astype(np.float64).reshape(-1))
+            loud = np.nonzero(wave > 0.3 * (1 if wave.max() <= 2 else 32768))[0]
+            for time in [] if frame.pts is None else frame.time + loud / frame.sample_rate:
+                if not heard or time > heard[-1] + 0.25:
+                    heard.append(float(time))
+    return heard
+
+
+@pytest.mark.skipif(int(av.__version__.split(".")[0]) < 16, reason="PyAV 15 knows no chapters and no attachments")
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_chapters_and_attachments_are_kept(tmp_path, name):
+    def fit(container, stream):
+        tick = Fraction(1, 1000)
+        chapters = [("one", 0, 1000), ("two", 1000, 2000)]
+        container.set_chapters(
+            [
+                {"id": number, "start": begin, "end": end, "time_base": tick, "metadata": {"title": title}}
+                for number, (title, begin, end) in enumerate(chapters)
+            ]
+        )
+        if name == "a.mkv":
+            container.add_attachment("font.ttf", "font/ttf", b"letters")
+
+    write_video(tmp_path / name, pictures(24), fit=fit)
+    assert restore_video(tmp_path / name, tmp_path / f"b{name}", same) == []
+    with av.open(str(tmp_path / f"b{name}")) as container:
+        chapters = container.chapters()
+        assert [chapter["metadata"]["title"] for chapter in chapters] == ["one", "two"]
+        assert [float(chapter["start"] * chapter["time_base"]) for chapter in chapters] == [0, 1]
+        if name == "a.mkv":
+            (attachment,) = container.streams.attachments
+            assert attachment.data == b"letters" and attachment.name == "font.ttf"
+
+
+PHONE = {
+    "creation_time": "2024-05-06T07:08:09.000000Z",
+    "location": "+48.1000+011.5000/",
+    "com.apple.quicktime.location.ISO6709": "+48.1000+011.5000/",
+    "com.apple.quicktime.make": "Maker",
+    "com.android.version": "14",
+    "title": "Holiday",
+}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_date_and_place_are_kept(tmp_path, name):
+    phone = lambda container, stream: container.metadata.update(PHONE)  # noqa: E731
+    options = {} if name == "a.mkv" else {"container_options": {"movflags": "use_metadata_tags"}}
+    write_video(tmp_path / name, pictures(3), fit=phone, **options)
+    assert restore_video(tmp_path / name, tmp_path / f"b{name}", same) == []
+    with av.open(str(tmp_path / f"b{name}")) as container:
+        found = {key.lower(): value for key, value in container.metadata.items()}
+    for key, value in PHONE.items():
+        assert found[key.lower()].partition(";")[0].rstrip("/") == value.rstrip("/")
+
+
+def test_what_a_container_cannot_hold_is_named(tmp_path):
+    """A Matroska file by the name of another: a file is what it holds, the result what it is called."""
+    note = lambda container, stream: container.metadata.update(MYNOTE="text")  # noqa: E731
+    write_video(tmp_path / "a.mkv", pictures(12), beside=[subtitles(tmp_path), sound()], fit=note)
+    (tmp_path / "a.mkv").rename(tmp_path / "a.avi")
+    remarks = "\n".join(restore_video(tmp_path / "a.avi", tmp_path / "b.avi", same))
+    assert "left out: MYNOTE, which .avi cannot hold" in remarks
+    assert "left out: subtitles (s" in remarks and "which cannot be copied into .avi" in remarks
+    assert len(remarks.splitlines()) == 2
+
+
+def test_a_second_picture_is_copied_and_said(tmp_path):
+    def second(container):
+        stream = container.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frames = [av.VideoFrame.from_ndarray(picture(k, 48, 64), "rgb24") for k in range(6)]
+        return [packet for frame in [*frames, None] for packet in stream.encode(frame)]
+
+    write_video(tmp_path / "a.mkv", pictures(6), beside=[second])
+    (remark,) = restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", same)
+    assert remark == "several pictures: the first was restored, the others were copied"
+    assert described(tmp_path / "a.mkv")[1] == described(tmp_path / "b.mkv")[1]
+
+
+# Other containers
+
+OLD = [
+    ("a.mts", "mpegts", "mpeg2video", "ac3"),
+    ("a.m2ts", "mpegts", "libx264", "ac3"),
+    ("a.mpg", "mpeg", "mpeg2video", "mp2"),
+    ("a.wmv", "asf", "wmv2", "wmav2"),
+]
+
+
+@pytest.mark.parametrize("name, form, codec, audio", OLD)
+def test_what_cannot_be_written_becomes_mp4_in_time(tmp_path, name, form, codec, audio):
+    write_video(
+        tmp_path / name, pictures(40), 25, codec=codec, options={}, format=form, beside=[sound(1.6, codec=audio)]
+    )
+    remarks = restore_video(tmp_path / name, tmp_path / "a.mp4", same)
+    assert remarks[0] == f"written as .mp4, for {name[1:]} cannot be written"
+    before, after = frame_times(tmp_path / name), frame_times(tmp_path / "a.mp4")
+    assert [time - after[0] for time in after] == [time - before[0] for time in before]
+    # The sound is as far from the picture as it was.
+    heard, expected = clicks(tmp_path / "a.mp4"), clicks(tmp_path / name)
+    assert len(heard) == len(expected) >= 3
+    assert np.subtract(heard, expected) == pytest.approx(float(after[0] - before[0]), abs=0.012)
+    recoded = any(remark == "sound (wmav2) coded anew as AAC, for .mp4 cannot hold it" for remark in remarks)
+    assert recoded == (audio == "wmav2")
+
+
+@pytest.mark.parametrize("name, form", [("a.m4v", "mp4"), ("a.3gp", "3gp")])
+def test_mp4s_relatives_stay_what_they_are(tmp_path, name, form):
+    write_video(tmp_path / name, pictures(10), format=form, beside=[sound()])
+    assert restore_video(tmp_path / name, tmp_path / f"b{name}", same) == []
+    assert described(tmp_path / name)[1] == described(tmp_path / f"b{name}")[1]
+    assert len(frame_times(tmp_path / f"b{name}")) == 10
+
+
+# Damage
+
+
+def test_what_is_damaged_within_is_restored_as_far_as_it_decodes(tmp_path, random):
+    write_video(tmp_path / "a.mkv", pictures(60), options={"g": "10", "crf": "10"})
+    content = bytearray((tmp_path / "a.mkv").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = random.integers(0, 256, 300, dtype=np.uint8).tobytes()
+    (tmp_path / "a.mkv").write_bytes(content)
+    seen = []
+    restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: seen.append(0) or frame)
+    assert 40 < len(seen) <= 60 and len(frame_times(tmp_path / "b.mkv")) == len(seen)
+
+
+def test_a_result_that_is_not_whole_is_no_result(tmp_path, monkeypatch):
+    from deepdeblur_tf.images import video_writer
+
+    write_video(tmp_path / "a.mp4", pictures(24), beside=[sound(2)])
+    whole = video_writer.survey
+
+    def cut_before(path):  # what a disk loses after all was written
+        path.write_bytes(path.read_bytes()[:-2000])
+        return whole(path)
+
+    monkeypatch.setattr(video_writer, "survey", cut_before)
+    with pytest.raises(ImageError, match="b.mp4: (is cut off|not a readable|holds no)"):
+        restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same)
+
+
+def test_what_changes_in_8_bits_is_added_to_all_bits(tmp_path):
+    deep = np.arange(64 * 96 * 3, dtype=np.uint16).reshape(64, 96, 3)
+    frames = [av.VideoFrame.from_ndarray(deep, "rgb48le")] * 1
+    write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={}, pix_fmt="gbrp16le")
+    seen = []
+    restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: seen.append(frame) or frame + np.uint8(8))
+    assert seen[0].dtype == np.uint8
+    np.testing.assert_array_equal(seen[0], np.rint(deep / 257))
