@@ -17,7 +17,7 @@ from deepdeblur_tf.images.colours import Coding
 from deepdeblur_tf.images.containers import write_aspect
 from deepdeblur_tf.images.encoders import FORMATS, encoder_for
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.videos import Frame, Survey, Video, opened, survey
+from deepdeblur_tf.images.videos import Frame, Survey, Video, is_cover, opened, survey
 
 _MATROSKA = ("matroska", "webm")
 # Containers in which times begin anywhere; what is made of them begins at 0.
@@ -91,7 +91,7 @@ class VideoWriter:
         self._frames, self._first, self._last = 0, Fraction(0), Fraction(0)
         self._copies: dict[int, Any] = {}  # streams here, by their numbers in the source
         self._recoded: set[int] = set()  # those of them that are not copied
-        self._copied: Counter = Counter()  # packets, by the numbers of the streams here
+        self._copied: Counter = Counter()  # packets of sounds, by the numbers of the streams here
         self._decoding_times: dict[int, int] = {}  # the last of each stream here
         for stream in container.streams:
             # One without packets is empty, or the list of chapters, which is written by itself.
@@ -133,6 +133,11 @@ class VideoWriter:
             return  # it is made anew from the entry of that name
         context = stream.codec_context
         codec = "of an unknown kind" if context is None else context.name
+        if is_cover(stream) and self._options["format"] == "matroska" and hasattr(self.container, "add_attachment"):
+            tags = {key.lower(): value for key, value in stream.metadata.items()}
+            named = tags.get("filename", f"cover.{codec}"), tags.get("mimetype", f"image/{codec}")
+            self.container.add_attachment(*named, self._cover(stream.index))
+            return
         if self._holds(stream):
             copy = self.container.add_stream_from_template(stream, opaque=True)
             copy.time_base = stream.time_base
@@ -143,20 +148,28 @@ class VideoWriter:
             self._recoded.add(stream.index)
             self.remarks.append(f"sound ({codec}) coded anew as AAC, for {self._suffix} cannot hold it")
         else:
-            kind = {"audio": "sound", "subtitle": "subtitles", "data": "a stream of data"}.get(stream.type, stream.type)
+            kinds = {"audio": "sound", "subtitle": "subtitles", "data": "a stream of data", "video": "a picture"}
+            kind = kinds.get(stream.type, stream.type)
             self.remarks.append(f"left out: {kind} ({codec}), which cannot be copied into {self._suffix}")
             return
-        if stream.type == "video" and "attached_pic" not in str(stream.disposition):
+        if stream.type == "video" and not is_cover(stream):
             self.remarks.append("several pictures: the first was restored, the others were copied")
         copy.metadata.update(_lasting(stream.metadata))
         copy.disposition = stream.disposition.value
         self._copies[stream.index] = copy
+
+    def _cover(self, index: int) -> bytes:
+        """The file of a cover, which Matroska has as an attachment."""
+        with opened(self._video.path) as container:
+            return bytes(next(container.demux(container.streams[index])))
 
     def _holds(self, stream) -> bool:
         """Whether a stream can be copied into the container: tried by writing one that holds nothing else."""
         import av
 
         if stream.type in ("data", "attachment") and not hasattr(self.container, "add_attachment"):  # PyAV 15
+            return False
+        if is_cover(stream) and self._options["format"] != "mp4":  # the others would take it for a video of one frame
             return False
         try:
             with av.open(io.BytesIO(), "w", **self._options) as trial:
@@ -213,7 +226,8 @@ class VideoWriter:
                 time = None if time is None else max(time, decoding_time)
             self._decoding_times[copy.index] = decoding_time
         packet.pts, packet.dts, packet.stream = time, decoding_time, copy
-        self._copied[copy.index] += 1
+        if packet.stream.type == "audio":
+            self._copied[copy.index] += 1
         self._mux(packet)
 
     def _write_sound(self, stream, frames: Iterable) -> None:

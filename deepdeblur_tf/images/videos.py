@@ -94,9 +94,15 @@ def opened(path):
             yield container
 
 
+def is_cover(stream) -> bool:
+    """Whether a stream is a picture that stands for the whole file."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
 def _is_picture(stream) -> bool:
-    is_cover = "attached_pic" in str(stream.disposition)
-    return stream.type == "video" and stream.codec_context is not None and not is_cover
+    return stream.type == "video" and stream.codec_context is not None and not is_cover(stream)
 
 
 def picture_of(container):

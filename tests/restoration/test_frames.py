@@ -338,6 +338,26 @@ def test_a_second_picture_is_copied_and_said(tmp_path):
     assert described(tmp_path / "a.mkv")[1] == described(tmp_path / "b.mkv")[1]
 
 
+def test_a_cover_is_kept_and_is_not_what_is_restored(tmp_path):
+    def cover(container):
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "rgb24"
+        stream.disposition = av.stream.Disposition.attached_pic.value
+        frame = av.VideoFrame.from_ndarray(picture(0, 32, 32), "rgb24")
+        return [*stream.encode(frame), *stream.encode(None)]
+
+    write_video(tmp_path / "a.mp4", pictures(6), beside=[cover])
+    content = described(tmp_path / "a.mp4")[1][3][0][1]
+    assert restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same) == []
+    assert described(tmp_path / "b.mp4")[1][3][0][1] == content
+    assert middle_frame(tmp_path / "b.mp4").shape == (64, 96, 3)
+    assert "left out: a picture (png)" in restore_video(tmp_path / "a.mp4", tmp_path / "b.mov", same)[-1]
+    if hasattr(av.container.OutputContainer, "add_attachment"):
+        restore_video(tmp_path / "a.mp4", tmp_path / "b.mkv", same)
+        assert restore_video(tmp_path / "b.mkv", tmp_path / "c.mkv", same) == []
+        assert described(tmp_path / "c.mkv")[1][3][0][1] == content
+
+
 # Other containers
 
 OLD = [
