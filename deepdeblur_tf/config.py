@@ -442,10 +442,25 @@ def _by_key(mapping: Mapping, where: str, prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def _read(path) -> dict[str, Any]:
-    """An experiment file's values by dotted key."""
+def _packaged() -> dict[str, Path]:
+    """The experiments that come with the package, by their names."""
+    package = Path(__file__).parent
+    # Beside the package in a checkout, inside it in an installed wheel.
+    folders = (package.parent / "experiments", package / "experiments")
+    folder = next((folder for folder in folders if (folder / "quickstart.yaml").is_file()), folders[1])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _read(name) -> dict[str, Any]:
+    """An experiment's values by dotted key."""
+    packaged = _packaged()
+    path = packaged.get(str(name)) or Path(name).expanduser()
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        close = _meant(difflib.get_close_matches(path.stem, packaged, 1))
+        names = ", ".join(packaged)
+        raise ConfigError(f"{path}: no such file. Give a file, or one of the package's own: {names}.{close}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or a date such as 2024-13-01
         raise ConfigError(f"cannot read the experiment file {path}: {error}") from error
     if not isinstance(content, Mapping):
@@ -479,7 +494,8 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
     """Reads an experiment file.
 
     Args:
-        yaml_path: The file, such as "experiments/quickstart.yaml".
+        yaml_path: The file, such as "experiments/quickstart.yaml", or the name of an experiment that comes with the
+            package, such as "quickstart"; a file of that name is "./quickstart".
         overrides: Settings that win over the file, by dotted key: {"data.root": "GOPRO_Large"}. A value may also be
             given as a command line would: {"training.epochs": "4"}.
 
@@ -491,7 +507,7 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
 
     Example:
         >>> import deepdeblur_tf
-        >>> experiment = deepdeblur_tf.load_experiment("experiments/quickstart.yaml", {"training.epochs": 2})
+        >>> experiment = deepdeblur_tf.load_experiment("quickstart", {"training.epochs": 2})
         >>> experiment.training.epochs, experiment.model.filters
         (2, 32)
     """

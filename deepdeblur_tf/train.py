@@ -1,6 +1,6 @@
 """Trains an experiment: python -m deepdeblur_tf.train [--config FILE] [--output RUN] [--<section>.<key> VALUE ...]
 
-Without --config it trains experiments/quickstart.yaml: embedded scenes, no download, a few minutes on two cores. The
+Without --config it trains the experiment quickstart: embedded scenes, no download, a few minutes on two cores. The
 same command given again continues an interrupted run.
 """
 
@@ -23,25 +23,21 @@ from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.training.workers import Worker, this_worker
 
 
-def _quickstart() -> str:
-    package = Path(__file__).parent
-    # Beside the package in a checkout, inside it in an installed wheel.
-    for folder in (package.parent / "experiments", package / "experiments"):
-        if (folder / "quickstart.yaml").is_file():
-            return str(folder / "quickstart.yaml")
-    raise ConfigError("no experiment given; use --config FILE")
-
-
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         usage="%(prog)s [--config FILE] [--output RUN] [--force] [--<section>.<key> VALUE ...]",
-        description="Trains an experiment. Without --config it is experiments/quickstart.yaml: embedded scenes, no "
-        "download, a few minutes on two cores. The same command given again continues an interrupted run. The defaults "
+        description="Trains an experiment. Without --config it is quickstart: embedded scenes, no download, a few "
+        "minutes on two cores. The same command given again continues an interrupted run. The defaults "
         "of the settings below are for what the experiment's file leaves out.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", help="The experiment's file. Flags win over it.")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="The experiment's file, or the name of one that comes with the "
+        "package: fine_tune, photographs, gopro_pixel_shuffle, ... Flags win over it. Defaults to quickstart.",
+    )
     parser.add_argument("--output", metavar="RUN", help="The run folder. Defaults to runs/<name>.")
     parser.add_argument(
         "--force", action="store_true", help="Continue a run in spite of changed settings or changed data."
@@ -62,7 +58,7 @@ def _begin(flags, unknown: list[str]) -> int:
         if not unknown[0].startswith("--"):
             raise ConfigError(f"received {unknown[0]!r}, which belongs to no flag; a file is given as --config FILE.")
         raise unknown_setting(unknown[0][2:].partition("=")[0], "command line", vars(flags))
-    experiment = load_experiment(flags.config or _quickstart(), settings_of(flags))
+    experiment = load_experiment(flags.config or "quickstart", settings_of(flags))
     if flags.print_config:
         print(to_yaml(experiment), end="")
         return 0

@@ -1,8 +1,8 @@
-"""Draws the README's figures: python notebooks/draw_figures.py [--run runs/quickstart] [--photo cincinnati-bridge.jpg]
+"""Draws the figures of README.md and docs/: python notebooks/draw_figures.py [--run runs/quickstart]
 
 Everything in them comes from the real thing: the network of `build_model`, the data pipeline, a trained run, and what
-`photographs`, the network that comes with the package, makes of a photo that is blurred here. The photo comes from
-Debian's package palapeli-data (usr/share/palapeli/collection; Derek Jensen, public domain).
+`photographs`, the network that comes with the package, makes of raccoon.jpg. That photo, with raccoon_sharp.jpg, was
+made by `--photo` of `scipy.datasets.face()` (public-domain-image.com, public domain), as `synthesize` blurs photos.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import deepdeblur_tf
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Data
 from deepdeblur_tf.data.kinds import find_data, find_test_set
-from deepdeblur_tf.images.panels import scaled, side_by_side, stacked
+from deepdeblur_tf.images.panels import side_by_side, stacked
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.synthesis.generator import make_pair
 from deepdeblur_tf.synthesis.photographs import placed
@@ -34,7 +34,8 @@ FOLDER = Path(__file__).parent / "figures"
 SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail
 SIDE = 120  # pixels of a detail
 ENLARGED = 2
-DETAIL = (700, 360)  # left and top of the photograph's
+RACCOON = (FOLDER / "raccoon.jpg", FOLDER / "raccoon_sharp.jpg")
+FACE = np.s_[40:480, 430:960]
 
 COLOURS = {"image": "#dbe9f6", "convolution": "#fde0c5", "blocks": "#f9c6a0", "up": "#cfe8cf"}
 
@@ -55,31 +56,32 @@ def before_and_after(run: str) -> None:
     iio.imwrite(FOLDER / "before_and_after.png", stacked(rows))
 
 
-def photograph(file: str) -> None:
-    """A photo that `photographs` was not trained on, blurred and restored: the whole of it, and a detail."""
+def blurred(file: str) -> None:
+    """Blurs a photo as `synthesize` does, and writes both, of equal sizes."""
     photo = read_rgb(file)
     how = dataclasses.replace(PROFILES["camera"], path=14, objects=0, unblurred=0, exposure=0, jpeg=0)
     pair, _ = make_pair(
-        np.random.default_rng(3),
+        np.random.default_rng(4),
         how,
-        (720, 1080),
+        (720, 960),
         Pictures(lambda number: photo, 1, painted=0),
         lambda random, size: placed(random, photo, size)[0],
     )
-    blurry, sharp = pair[..., :3], pair[..., 3:]
-    restored = deepdeblur_tf.restore(deepdeblur_tf.load_model("photographs"), blurry)
+    for path, image in zip(RACCOON, np.split(pair, 2, axis=2)):
+        iio.imwrite(path, image, quality=92)
+
+
+def photograph() -> None:
+    """A photo that `photographs` was not trained on, blurry and restored."""
+    blurry, sharp = map(read_rgb, RACCOON)
+    images = (blurry, deepdeblur_tf.restore(deepdeblur_tf.load_model("photographs"), blurry))
     captions = [
         f"{title} {deepdeblur_tf.metrics.psnr(image, sharp):.2f} dB"
-        for title, image in (("blurry", blurry), ("restored", restored))
+        for title, image in zip(("blurry", "restored"), images)
     ]
-    print(", ".join(captions))
-    left, top = DETAIL
-    details = [image[top : top + 180, left : left + 270].repeat(2, 0).repeat(2, 1) for image in (blurry, restored)]
-    rows = [
-        side_by_side([scaled(image, 540) for image in (blurry, restored)], captions),
-        side_by_side(details, ["", "and a detail, twice as large"]),
-    ]
-    iio.imwrite(FOLDER / "photographs.png", stacked(rows))
+    print(*captions, sep=", ")
+    panel = side_by_side([image[FACE] for image in images], captions)
+    iio.imwrite(FOLDER / "photographs.jpg", panel, quality=92)
 
 
 def network() -> None:
@@ -174,7 +176,7 @@ def _side_by_side(levels) -> np.ndarray:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", help="The folder of a trained quickstart; draws before_and_after.png.")
-    parser.add_argument("--photo", help="Draws photographs.png.")
+    parser.add_argument("--photo", help="A sharp photo; makes raccoon.jpg and raccoon_sharp.jpg anew.")
     flags = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     tf.keras.utils.set_random_seed(0)
@@ -183,5 +185,6 @@ if __name__ == "__main__":
     if flags.run:
         before_and_after(flags.run)
     if flags.photo:
-        photograph(flags.photo)
-    print(*sorted(FOLDER.glob("*.png")), sep="\n")
+        blurred(flags.photo)
+    photograph()
+    print(*sorted(FOLDER.iterdir()), sep="\n")

@@ -2,6 +2,7 @@ import argparse
 import dataclasses
 import re
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 import yaml
@@ -27,7 +28,7 @@ def test_experiment_files_load_and_name_themselves(path):
     experiment = load_experiment(path)
     assert experiment.name == path.stem
     header = path.read_text(encoding="utf-8").split("name:")[0]
-    assert f"--config experiments/{path.name}" in header or path == QUICKSTART
+    assert f"--config {path.stem} " in header or path == QUICKSTART
     assert "What to expect" in header
 
 
@@ -216,6 +217,20 @@ def test_wrong_files_are_named(tmp_path, text, words):
     with pytest.raises(ConfigError) as error:
         load_experiment(path)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_the_packages_experiments_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").mkdir()  # a run, say
+    assert load_experiment("quickstart") == load_experiment(QUICKSTART)
+    Path("fine_tune").write_text("name: mine", encoding="utf-8")
+    assert [load_experiment(name).name for name in ("fine_tune", "./fine_tune")] == ["fine_tune", "mine"]
+    assert train.main(["--config", "fine_tune", "--print_config"]) == 0
+
+
+def test_a_misspelt_name_is_told_the_right_one():
+    with pytest.raises(ConfigError, match=r"^fine-tune: no such file\. .* quickstart.* Did you mean fine_tune\?$"):
+        load_experiment("fine-tune")
 
 
 def test_a_missing_file_is_named(tmp_path):
