@@ -250,16 +250,16 @@ def test_2000_damaged_images_are_answered_or_refused(serve, model, frame, capfd)
     assert len(serve(files[0][1])) == 1
 
 
-def readmes(language, words):
-    """The README's block of a language with these words."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def from_the_page(language, words):
+    """The block of docs/serving.md in a language and with these words."""
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
     (block,) = [block for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S) if words in block]
     return block
 
 
 @pytest.fixture
 def request_folder(tmp_path, monkeypatch, random):
-    """The current folder, with the README's blurry.jpg."""
+    """The current folder, with the page's blurry.jpg."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(random.integers(0, 256, (30, 50, 3), dtype=np.uint8)).save("blurry.jpg")
     return tmp_path
@@ -294,15 +294,15 @@ def rest_address(serve):
 
 
 @pytest.mark.slow
-def test_the_readmes_rest_request(rest_address, model, request_folder):
-    exec(readmes("python", "b64encode").replace("localhost:8501", rest_address), {})
+def test_the_pages_rest_request(rest_address, model, request_folder):
+    exec(from_the_page("python", "b64encode").replace("localhost:8501", rest_address), {})
     assert_restored(request_folder, model)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_the_readmes_curl_request(rest_address, model, request_folder):
-    command = readmes("sh", "curl")
+def test_the_pages_curl_request(rest_address, model, request_folder):
+    command = from_the_page("sh", "curl")
     (request_folder / "restored.png").write_bytes(b"of an earlier request")
     process = subprocess.run(["bash", "-c", command.replace("localhost:8501", "127.0.0.1:1")], capture_output=True)
     assert process.returncode != 0 and b"curl: " in process.stderr and b"Traceback" not in process.stderr
@@ -312,7 +312,7 @@ def test_the_readmes_curl_request(rest_address, model, request_folder):
 
 
 @pytest.mark.slow
-def test_the_readmes_grpc_request(exported, model, request_folder):
+def test_the_pages_grpc_request(exported, model, request_folder):
     """Against the service of TensorFlow Serving's own protos."""
     grpc = pytest.importorskip("grpc")
     apis = pytest.importorskip("tensorflow_serving.apis.prediction_service_pb2_grpc")
@@ -333,7 +333,7 @@ def test_the_readmes_grpc_request(exported, model, request_folder):
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        exec(readmes("python", "prediction_service_pb2_grpc").replace("localhost:8500", f"127.0.0.1:{port}"), {})
+        exec(from_the_page("python", "prediction_service_pb2_grpc").replace("localhost:8500", f"127.0.0.1:{port}"), {})
     finally:
         server.stop(None)
     assert_restored(request_folder, model)
