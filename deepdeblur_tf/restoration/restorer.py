@@ -62,7 +62,8 @@ def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
     # 438 bytes for 16, 32, 48, 64 and 128 filters; where coarser levels are wider (widening 2), 203 for 32, at full
     # resolution 451.
     settings = settings_of(model)
-    widest = max(layer.filters for layer in model.layers if hasattr(layer, "filters"))
+    # A depthwise convolution has None for its filters.
+    widest = max(getattr(layer, "filters", None) or 0 for layer in model.layers)
     filters = widest // settings.widening ** (settings.levels - 1)
     maps = filters * (8 + 3 * settings.widening) // 4
     network = max(160, 15 * filters) if settings.shuffle_input == 1 else 100 + maps

@@ -67,6 +67,12 @@ def test_tiles_equal_the_whole_with_other_pyramids_and_cells(frame, settings, ti
     assert restorer.tiles > 1
 
 
+def test_a_network_of_other_layers_restores_too(random):
+    image = tf.keras.layers.Input((None, None, 3))
+    network = tf.keras.Model((image,), (tf.keras.layers.DepthwiseConv2D(3, padding="same")(image),))
+    assert restore(network, random.integers(0, 256, (30, 42, 3), dtype=np.uint8)).shape == (30, 42, 3)
+
+
 def test_a_gaussian_network_gets_its_own_pyramid(random, tmp_path):
     network = build_model(blocks=1, filters=4, kernel_size=3, pyramid="gaussian")
     image = random.integers(0, 256, (9, 14, 3), dtype=np.uint8)
