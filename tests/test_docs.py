@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.__main__ import main
-from tests.helpers import FILES, ROOT, SMALL, SMALL_FLAGS
+from tests.helpers import FILES, ROOT, SMALL, SMALL_FLAGS, write_video
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "photographs.md"]
@@ -204,9 +204,10 @@ def place(tmp_path_factory, scenes):
                 write(f"REDS/{split}/{split}_{kind}/000/{number:08d}.png", sharp if kind == "sharp" else blurry)
     ground = np.tile(scenes[1][1], (1, 2, 1))
     frames = [np.ascontiguousarray(ground[:, left : left + 256]) for left in range(40)]
+    (folder / "clips").mkdir()
     for name in ("clips/1.mp4", "clips/2.mp4"):
-        write(name, frames)
-    write("clip.mp4", [frame[:64, :96] for frame in frames[:4]])
+        write_video(folder / name, frames)
+    write_video(folder / "clip.mp4", [frame[:64, :96] for frame in frames[:4]])
     (folder / "GOPRO_L1" / "models").mkdir(parents=True)
     shutil.copy(FILES / "torch" / "network.pt", folder / "GOPRO_L1" / "models" / "model-1000.pt")
     return folder
