@@ -72,9 +72,10 @@ def _export(flags) -> int:
     if flags.max_pixels < 1:
         raise UserError(f"--max_pixels: received {flags.max_pixels}; allowed: a whole number above 0.")
     photo = read_photo(flags.check_image or _sample_photo()).rgb
-    if not is_within(*photo.shape[:2], flags.max_pixels):
+    height, width = photo.shape[:2]
+    if not is_within(height, width, flags.max_pixels):
         raise UserError(
-            f"--check_image: has {photo.shape[1]}x{photo.shape[0]} pixels, more than the {flags.max_pixels} of "
+            f"--check_image: has {width}x{height} pixels, more than the {flags.max_pixels} of "
             f"--max_pixels, or a side above {MAX_SIDE}. Give a smaller one."
         )
 

@@ -76,4 +76,4 @@ def compress(image: np.ndarray, quality: int) -> np.ndarray:
     """An image after JPEG: uint8 [H, W, 3] RGB to the same."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file, formats=["PNG"]))
+    return np.asarray(Image.open(file, formats=["JPEG"]))
