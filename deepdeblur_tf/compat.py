@@ -93,6 +93,11 @@ def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, 
     return plain, plain
 
 
+def slot_index(optimizer, variable) -> int:
+    """The place of a variable in an optimizer's lists of what it keeps of each."""
+    return optimizer._get_variable_index(variable) if KERAS_3 else optimizer._index_dict[optimizer._var_key(variable)]
+
+
 def mean_over_replicas(values):
     """The mean over a strategy's replicas, of each tensor in a structure; the values themselves without a strategy."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)

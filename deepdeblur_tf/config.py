@@ -22,6 +22,7 @@ import yaml
 
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.layouts import LAYOUTS
+from deepdeblur_tf.losses import ERRORS
 
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
@@ -63,8 +64,9 @@ ToneCurves = Annotated[
 ]
 if TYPE_CHECKING:
     Layout = str
+    Loss = str
 else:
-    Layout = Literal[("auto", *LAYOUTS, "photos")]
+    Layout, Loss = Literal[("auto", *LAYOUTS, "photos")], Literal[tuple(ERRORS)]
 QualityRange = Annotated[
     list[int],
     "two whole numbers from 1 to 100, the second no smaller, such as [60, 98]",
@@ -302,7 +304,7 @@ class Training:
     batch_size: PositiveInt = 2
     pretrained: str = ""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    loss: Literal["mse", "l1", "charbonnier"] = "mse"
+    loss: Loss = "mse"
     adversarial: NonNegativeFloat = 0.0
     initialization: Literal["keras", "torch"] = "keras"
     schedule: Literal["piecewise", "cosine"] = "piecewise"

@@ -1,19 +1,32 @@
-"""The multi-scale content loss (Nah et al., equation 5 without its 1/2; report, section 3), and the adversarial one."""
+"""The multi-scale content loss (Nah et al., equation 5 without its 1/2; report, section 3), and the adversarial one.
+
+Another kind of error is a function here, named in `ERRORS`: the setting `training.loss` takes it. So that settings need
+no TensorFlow, it is imported within the functions.
+"""
 
 from __future__ import annotations
 
 import math
-
-from deepdeblur_tf.compat import tf
-
-_ERRORS = {
-    "mse": tf.square,
-    "l1": tf.abs,
-    "charbonnier": lambda difference: tf.sqrt(tf.square(difference) + 1e-3**2),  # Lai et al., LapSRN, CVPR 2017
-}
+from collections.abc import Callable
 
 
-def multiscale_loss(sharp, restored, kind: str = "mse") -> list:
+def mse(difference):
+    """The squared error, the paper's and the report's."""
+    return difference * difference
+
+
+def charbonnier(difference):
+    """Charbonnier's, sqrt(difference^2 + 0.001^2) (Lai et al., LapSRN, CVPR 2017)."""
+    from deepdeblur_tf.compat import tf
+
+    return tf.sqrt(tf.square(difference) + 1e-3**2)
+
+
+# From differences, float32 [N, H, W, 3] in [-1, 1], to what is averaged.
+ERRORS: dict[str, Callable] = {"mse": mse, "l1": abs, "charbonnier": charbonnier}
+
+
+def multiscale_loss(sharp, restored, kind: str | Callable = "mse") -> list:
     """The mean error of each level; their sum is the loss.
 
     With squared errors, L = sum over levels k of 1 / (3 w_k h_k) ||L_k - S_k||^2, averaged over the batch.
@@ -22,16 +35,18 @@ def multiscale_loss(sharp, restored, kind: str = "mse") -> list:
         sharp: tuple of tensors [N, H, W, 3], finest first, in [-0.5, 0.5].
         restored: tuple of as many tensors. One that exceeds its sharp partner (an image continued by mirroring to a
             multiple of 4) is cut to its size at the right and at the bottom.
-        kind: "mse", "l1" or "charbonnier". Defaults to "mse", the paper's and the report's.
+        kind: A name in `ERRORS`, or such a function. Defaults to "mse", the paper's and the report's.
 
     Returns:
         list of float32 scalars, one a level, finest first.
     """
-    losses = []
+    from deepdeblur_tf.compat import tf
+
+    error, losses = kind if callable(kind) else ERRORS[kind], []
     for sharp_level, restored_level in zip(sharp, restored):
         size = tf.shape(sharp_level)
         difference = tf.cast(restored_level[:, : size[1], : size[2]], tf.float32) - sharp_level
-        losses.append(tf.reduce_mean(_ERRORS[kind](difference)))
+        losses.append(tf.reduce_mean(error(difference)))
     return losses
 
 
@@ -47,4 +62,6 @@ def judgement_loss(logits, sharp: bool):
 
     Source: Nah et al., equation 6; in bits as in the authors' Torch code.
     """
+    from deepdeblur_tf.compat import tf
+
     return tf.reduce_mean(tf.nn.softplus(-logits if sharp else logits)) / math.log(2)

@@ -102,8 +102,8 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
     say(f"run: {run.folder}")
 
     from deepdeblur_tf.compat import tf
-    from deepdeblur_tf.training.callbacks import Interrupted, NonFiniteLoss
     from deepdeblur_tf.training.loop import train_run
+    from deepdeblur_tf.training.stops import Interrupted, NonFiniteLoss
 
     try:
         outcome = train_run(experiment, run, data_set, about, say, worker)

@@ -16,10 +16,12 @@ import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.config import Augmentation, Data, Experiment, Model, Training
+from deepdeblur_tf.data.pipeline import Stream
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import cubic, mirror
-from deepdeblur_tf.training.callbacks import StopOnNonFiniteLoss
+from deepdeblur_tf.training.stops import StopOnNonFiniteLoss
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -40,6 +42,13 @@ SMALL = {
     "validation.samples": 1,
 }
 SMALL_FLAGS = [f"--{key}={value}" for key, value in SMALL.items()]
+
+
+def stream_of(source, seed=0, augmentation=None, patch_size=24, levels=1, pyramid="matlab_bicubic", **training):
+    """A training's stream, from the few settings that it depends on."""
+    model, training = Model(levels=levels, pyramid=pyramid), Training(**training)
+    data, augmentation = Data(patch_size=patch_size), augmentation or Augmentation()
+    return Stream(Experiment("test", seed, data, augmentation=augmentation, model=model, training=training), source)
 
 
 def read_csv(path):

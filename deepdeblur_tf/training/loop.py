@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.compat import device_name, progress_bar, tf
-from deepdeblur_tf.config import Experiment, Training, steps_per_epoch
-from deepdeblur_tf.data.pipeline import batch_names, train_dataset, validation_dataset
+from deepdeblur_tf.config import Experiment
+from deepdeblur_tf.data.pipeline import Stream, validation_dataset
 from deepdeblur_tf.data.protocol import DataSet, Source
 from deepdeblur_tf.data.sources import ReadableOnly
 from deepdeblur_tf.metrics import psnr
@@ -22,16 +22,16 @@ from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
-from deepdeblur_tf.training.callbacks import EpochLines, History, Samples, StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.distribution import check_alike, continue_as_chief, described, make_strategy
+from deepdeblur_tf.training.history import EpochLines, History
+from deepdeblur_tf.training.initialization import begun
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
+from deepdeblur_tf.training.samples import Samples
+from deepdeblur_tf.training.stops import StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.tensorboard import TensorBoard
 from deepdeblur_tf.training.trainer import MOST_PSNR, Trainer
 from deepdeblur_tf.training.workers import Worker
-
-# Keras's names of `training.precision`: what is computed in; the weights are float32 in all of them.
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What is trained, where, on what and how long: experiment, devices, sources of pairs, the steps of an epoch."""
+class _Setup:
+    """What is trained, by whom, on what: experiment, devices, the stream of batches, the pairs that validate."""
 
     experiment: Experiment
     worker: Worker
     strategy: tf.distribute.Strategy
-    train: Source
+    stream: Stream
     validation: Source
-    steps: int
-
-    @property
-    def last_step(self) -> int:
-        return self.steps * self.experiment.training.epochs
 
     @property
     def validated_epochs(self) -> list[int]:
@@ -97,28 +92,29 @@ def train_run(
         PairsError, ImageError: what is wrong with the data, by the file's name.
         RunError: there are checkpoints, but none can be continued from.
         NetworkError, ConfigError: `training.pretrained` is no network, or another one than the experiment's.
-        callbacks.Interrupted: the user stopped it; the same call continues it.
-        callbacks.NonFiniteLoss: the loss became NaN or infinite.
+        stops.Interrupted: the user stopped it; the same call continues it.
+        stops.NonFiniteLoss: the loss became NaN or infinite.
     """
     worker = worker or Worker()
     strategy = make_strategy(worker, experiment.training.batch_size)
     _seed(experiment)
     check_alike(strategy, worker, experiment, about)
-    plan = _plan(experiment, run, data_set, worker, strategy)
-    trainer = _build(plan, say)
-    schedule = learning_rate_schedule(experiment.training, plan.steps)
-    history = History(run, schedule, plan.steps)
-    checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, plan.steps, plan.validated_epochs)
-    start = _restore(checkpoints, plan, say)
-    provenance.record(run.provenance, about, start, plan.device, tf.__version__)
-    psnr_before = _blurry_psnr(plan.validation, say)
+    setup = _open(experiment, run, data_set, worker, strategy)
+    trainer = _build(setup, say)
+    epoch_steps = setup.stream.epoch_steps
+    schedule = learning_rate_schedule(experiment.training, epoch_steps)
+    history = History(run, schedule, epoch_steps)
+    checkpoints = Checkpoints(run, trainer, history.seconds, experiment.training, epoch_steps, setup.validated_epochs)
+    start = _restore(checkpoints, setup, say)
+    provenance.record(run.provenance, about, start, setup.device, tf.__version__)
+    psnr_before = _blurry_psnr(setup.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
-    samples = Samples(plan.validation, experiment.validation.samples, run.samples, tensorboard.writer)
+    samples = Samples(setup.validation, experiment.validation.samples, run.samples, tensorboard.writer)
     with StopOnSignal(checkpoints) as stop:
-        _fit(plan, trainer, start, [*_guards(plan), tensorboard, samples, history, checkpoints, stop])
+        _fit(setup, trainer, start, [*_guards(setup), tensorboard, samples, history, checkpoints, stop])
     trainer.update_shipped()
     save_network(trainer.shipped, run.model)
-    return _summarise(plan, run, psnr_before, samples.file(experiment.training.epochs), say)
+    return _summarise(setup, run, psnr_before, samples.file(experiment.training.epochs), say)
 
 
 def _seed(experiment: Experiment) -> None:
@@ -127,78 +123,56 @@ def _seed(experiment: Experiment) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def _plan(
+def _open(
     experiment: Experiment, run: Run, data_set: DataSet, worker: Worker, strategy: tf.distribute.Strategy
-) -> _Plan:
+) -> _Setup:
     train, validation = data_set.open()
     if experiment.data.on_error == "skip":
         train = ReadableOnly(train, run.unreadable)
-    steps = steps_per_epoch(experiment.training, len(train))
-    return _Plan(experiment, worker, strategy, train, validation, steps)
+    return _Setup(experiment, worker, strategy, Stream(experiment, train), validation)
 
 
-def _build(plan: _Plan, say) -> Trainer:
-    model, training = plan.experiment.model, plan.experiment.training
-    random = np.random.default_rng(plan.experiment.seed)
-    with plan.strategy.scope():
-        network = _begun(training, random, build_model, **vars(model))
+def _build(setup: _Setup, say) -> Trainer:
+    model, training = setup.experiment.model, setup.experiment.training
+    random = np.random.default_rng(setup.experiment.seed)
+    with setup.strategy.scope():
+        network = begun(training, random, build_model, **vars(model))
         shipped = None
         if training.ema or training.precision != "float32":
             shipped = build_model(**vars(model))
             shipped.set_weights(network.get_weights())
-        optimizer = make_optimizer(training, plan.steps)
-        how = network, shipped, training.loss, training.ema
+        optimizer = make_optimizer(training, setup.stream.epoch_steps)
+        trained = network, shipped, training.loss, training.ema
         if training.adversarial:
             judged = {"filters": model.filters, "kernel_size": model.kernel_size}
-            discriminator = _begun(training, random, build_discriminator, **judged)
-            trainer = AdversarialTrainer(discriminator, training.adversarial, *how)
-            trainer.compile(optimizer, make_optimizer(training, plan.steps))
+            discriminator = begun(training, random, build_discriminator, **judged)
+            trainer = AdversarialTrainer(discriminator, training.adversarial, *trained)
+            trainer.compile(optimizer, make_optimizer(training, setup.stream.epoch_steps))
         else:
-            trainer = Trainer(*how)
+            trainer = Trainer(*trained)
             trainer.compile(optimizer)
-    say(f"device: {plan.device}; TensorFlow {tf.__version__}")
+    say(f"device: {setup.device}; TensorFlow {tf.__version__}")
     say(
         f"network: {model.levels} levels, {model.upsampling}, {trainer.network.count_params():,} parameters; "
-        f"{training.epochs} epochs of {plan.steps} steps of {training.batch_size} patches"
+        f"{training.epochs} epochs of {setup.stream.epoch_steps} steps of {training.batch_size} patches"
     )
     return trainer
 
 
-def _begun(training: Training, random: np.random.Generator, build, **settings) -> tf.keras.Model:
-    """A network of `build` as the training begins with it."""
-    tf.keras.mixed_precision.set_global_policy(POLICIES[training.precision])
-    try:
-        network = build(**settings)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
-    if training.initialization == "torch":
-        _draw_as_torch(network, random)
-    return network
-
-
-def _draw_as_torch(network: tf.keras.Model, random: np.random.Generator) -> None:
-    """Draws the weights as Torch's and PyTorch's convolutions do."""
-    for layer in network.layers:
-        weights = layer.get_weights()
-        if any(weight.any() for weight in weights):  # and not what begins as zeros, for `global_skip`
-            bound = np.prod(weights[0].shape[:3]) ** -0.5
-            layer.set_weights([random.uniform(-bound, bound, weight.shape) for weight in weights])
-
-
-def _restore(checkpoints: Checkpoints, plan: _Plan, say) -> int:
+def _restore(checkpoints: Checkpoints, setup: _Setup, say) -> int:
     """The step that the chief's newest sound checkpoint is of; 0 without one, where `training.pretrained` begins."""
     _, damaged = checkpoints.restore()
     for line in damaged:
         say(f"left out a checkpoint: {line}")
-    trainer, training = checkpoints.trainer, plan.experiment.training
-    if training.pretrained and plan.worker.is_chief and not trainer.steps_done:
+    trainer, training = checkpoints.trainer, setup.experiment.training
+    if training.pretrained and setup.worker.is_chief and not trainer.steps_done:
         begin_with(trainer.network, load_model(training.pretrained))
         trainer.shipped.set_weights(trainer.network.get_weights())
         say(f"begins with the weights of {training.pretrained}")
-    continue_as_chief(plan.strategy, plan.worker, checkpoints.variables)
+    continue_as_chief(setup.strategy, setup.worker, checkpoints.variables)
     start = trainer.steps_done
     if start:
-        say(f"continuing after step {start} of {plan.last_step}")
+        say(f"continuing after step {start} of {setup.stream.steps}")
     return start
 
 
@@ -213,74 +187,59 @@ def _blurry_psnr(validation: Source, say) -> float | None:
     return mean
 
 
-def _guards(plan: _Plan) -> list[tf.keras.callbacks.Callback]:
+def _guards(setup: _Setup) -> list[tf.keras.callbacks.Callback]:
     """What must see each step before the others do."""
-    if plan.experiment.training.on_nan == "skip":
+    if setup.experiment.training.on_nan == "skip":
         return []
-    batch_size = plan.experiment.training.batch_size
-    names = functools.partial(batch_names, plan.train, seed=plan.experiment.seed, batch_size=batch_size)
-    return [StopOnNonFiniteLoss(names)]
+    return [StopOnNonFiniteLoss(setup.stream.names)]
 
 
-def _progress(plan: _Plan, first_epoch: int, lines: EpochLines):
+def _progress(setup: _Setup, first_epoch: int, lines: EpochLines):
     """The callback that shows how far it is, within a context; of several workers the chief alone shows it."""
-    if not plan.worker.is_chief:
+    if not setup.worker.is_chief:
         return contextlib.nullcontext(tf.keras.callbacks.Callback())
     if sys.stderr.isatty():
-        return progress_bar(first_epoch, plan.experiment.training.epochs)
+        return progress_bar(first_epoch, setup.experiment.training.epochs)
     return contextlib.nullcontext(lines)
 
 
-def _fit(plan: _Plan, trainer: Trainer, start: int, callbacks: list) -> None:
+def _fit(setup: _Setup, trainer: Trainer, start: int, callbacks: list) -> None:
     """Trains from a step to the end."""
-    settings, model = plan.experiment.training, plan.experiment.model
-    pyramid = {"levels": model.levels, "pyramid": model.pyramid}
-    shared_out = plan.strategy.distribute_datasets_from_function
+    epochs, epoch_steps = setup.experiment.training.epochs, setup.stream.epoch_steps
+    shared_out = setup.strategy.distribute_datasets_from_function
     validation = validation_steps = None
-    if len(plan.validation):
-        validation = shared_out(lambda context: validation_dataset(plan.validation, **pyramid, context=context))
-        replicas = plan.strategy.num_replicas_in_sync
-        validation_steps = math.ceil(len(plan.validation) / replicas) if replicas > 1 else None
-    lines = EpochLines(settings.epochs, plan.steps, start)
+    if len(setup.validation):
+        validation = shared_out(functools.partial(validation_dataset, setup.validation, setup.experiment.model))
+        replicas = setup.strategy.num_replicas_in_sync
+        validation_steps = math.ceil(len(setup.validation) / replicas) if replicas > 1 else None
+    lines = EpochLines(epochs, epoch_steps, start)
     # An epoch that was interrupted in its middle gets a `fit` of its own for the steps that it still lacks.
-    while start < plan.last_step:
-        first_epoch, done = divmod(start, plan.steps)
-        last_epoch = first_epoch + 1 if done else settings.epochs
-        how = functools.partial(
-            train_dataset,
-            plan.train,
-            seed=plan.experiment.seed,
-            epochs=last_epoch,
-            batch_size=settings.batch_size,
-            patch_size=plan.experiment.data.patch_size,
-            **pyramid,
-            start_step=start,
-            augmentation=plan.experiment.augmentation,
-            steps=settings.steps,
-        )
-        train = shared_out(lambda context, made=how: made(context=context))
-        with _progress(plan, first_epoch, lines) as progress:
+    while start < setup.stream.steps:
+        first_epoch, done = divmod(start, epoch_steps)
+        last_epoch = first_epoch + 1 if done else epochs
+        train = shared_out(functools.partial(setup.stream.batches, start, last_epoch * epoch_steps))
+        with _progress(setup, first_epoch, lines) as progress:
             trainer.fit(
                 train,
                 initial_epoch=first_epoch,
                 epochs=last_epoch,
-                steps_per_epoch=plan.steps - done,
+                steps_per_epoch=epoch_steps - done,
                 validation_data=validation,
                 validation_steps=validation_steps,
-                validation_freq=plan.validated_epochs,
+                validation_freq=setup.validated_epochs,
                 shuffle=False,
                 verbose=0,
                 callbacks=[progress, *callbacks],
             )
-        start = last_epoch * plan.steps
+        start = last_epoch * epoch_steps
 
 
-def _summarise(plan: _Plan, run: Run, psnr_before: float | None, picture: Path, say) -> Outcome:
+def _summarise(setup: _Setup, run: Run, psnr_before: float | None, picture: Path, say) -> Outcome:
     history = run.read_history()
     skipped = sum(int(row["skipped"]) for row in history)
     if skipped:
         say(f"left out: {skipped} batches with a loss or gradient that is no finite number")
-    unreadable = plan.train.unreadable() if isinstance(plan.train, ReadableOnly) else []
+    unreadable = setup.stream.source.unreadable() if isinstance(setup.stream.source, ReadableOnly) else []
     if unreadable:
         say(f"skipped, for they cannot be read: {len(unreadable)} training images")
         for line in unreadable:
@@ -288,4 +247,4 @@ def _summarise(plan: _Plan, run: Run, psnr_before: float | None, picture: Path, 
     if psnr_before is None:
         return Outcome(0)
     psnr_after = float(history[-1]["val_psnr"])
-    return Outcome(len(plan.validation), psnr_before, psnr_after, picture if picture.is_file() else None)
+    return Outcome(len(setup.validation), psnr_before, psnr_after, picture if picture.is_file() else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepdeblur_tf.compat import KERAS_3, tf
+from deepdeblur_tf.compat import slot_index, tf
 
 _MOMENTUM = 0.95
 _BIASES = 0.1  # of the learning rate
@@ -35,8 +35,7 @@ class Muon(tf.keras.optimizers.Adam):
             if len(shape) == 1:
                 variable.assign(before + _BIASES * (variable - before))
             return
-        index = self._get_variable_index(variable) if KERAS_3 else self._index_dict[self._var_key(variable)]
-        mean = self._momentums[index]
+        mean = self._momentums[slot_index(self, variable)]
         mean.assign(_MOMENTUM * mean + (1 - _MOMENTUM) * gradient)
         direction = (1 - _MOMENTUM) * gradient + _MOMENTUM * mean  # Nesterov's
         update = _orthogonalized(tf.reshape(direction, (-1, shape[3])))

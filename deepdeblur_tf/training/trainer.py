@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from deepdeblur_tf.compat import apply_gradients, gradients, mean_over_replicas, tf
 from deepdeblur_tf.data.numpy_call import original_errors
-from deepdeblur_tf.losses import multiscale_loss
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.losses import ERRORS, multiscale_loss
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import run_network
 
@@ -28,7 +31,8 @@ class Trainer(tf.keras.Model):
         network: The network that is trained.
         shipped: The network that is validated, saved and used afterwards, of the same shape as `network`: float32
             where that computes in less, or its moving average. Defaults to `network` itself.
-        loss: The kind of error, as `multiscale_loss` has it. Defaults to "mse".
+        loss: The kind of error: a name in `losses.ERRORS`, or a function from the differences of a level, float32
+            [N, H, W, 3], to what is averaged. Defaults to "mse".
         ema: How much of itself the shipped network keeps at each step, from 0, and below 1. Defaults to 0: it gets the
             weights as they are when it is validated.
 
@@ -48,11 +52,13 @@ class Trainer(tf.keras.Model):
         self,
         network: tf.keras.Model,
         shipped: tf.keras.Model | None = None,
-        loss: str = "mse",
+        loss: str | Callable = "mse",
         ema: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if not callable(loss) and loss not in ERRORS:
+            raise UserError(f"loss: received {loss!r}; allowed: one of {', '.join(ERRORS)}, or a function.")
         self.network, self.shipped = network, shipped or network
         self._error, self._ema = loss, ema
         names = [

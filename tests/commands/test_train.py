@@ -16,7 +16,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.train import main
-from deepdeblur_tf.training.callbacks import StopOnNonFiniteLoss
+from deepdeblur_tf.training.stops import StopOnNonFiniteLoss
 from tests.helpers import ROOT, SMALL_FLAGS, assert_equal_runs, last_step, load_events, read_csv, send_signal, terminal
 
 # One level trains in a third of the time of three.

@@ -7,15 +7,15 @@ import pytest
 from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import ConfigError
+from deepdeblur_tf.config import ConfigError, Model
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.data.pairs import find_pairs
-from deepdeblur_tf.data.pipeline import make_datasets, train_dataset, validation_dataset
+from deepdeblur_tf.data.pipeline import make_datasets, validation_dataset
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.resizing import imresize
-from tests.helpers import ROOT
+from tests.helpers import ROOT, stream_of
 
 
 class Numbered:
@@ -39,9 +39,9 @@ class Numbered:
         return np.concatenate([blurry, 255 - blurry], axis=2)
 
 
-def stream(source=None, **changes):
+def stream(source=None, start=0, parallel_calls=-1, **changes):
     settings = {"seed": 3, "epochs": 4, "batch_size": 2, "patch_size": 16, "levels": 3, **changes}
-    return train_dataset(source or Numbered(), **settings)
+    return stream_of(source or Numbered(), **settings).batches(start, parallel_calls=parallel_calls)
 
 
 def pixels(level):
@@ -81,7 +81,7 @@ def test_the_stream_is_the_same_for_any_number_of_threads():
 
 @pytest.mark.parametrize("start_step", [1, 2, 5])
 def test_the_stream_may_start_anywhere(start_step):
-    assert_same(flat(stream(start_step=start_step)), flat(stream())[start_step:])
+    assert_same(flat(stream(start=start_step)), flat(stream())[start_step:])
 
 
 def test_the_stream_depends_on_the_seed():
@@ -135,7 +135,7 @@ def test_too_few_pairs_for_a_batch_are_refused(small_experiment):
 @pytest.mark.parametrize("height, width", [(60, 72), (61, 70), (6, 5), (1, 1)])
 def test_validation_shows_whole_images(height, width):
     source = Numbered(3, height, width)
-    batches = list(validation_dataset(source, levels=3))
+    batches = list(validation_dataset(source, Model()))
     assert len(batches) == 3
     for index, (blurry, sharp) in enumerate(batches):
         pair = source.read(index)
@@ -152,7 +152,7 @@ def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
             return np.concatenate(scenes[index], axis=2)[: self.shape[1], : self.shape[2]]
 
     source = Pairs(2, 61, 70)
-    batches = [*stream(source, epochs=1, pyramid="gaussian"), *validation_dataset(source, levels=3, pyramid="gaussian")]
+    batches = [*stream(source, epochs=1, pyramid="gaussian"), *validation_dataset(source, Model(pyramid="gaussian"))]
     for sides in batches:
         for finest, *coarser in sides:
             values = 255 * (np.asarray(finest[0], np.float64) + 0.5)
@@ -166,7 +166,7 @@ def test_both_images_of_a_pair_get_the_gaussian_pyramid(scenes):
 def test_epochs_of_a_number_of_steps_are_the_same_passes_cut_elsewhere(small_experiment):
     whole = flat(stream(epochs=8))  # passes of 2 steps
     assert_same(flat(stream(epochs=5, steps=3)), whole[:15])
-    assert_same(flat(stream(epochs=5, steps=3, start_step=7)), whole[7:15])
+    assert_same(flat(stream(epochs=5, steps=3, start=7)), whole[7:15])
     train, _ = make_datasets(small_experiment(**{"training.steps": 7, "training.epochs": 3}))
     assert len(train) == 21
 
@@ -223,7 +223,7 @@ class Failing(Numbered):
 
 @pytest.mark.parametrize(
     "dataset",
-    [lambda source: stream(source), lambda source: validation_dataset(source, levels=1)],
+    [lambda source: stream(source), lambda source: validation_dataset(source, Model(levels=1))],
     ids=["train", "val"],
 )
 def test_an_images_error_comes_out_of_tf_data_as_it_is(dataset):
@@ -259,7 +259,7 @@ def test_an_error_of_tensorflow_is_not_taken_for_an_earlier_one_of_an_image():
 @pytest.mark.real_data
 def test_real_pairs(shared):
     source = Files(find_pairs(shared / "reds", "train").pairs)
-    (blurry, sharp), *_ = train_dataset(source, seed=0, epochs=1, batch_size=2, patch_size=256, levels=3)
+    (blurry, sharp), *_ = stream_of(source, patch_size=256, levels=3, epochs=1, batch_size=2).batches()
     assert blurry[0].shape == (2, 256, 256, 3)
     # Blurry and sharp show the same detail: far more alike than two patches of different details.
     same = np.abs(blurry[0] - sharp[0]).mean()

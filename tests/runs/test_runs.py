@@ -13,7 +13,7 @@ from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.train import main
-from deepdeblur_tf.training.callbacks import StopOnNonFiniteLoss
+from deepdeblur_tf.training.stops import StopOnNonFiniteLoss
 from tests.helpers import SMALL_FLAGS, assert_equal_runs
 
 

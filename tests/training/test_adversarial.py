@@ -13,7 +13,7 @@ from deepdeblur_tf.losses import judgement_loss
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.train import main
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
-from deepdeblur_tf.training.loop import _begun
+from deepdeblur_tf.training.initialization import begun
 from deepdeblur_tf.training.optimizer import make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
 from tests.helpers import FILES, ROOT, assert_equal_runs, curve, last_step, read_csv
@@ -76,8 +76,8 @@ def test_bfloat16_steps_as_float32_does():
     logs = []
     for precision in ("float32", "bfloat16"):
         settings, random = Training(initialization="torch", precision=precision), np.random.default_rng(0)
-        discriminator = _begun(settings, random, build_discriminator, filters=2, kernel_size=3)
-        trainer = AdversarialTrainer(discriminator, 0.01, _begun(settings, random, build_model, **SMALL))
+        discriminator = begun(settings, random, build_discriminator, filters=2, kernel_size=3)
+        trainer = AdversarialTrainer(discriminator, 0.01, begun(settings, random, build_model, **SMALL))
         trainer.compile(make_optimizer(settings, 100), make_optimizer(settings, 100))
         logs.append({name: float(value) for name, value in trainer.train_step(patches()).items()})
     assert discriminator.get_layer("conv_5").compute_dtype == "bfloat16"

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import ConfigError, load_experiment
+from deepdeblur_tf.config import ConfigError, Model, load_experiment
 from deepdeblur_tf.data.kinds import find_data
-from deepdeblur_tf.data.pipeline import make_datasets, train_dataset, validation_dataset
+from deepdeblur_tf.data.pipeline import Stream, make_datasets, validation_dataset
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.train import main
@@ -78,10 +78,9 @@ def contexts(workers, replicas):
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 2), (2, 4), (4, 4)])
 def test_the_workers_parts_together_are_the_batches(small_experiment, workers, replicas):
     experiment = small_experiment(**{"training.batch_size": 4, "data.scenes": 8})
-    how = {"seed": 0, "epochs": 2, "batch_size": 4, "patch_size": 32, "levels": 1, "start_step": 1}
-    source, _ = find_data(experiment).open()
-    parts = [list(train_dataset(source, **how, context=context)) for context in contexts(workers, replicas)]
-    for step, (blurry, _) in enumerate(train_dataset(source, **how)):
+    stream = Stream(experiment, find_data(experiment).open()[0])
+    parts = [list(stream.batches(1, context=context)) for context in contexts(workers, replicas)]
+    for step, (blurry, _) in enumerate(stream.batches(1)):
         each = replicas // workers
         together = [part[each * step + own][0][0] for part in parts for own in range(each)]
         np.testing.assert_array_equal(np.concatenate(together), blurry[0])
@@ -92,9 +91,9 @@ def test_each_validation_image_counts_once(small_experiment, workers, replicas):
     _, source = find_data(small_experiment(**{"validation.images": 3})).open()
     steps = -(-3 // replicas)
     each = steps * replicas // workers
-    parts = [list(validation_dataset(source, levels=1, context=c).take(each)) for c in contexts(workers, replicas)]
+    parts = [list(validation_dataset(source, Model(levels=1), c).take(each)) for c in contexts(workers, replicas)]
     counted = [sharp[0].numpy() for part in parts for _, sharp, counts in part if counts]
-    whole = [sharp[0].numpy() for _, sharp in validation_dataset(source, levels=1)]
+    whole = [sharp[0].numpy() for _, sharp in validation_dataset(source, Model(levels=1))]
     assert len(counted) == 3
     for image in whole:
         assert sum(np.array_equal(image, other) for other in counted) == 1

@@ -8,12 +8,12 @@ from skimage.color import hsv2rgb, rgb2hsv
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Augmentation, ConfigError, Training
-from deepdeblur_tf.data.pipeline import train_dataset
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
-from deepdeblur_tf.training.loop import _begun
+from deepdeblur_tf.training.initialization import begun
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
 from deepdeblur_tf.training.trainer import Trainer
+from tests.helpers import stream_of
 
 SMALL = {"blocks": 1, "filters": 4, "kernel_size": 3, "global_skip": True}
 
@@ -56,7 +56,7 @@ def trained(precision="float32", ema=0.0, steps=4):
     random = np.random.default_rng(0)
     tf.keras.utils.set_random_seed(0)
     settings = Training(learning_rate=1e-2, precision=precision)
-    network = _begun(settings, random, build_model, **SMALL)
+    network = begun(settings, random, build_model, **SMALL)
     shipped = build_model(**SMALL)
     shipped.set_weights(network.get_weights())
     trainer = Trainer(network, shipped, ema=ema)
@@ -196,8 +196,7 @@ class Squares:
 
 
 def batches(augmentation=None, **changes):
-    settings = {"seed": 1, "epochs": 8, "batch_size": 1, "patch_size": 24, "levels": 1, **changes}
-    dataset = train_dataset(Squares(), augmentation=augmentation, **settings)
+    dataset = stream_of(Squares(), 1, augmentation, **{"epochs": 8, "batch_size": 1, **changes}).batches()
     return [tuple(np.rint((np.asarray(side[0])[0] + 0.5) * 255).astype(int) for side in batch) for batch in dataset]
 
 
@@ -233,9 +232,9 @@ class Patches(Squares):
 
 def varied(source, epochs=60, pyramid="gaussian", **augmentation):
     """(blurry, sharp, both without the augmentation) of each sample, float64 [24, 24, 3] in [0, 255]."""
-    settings = {"seed": 1, "epochs": epochs, "batch_size": 1, "patch_size": 24, "levels": 1, "pyramid": pyramid}
-    streams = [train_dataset(source, augmentation=Augmentation(**kind), **settings) for kind in (augmentation, {})]
-    for batch, plain in zip(*streams):
+    settings = {"epochs": epochs, "batch_size": 1, "pyramid": pyramid}
+    streams = [stream_of(source, 1, Augmentation(**kind), **settings) for kind in (augmentation, {})]
+    for batch, plain in zip(*(stream.batches() for stream in streams)):
         yield tuple(255 * (np.asarray(side[0])[0].astype(np.float64) + 0.5) for side in (*batch, *plain))
 
 
@@ -304,15 +303,15 @@ def test_augmentations_are_a_function_of_the_sample():
 
 def test_weights_as_in_torch_lie_within_their_bounds_and_keep_deep_networks_small(random):
     settings = {"levels": 1, "blocks": 19, "filters": 8, "kernel_size": 5}
-    network = _begun(Training(initialization="torch"), random, build_model, **settings)
+    network = begun(Training(initialization="torch"), random, build_model, **settings)
     for layer in network.layers:
         for weight in layer.get_weights():
             bound = (25 * (3 if layer.name == "level1_head" else 8)) ** -0.5
             assert 0.5 * bound < np.abs(weight).max() <= bound and (weight.size < 100 or abs(weight.mean()) < bound / 8)
-    again = _begun(Training(initialization="torch"), np.random.default_rng(0), build_model, **settings)
+    again = begun(Training(initialization="torch"), np.random.default_rng(0), build_model, **settings)
     for weight, other in zip(network.get_weights(), again.get_weights()):
         np.testing.assert_array_equal(weight, other)
     image = random.random((1, 32, 32, 3), np.float32) - 0.5
     assert np.abs(tf.nest.flatten(network(image))[0]).max() < 1
-    skipping = _begun(Training(initialization="torch"), random, build_model, **{**settings, "global_skip": True})
+    skipping = begun(Training(initialization="torch"), random, build_model, **{**settings, "global_skip": True})
     np.testing.assert_array_equal(tf.nest.flatten(skipping(image))[0], image)

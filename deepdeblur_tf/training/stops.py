@@ -1,0 +1,77 @@
+"""What ends a training early: a loss that is no number, and signals."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable
+
+from deepdeblur_tf.compat import tf
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is no longer a finite number; the message names the step."""
+
+
+class Interrupted(RuntimeError):
+    """The user asked to stop, and the run can be continued."""
+
+
+class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
+    """Raises `NonFiniteLoss` at the first step that the trainer skipped. Belongs before all others.
+
+    Args:
+        names: From a step, counted from 1, to the names of its batch's images.
+    """
+
+    def __init__(self, names: Callable[[int], list[str]]):
+        super().__init__()
+        self.names = names
+
+    def on_train_batch_end(self, batch, logs=None):
+        if logs["skipped"]:
+            step = self.model.steps_done
+            value = next(name for name, value in logs.items() if not math.isfinite(value))
+            raise NonFiniteLoss(
+                f"the {value.replace('_', ' ')} became {logs[value]} at step {step}, so training stopped before the "
+                f"weights changed. The batch's images: {', '.join(self.names(step))}. The same command would come to "
+                "the same step again: lower training.learning_rate in a new run, take a spoilt image out, or use "
+                "--training.on_nan skip."
+            )
+
+
+class StopOnSignal(tf.keras.callbacks.Callback):
+    """Ctrl-C and SIGTERM end the training after the running step, with a checkpoint; a second Ctrl-C ends it at once.
+
+    Args:
+        checkpoints: The run's `Checkpoints`.
+    """
+
+    def __init__(self, checkpoints):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self._asked = False
+        self._before = {}
+
+    def __enter__(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, frame):
+        self._asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._asked:
+            self.checkpoints.save_within_epoch()
+            raise Interrupted(f"stopped after step {self.model.steps_done}")
+
+    def on_test_batch_end(self, batch, logs=None):
+        # Nothing to save: there is a checkpoint from just before the epoch's last step.
+        if self._asked:
+            raise Interrupted(f"stopped in the validation after step {self.model.steps_done}")
