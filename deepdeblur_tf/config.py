@@ -561,9 +561,3 @@ def to_yaml(experiment: Experiment) -> str:
 def effective_settings(experiment: Experiment) -> dict[str, Any]:
     """The settings that what is trained depends on, by dotted key."""
     return {key: attrgetter(key)(experiment) for key in SETTINGS if key not in _WITHOUT_EFFECT}
-
-
-def differences(one: Experiment, other: Experiment) -> list[str]:
-    """The settings in which two experiments differ in what they train, a line each: "training.epochs: 10 / 20"."""
-    there, here = effective_settings(one), effective_settings(other)
-    return [f"{key}: {value!r} / {here[key]!r}" for key, value in there.items() if value != here[key]]

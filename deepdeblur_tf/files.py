@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import re
 import time
@@ -86,6 +87,12 @@ def write_whole(path: Path, write) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content) -> None:
+    """Writes JSON whole or not at all, for people too; NaN and infinity, which it has no words for, are refused."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_whole(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
 
 
 @functools.cache  # once a folder and process, for large folders take long to read

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from deepdeblur_tf import train
+from deepdeblur_tf.claims import differing
 from deepdeblur_tf.command_line import add_settings, settings_of
-from deepdeblur_tf.config import SETTINGS, ConfigError, differences, load_experiment, to_yaml
+from deepdeblur_tf.config import SETTINGS, ConfigError, effective_settings, load_experiment, to_yaml
 from tests.helpers import ROOT
 
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -105,9 +106,10 @@ def test_yaml_round_trip(tmp_path):
 
 
 def test_differences_name_the_keys():
-    assert differences(parse(), parse("--seed=9", "--model.blocks=5")) == ["seed: 0 / 9", "model.blocks: 4 / 5"]
+    one, other = (effective_settings(parse(*flags)) for flags in ((), ("--seed=9", "--model.blocks=5")))
+    assert differing(one, other) == ["seed: 0 / 9", "model.blocks: 4 / 5"]
     # What changes nothing of the result is no difference.
-    assert not differences(parse(), parse("--data.cache=none", "--training.checkpoint_minutes=3"))
+    assert effective_settings(parse("--data.cache=none", "--training.checkpoint_minutes=3")) == one
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import numpy as np
 
 import deepdeblur_tf
+from deepdeblur_tf.claims import claimed, differing, refuse_other
 from deepdeblur_tf.compat import device_name, tf
 from deepdeblur_tf.data.protocol import TestSet
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.evaluation.measurement import CONVENTION, MEASURES, means
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.files import write_json, write_whole
 
 COLUMNS = ("image", *MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
 
@@ -107,43 +107,23 @@ class Evaluation:
         A process that is killed lets go of the folder.
 
         Raises:
-            EvaluationError: it holds another evaluation, with what differs, or other files, or is in use.
-            OSError: it cannot be written.
+            EvaluationError: it holds another evaluation, with what differs, or other files, is in use, or cannot be
+                written.
         """
         self._check()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise EvaluationError(
-                f"another evaluation is writing to {self.folder}. Wait for its end, stop it, or give another folder "
-                "with --output."
-            ) from error
-        try:
+        with claimed(self.folder, "evaluation", EvaluationError):
             self._check()  # what another process has begun in the meantime
             # Also drops a torn last line, which an added row would otherwise run into.
             rows = self.read_rows()
             write_whole(self.metrics, lambda path: _write_csv(path, rows))
             self.summarise()
             yield
-        finally:
-            lock.release()
 
     def _check(self) -> None:
         if (self.folder / "summary.json").is_file():
-            held = read_summary(self.folder)
-            differing = [
-                f"{section}.{key}: {held[section][key]!r} / {self.about[section][key]!r}"
-                for section, key in _IDENTITY
-                if held[section][key] != self.about[section][key]
-            ]
-            if differing:
-                raise EvaluationError(
-                    f"{self.folder} holds another evaluation. What differs (there / here):\n  "
-                    + "\n  ".join(differing)
-                    + "\nGive another folder with --output, or remove that one."
-                )
+            lines = differing(_identity(read_summary(self.folder)), _identity(self.about))
+            advice = "Give another folder with --output, or remove that one."
+            refuse_other(f"{self.folder} holds another evaluation", lines, advice, EvaluationError)
         elif self.folder.exists() and (not self.folder.is_dir() or self.metrics.exists()):
             raise EvaluationError(f"{self.folder} holds other files. Give another folder with --output.")
 
@@ -189,9 +169,12 @@ class Evaluation:
                 for scene in sorted(set(scenes.values()) - {""})
             },
         }
-        text = json.dumps(_plain(summary), indent=2, allow_nan=False, ensure_ascii=False)
-        write_whole(self.folder / "summary.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_json(self.folder / "summary.json", _plain(summary))
         return Result(self.label, self.folder, summary, rows, scenes, self.test_set.independent)
+
+
+def _identity(about: dict) -> dict:
+    return {f"{section}.{key}": about[section][key] for section, key in _IDENTITY}
 
 
 def read_summary(folder: Path) -> dict:

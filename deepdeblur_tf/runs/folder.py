@@ -7,9 +7,8 @@ import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import filelock
-
-from deepdeblur_tf.config import ConfigError, Experiment, differences, load_experiment, to_yaml
+from deepdeblur_tf.claims import claimed, differing, refuse_other
+from deepdeblur_tf.config import ConfigError, Experiment, effective_settings, load_experiment, to_yaml
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import UNFINISHED, write_whole
 from deepdeblur_tf.runs.provenance import changes, read
@@ -109,23 +108,10 @@ class Run:
                 use by another training, or cannot be written.
         """
         self._check(experiment, data, force)
-        lock = filelock.FileLock(self.lock, timeout=0)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise RunError(
-                f"another training is writing to {self.folder}. Wait for its end, stop it, or give another folder with "
-                "--output."
-            ) from error
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
-        try:
+        with claimed(self.folder, "training", RunError):
             self._check(experiment, data, force)  # what another training has begun in the meantime
             self._begin(experiment)
             yield
-        finally:
-            lock.release()
 
     def _begin(self, experiment: Experiment) -> None:
         try:
@@ -153,7 +139,7 @@ class Run:
         held_data = read(self.provenance).get("data")
         if data and data == held_data:
             held = replace(held, data=replace(held.data, root=experiment.data.root))
-        lines = differences(held, experiment)
+        lines = differing(effective_settings(held), effective_settings(experiment))
         if data and held_data:  # empty for embedded scenes, and for photos as of runs by earlier versions
             lines += changes(held_data, data)
         return lines
@@ -180,16 +166,13 @@ class Run:
 
     def _check(self, experiment: Experiment, data: dict, force: bool) -> None:
         """Raises RunError where the folder cannot be this experiment's; the arguments are those of `claimed`."""
-        differing = self.differing(experiment, data)
-        if not differing:
+        lines = self.differing(experiment, data)
+        if not lines:
             return
         if not force:
-            raise RunError(
-                f"{self.folder} holds another experiment. What differs (there / here):\n  "
-                + "\n  ".join(differing)
-                + "\nFor a new run give another --name or --output. To continue that one give its own settings, or "
-                "--force, which goes on with these."
-            )
+            advice = "For a new run give another --name or --output. To continue that one give its own settings, or "
+            advice += "--force, which goes on with these."
+            refuse_other(f"{self.folder} holds another experiment", lines, advice, RunError)
         held = self._held()
         if held is not None and held.model != experiment.model:
             raise RunError(

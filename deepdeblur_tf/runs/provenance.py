@@ -12,7 +12,7 @@ from pathlib import Path
 
 import deepdeblur_tf
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.files import write_json
 
 
 def changes(one: dict, other: dict) -> list[str]:
@@ -68,8 +68,7 @@ def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> N
             "device": device,
         }
     )
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    write_whole(path, lambda beside: beside.write_text(text + "\n", encoding="utf-8"))
+    write_json(path, content)
 
 
 def read(path: Path) -> dict:

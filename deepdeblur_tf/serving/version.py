@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import io
-import json
 import os
 import platform
 import shutil
@@ -13,15 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import filelock
 import numpy as np
 from PIL import Image
 
 import deepdeblur_tf
+from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import sha256_of, write_whole
+from deepdeblur_tf.files import sha256_of, write_json, write_whole
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
@@ -95,26 +94,20 @@ def export_network(
         OSError, tf.errors.OpError: it cannot be written.
     """
     known = gather(file, evaluations)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise ExportError(f"another export is writing to {folder}. Wait for it, or give another folder.") from error
-    unfinished = folder / f".{NAME}.part"  # servers look at numbers only
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
-        unfinished.mkdir()
-        _write_version(file, sha256, formats, max_pixels, photo, known, unfinished, say)
-        for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
-            if not (folder / name).exists():  # it may have been adapted
-                write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-        version = folder / str(_next_version(folder))
-        os.rename(unfinished, version)  # the last step: from now on a server takes it
-        return version
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        lock.release()
+    with claimed(folder, "export", ExportError):
+        unfinished = folder / f".{NAME}.part"  # servers look at numbers only
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
+            unfinished.mkdir()
+            _write_version(file, sha256, formats, max_pixels, photo, known, unfinished, say)
+            for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
+                if not (folder / name).exists():  # it may have been adapted
+                    write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+            version = folder / str(_next_version(folder))
+            os.rename(unfinished, version)  # the last step: from now on a server takes it
+            return version
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _next_version(folder: Path) -> int:
@@ -216,5 +209,4 @@ def _describe(file: Path, sha256: str, model, max_pixels, known: Known, checks, 
         },
         "sha256": {name: sha256_of(folder / name) for name in [*files, "model_card.md"]},
     }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "manifest.json", manifest)

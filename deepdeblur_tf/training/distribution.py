@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 import deepdeblur_tf
+from deepdeblur_tf.claims import differing, refuse_other
 from deepdeblur_tf.compat import gpus, need_keras_2, quiet_libraries, tf
 from deepdeblur_tf.config import ConfigError, Experiment, effective_settings
 from deepdeblur_tf.runs.folder import RunError
@@ -94,12 +95,8 @@ def check_alike(strategy: tf.distribute.Strategy, worker: Worker, experiment: Ex
     (length,) = _of_chief(strategy, [tf.constant(len(text))])
     (text,) = _of_chief(strategy, [tf.constant(np.resize(text, int(length)))])
     chief = json.loads(text.numpy().astype(np.uint8).tobytes())
-    differing = [f"{key}: {chief.get(key)!r} / {value!r}" for key, value in here.items() if chief.get(key) != value]
-    if differing:
-        raise RunError(
-            f"worker {worker.number} was given another training than worker 0. What differs (there / here):\n  "
-            + "\n  ".join(differing)
-        )
+    where = f"worker {worker.number} was given another training than worker 0"
+    refuse_other(where, differing({key: chief.get(key) for key in here}, here), "", RunError)
 
 
 def continue_as_chief(strategy: tf.distribute.Strategy, worker: Worker, variables: list) -> None:
