@@ -19,6 +19,7 @@ from deepdeblur_tf.images.photos import read_photo
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.serving.formats import FORMATS, FURTHER
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -34,8 +35,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--format",
         nargs="+",
         default=[],
-        choices=("onnx", "tflite", "openvino"),
-        help="Also write these, which restore uint8 [N, H, W, 3]; onnx and openvino need the extras of their names.",
+        choices=FURTHER,
+        help="Also write these, which restore uint8 [N, H, W, 3]; "
+        f"{' and '.join(name for name in FURTHER if FORMATS[name].extra)} need the extras of their names.",
     )
     parser.add_argument(
         "--max_pixels",
@@ -81,7 +83,6 @@ def _export(flags) -> int:
 
     from deepdeblur_tf.compat import tf
     from deepdeblur_tf.evaluation.folder import read_summary
-    from deepdeblur_tf.serving.formats import FORMATS
     from deepdeblur_tf.serving.version import ExportError, export_network
 
     # A GPU's faster, coarser sums would set the network apart from what its exported files compute on a CPU.
@@ -93,11 +94,7 @@ def _export(flags) -> int:
             raise UserError(f"--evaluation {name}: measured another network, {summary['model']['file']}, not {file}.")
     formats = list(dict.fromkeys(flags.format))
     for name in formats:
-        missing = FORMATS[name].missing()
-        if missing:
-            raise UserError(
-                f"--format {name} needs {' and '.join(missing)}. Install it: pip install -e '.[{FORMATS[name].extra}]'"
-            )
+        FORMATS[name].need(f"--format {name}")
     try:
         version = export_network(file, sha256, folder, formats, flags.max_pixels, photo, evaluations, say=print)
     except ExportError as error:

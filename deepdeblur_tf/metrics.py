@@ -8,9 +8,14 @@ which is off by up to 2e-3 on a 1280x720 image.
 Two numbers are called SSIM in this field. `ssim` is that of Wang et al. (2004) per channel, as scikit-image and the
 report have it; `ssim_matlab` is what MATLAB's `ssim` makes of an RGB array, which most published GOPRO tables show and
 which is some 0.04 to 0.09 higher. They cannot be compared.
+
+Another measure is a function here and its line in `MEASURES`: evaluations, their tables and model cards show it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -214,3 +219,48 @@ def ms_ssim(a, b):
             a, b = (tf.nn.avg_pool2d(image, 2, 2, "SAME") for image in (a, b))
     values = tf.reduce_mean(product, axis=1)
     return values[0] if rank == 3 else values
+
+
+class Measure(NamedTuple):
+    """What evaluations measure of each image.
+
+    Attributes:
+        title: In tables.
+        digits: Behind the point.
+        convention: How it is measured, for a reader.
+        of: From (image, sharp), uint8 [H, W, 3], to the figure; None for the loss, which needs all levels.
+        smallest: Images with a side below so many pixels have no figure.
+        lower_is_better: Whether less is better.
+    """
+
+    title: str
+    digits: int
+    convention: str
+    of: Callable | None = None
+    smallest: int = 1
+    lower_is_better: bool = False
+
+
+MEASURES = {
+    "loss": Measure(
+        "Loss",
+        5,
+        "sum over the levels of the mean squared error in [-0.5, 0.5], before clipping and rounding",
+        lower_is_better=True,
+    ),
+    "psnr": Measure("PSNR (dB)", 2, "peak 255, over all pixels and channels; infinite for equal images", psnr),
+    "ssim": Measure(
+        "SSIM",
+        4,
+        "per channel: 11x11 Gaussian, sigma 1.5, inside the image, K1 0.01, K2 0.03 (scikit-image, the report)",
+        ssim,
+        SSIM_SMALLEST,
+    ),
+    "ssim_matlab": Measure(
+        "SSIM, MATLAB on RGB",
+        4,
+        "MATLAB's ssim on RGB arrays: 11x11x11 Gaussian, border repeated (most GOPRO tables)",
+        ssim_matlab,
+    ),
+    "ms_ssim": Measure("MS-SSIM", 4, "five scales, per channel (Wang et al. 2003)", ms_ssim, MS_SSIM_SMALLEST),
+}

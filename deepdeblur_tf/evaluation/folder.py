@@ -17,8 +17,9 @@ from deepdeblur_tf.claims import claimed, differing, refuse_other
 from deepdeblur_tf.compat import device_name, tf
 from deepdeblur_tf.data.protocol import TestSet
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.evaluation.measurement import CONVENTION, MEASURES, means
+from deepdeblur_tf.evaluation.measurement import CONVENTION, means
 from deepdeblur_tf.files import write_json, write_whole
+from deepdeblur_tf.metrics import MEASURES
 
 COLUMNS = ("image", *MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
 
@@ -128,18 +129,23 @@ class Evaluation:
             raise EvaluationError(f"{self.folder} holds other files. Give another folder with --output.")
 
     def read_rows(self) -> dict[str, dict]:
-        """The measured images by name. A last line that was cut off by a kill is left out."""
+        """The measured images by name. A last line that was cut off by a kill is left out.
+
+        So are all rows of a version that lacked one of today's measures, to be measured again.
+        """
         if not self.metrics.is_file():
             return {}
         with open(self.metrics, newline="", encoding="utf-8", errors="replace") as file:
             lines = [line for line in file if line.endswith("\n")]
         rows = csv.DictReader(lines)
-        if lines and rows.fieldnames != list(COLUMNS):
+        if lines and not {"image", "psnr", "blurry_psnr", "seconds"} <= set(rows.fieldnames or ()):
             raise EvaluationError(
                 f"{self.metrics}: is not from an evaluation, or another program changed it. Its first line should be "
                 f"{','.join(COLUMNS)}. Give another folder with --output."
             )
-        return {row["image"]: {key: _number(value) for key, value in row.items() if key != "image"} for row in rows}
+        if not set(COLUMNS) <= set(rows.fieldnames or ()):
+            return {}
+        return {row["image"]: {key: _number(row[key]) for key in COLUMNS[1:]} for row in rows}
 
     def add(self, name: str, row: dict) -> None:
         """Adds an image's row to metrics.csv."""
@@ -189,7 +195,7 @@ def read_summary(folder: Path) -> dict:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         complete = all(key in summary[section] for section, key in (*_IDENTITY, ("data", "root")))
-        if complete and all(set(MEASURES) <= set(summary["overall"][side]) for side in ("restored", "blurry")):
+        if complete and all("psnr" in summary["overall"][side] for side in ("restored", "blurry")):
             return summary
     except (ValueError, KeyError, TypeError):
         pass

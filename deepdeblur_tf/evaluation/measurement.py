@@ -8,31 +8,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.losses import multiscale_loss
+from deepdeblur_tf.metrics import MEASURES
 from deepdeblur_tf.model import settings_of, to_levels, to_network, to_uint8
 from deepdeblur_tf.restoration.restorer import Restorer
 
-MEASURES = ("loss", "psnr", "ssim", "ssim_matlab", "ms_ssim")
-
 CONVENTION = {
     "images": "whole image, RGB, clipped and rounded to 8 bits; each measured alone, then averaged",
-    "loss": "sum over the levels of the mean squared error in [-0.5, 0.5], before clipping and rounding",
-    "psnr": "peak 255, over all pixels and channels; infinite for equal images",
-    "ssim": "per channel: 11x11 Gaussian, sigma 1.5, inside the image, K1 0.01, K2 0.03 (scikit-image, the report)",
-    "ssim_matlab": "MATLAB's ssim on RGB arrays: 11x11x11 Gaussian, border repeated (most GOPRO tables)",
-    "ms_ssim": "five scales, per channel (Wang et al. 2003)",
+    **{name: measure.convention for name, measure in MEASURES.items()},
     "seconds": "of the restoration, without reading and measuring",
     "tiles": "into which the image was cut where memory was short; 1 for an image restored whole",
 }
 
 
 def _quality(image: np.ndarray, sharp: np.ndarray) -> dict:
-    smallest = {"ssim": metrics.SSIM_SMALLEST, "ms_ssim": metrics.MS_SSIM_SMALLEST}
     return {
-        name: float(getattr(metrics, name)(image, sharp)) if min(sharp.shape[:2]) >= smallest.get(name, 1) else math.nan
-        for name in MEASURES[1:]
+        name: float(measure.of(image, sharp)) if min(sharp.shape[:2]) >= measure.smallest else math.nan
+        for name, measure in MEASURES.items()
+        if measure.of
     }
 
 

@@ -11,23 +11,17 @@ from deepdeblur_tf.evaluation.folder import Result
 from deepdeblur_tf.evaluation.intervals import FEWEST_SCENES, RESAMPLES, scene_interval
 from deepdeblur_tf.evaluation.published import MATLAB, PER_CHANNEL, PUBLISHED, REPORT_TABLES
 from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.metrics import MEASURES
 
-_TITLES = {
-    "loss": "Loss",
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "ssim_matlab": "SSIM, MATLAB on RGB",
-}
-_DIGITS = {"loss": 5, "psnr": 2}
+_TITLES = {name: measure.title for name, measure in MEASURES.items()}
 
 
 def _shown(name: str, value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{_DIGITS.get(name, 4)}f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.{MEASURES[name].digits}f}"
 
 
 def _signed(name: str, value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:+.{_DIGITS.get(name, 4)}f}"
+    return "-" if math.isnan(value) else f"{value:+.{MEASURES[name].digits}f}"
 
 
 def _escaped(text: str) -> str:
@@ -128,7 +122,7 @@ def _differences_table(results: Sequence[Result]) -> str:
             if not images:
                 continue
             values = [_difference(first.rows[image][name], result.rows[image][name]) for image in images]
-            better = sum(value < 0 if name == "loss" else value > 0 for value in values)
+            better = sum(value < 0 if MEASURES[name].lower_is_better else value > 0 for value in values)
             interval = scene_interval(values, [scenes[image] for image in images])
             lines.append(
                 [f"{result.label} - {first.label}", title, _signed(name, sum(values) / len(values))]
@@ -220,10 +214,11 @@ def write_markdown(path: Path, results: Sequence[Result], frames: Sequence[str],
         ]
     blocks += ["## How it was measured"]
     blocks.append("\n".join(f"- {_TITLES.get(key, key)}: {text}" for key, text in first.summary["convention"].items()))
-    small = sum(math.isnan(row["ms_ssim"]) for row in first.rows.values())
-    if small:
-        blocks.append(
-            f"{small} images have a side below 161 pixels, too small for the coarsest scale of MS-SSIM (below 11 "
-            "pixels also for SSIM); those means are of the other images."
-        )
+    for name, measure in MEASURES.items():
+        small = sum(math.isnan(row[name]) for row in first.rows.values())
+        if small:
+            blocks.append(
+                f"{small} images have a side below {measure.smallest} pixels, too small for {measure.title}; its means "
+                "are of the other images."
+            )
     write_whole(path, lambda file: file.write_text("\n\n".join(blocks) + "\n", encoding="utf-8"))

@@ -1,23 +1,24 @@
 """A network as files that other runtimes read, each from uint8 [N, H, W, 3] to the same, and how each of them runs.
 
-All of them hold `signatures.Service.restore_unbounded`; only the SavedModel decodes files too.
+All of them hold `signatures.Service.restore_unbounded`; only the SavedModel decodes files too. Loads no TensorFlow at
+import. Another format is two functions here and its line in `FORMATS`: the flag, the checks and the card follow.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepdeblur_tf.compat import tf
-from deepdeblur_tf.errors import quiet_libraries
-from deepdeblur_tf.restoration.openvino import openvino, to_openvino
-from deepdeblur_tf.serving.signatures import IMAGES, Service
+from deepdeblur_tf.errors import need, quiet_libraries
+
+if TYPE_CHECKING:
+    from deepdeblur_tf.serving.signatures import Service
 
 Runner = Callable[[np.ndarray], np.ndarray]
 
@@ -27,36 +28,45 @@ class Format:
     """A kind of export.
 
     Attributes:
-        file: What is written, relative to the version's folder; "" for the folder itself.
-        write: Writes a service to a path.
+        file: What is written, relative to the version's folder.
+        about: What that is, for the model card.
+        write: Writes a service to such a path.
         load: Reads a path; the result restores uint8 [N, H, W, 3].
         packages: What must be installed.
         extra: The extra of this project that installs them.
     """
 
     file: str
+    about: str
     write: Callable[[Service, Path], None]
     load: Callable[[Path], Runner]
     packages: tuple[str, ...] = ()
     extra: str = ""
 
-    def missing(self) -> list[str]:
-        """Packages that are not installed."""
-        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+    def need(self, what: str) -> None:
+        """Raises UserError where a package is not installed that this takes; `what` is for the message."""
+        for package in self.packages:
+            need(package, self.extra, what)
 
 
-def _write_saved_model(service: Service, folder: Path) -> None:
+def _write_saved_model(service: Service, path: Path) -> None:
+    from deepdeblur_tf.compat import tf
+
     signatures = {name: getattr(service, name).get_concrete_function() for name in ("serving_default", "restore_uint8")}
-    tf.saved_model.save(service, str(folder), signatures=signatures)
+    tf.saved_model.save(service, str(path.parent), signatures=signatures)
 
 
-def _load_saved_model(folder: Path) -> Runner:
-    restore = tf.saved_model.load(str(folder)).signatures["restore_uint8"]
+def _load_saved_model(path: Path) -> Runner:
+    from deepdeblur_tf.compat import tf
+
+    restore = tf.saved_model.load(str(path.parent)).signatures["restore_uint8"]
     return lambda images: restore(image=tf.constant(images))["restored"].numpy()
 
 
 def _write_onnx(service: Service, path: Path) -> None:
     import tf2onnx
+
+    from deepdeblur_tf.serving.signatures import IMAGES
 
     # It reports with tracebacks that it cannot move some transpositions; ONNX Runtime moves them when it loads.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
@@ -71,6 +81,8 @@ def _load_onnx(path: Path) -> Runner:
 
 
 def _write_tflite(service: Service, path: Path) -> None:
+    from deepdeblur_tf.compat import tf
+
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [service.restore_unbounded.get_concrete_function()], service
     )
@@ -78,6 +90,8 @@ def _write_tflite(service: Service, path: Path) -> None:
 
 
 def _load_tflite(path: Path) -> Runner:
+    from deepdeblur_tf.compat import tf
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the same interpreter moves to a package of its own
         interpreter = tf.lite.Interpreter(str(path))
@@ -86,21 +100,43 @@ def _load_tflite(path: Path) -> Runner:
 
 
 def _write_openvino(service: Service, path: Path) -> None:
+    from deepdeblur_tf.restoration.openvino import openvino, to_openvino
+
     openvino().save_model(to_openvino(service, service.restore_unbounded), str(path), compress_to_fp16=False)
 
 
 def _load_openvino(path: Path) -> Runner:
+    from deepdeblur_tf.restoration.openvino import openvino
+
     # By itself it computes in bfloat16 where the CPU can.
     model = openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images: model([images])["restored"]
 
 
 FORMATS = {
-    "saved_model": Format("", _write_saved_model, _load_saved_model),
-    "onnx": Format("deepdeblur.onnx", _write_onnx, _load_onnx, ("tf2onnx", "onnxruntime"), "onnx"),
-    "tflite": Format("deepdeblur.tflite", _write_tflite, _load_tflite),
-    "openvino": Format("deepdeblur.xml", _write_openvino, _load_openvino, ("openvino",), "openvino"),
+    "saved_model": Format("saved_model.pb", "the SavedModel, with `variables/`", _write_saved_model, _load_saved_model),
+    "onnx": Format(
+        "deepdeblur.onnx",
+        "ONNX, opset 17: `image` to `restored`, as `restore_uint8` but without a bound",
+        _write_onnx,
+        _load_onnx,
+        ("tf2onnx", "onnxruntime"),
+        "onnx",
+    ),
+    "tflite": Format(
+        "deepdeblur.tflite", "TFLite, the same; resize its input to the image's shape", _write_tflite, _load_tflite
+    ),
+    "openvino": Format(
+        "deepdeblur.xml",
+        "OpenVINO, the same, with `deepdeblur.bin`; compile it with `INFERENCE_PRECISION_HINT: f32` for equal results, "
+        "for OpenVINO computes in bfloat16 where the CPU can",
+        _write_openvino,
+        _load_openvino,
+        ("openvino",),
+        "openvino",
+    ),
 }
+FURTHER = tuple(FORMATS)[1:]  # beside the SavedModel, which every export has
 
 
 def write_quietly(name: str, service: Service, path: Path) -> None:

@@ -10,9 +10,11 @@ from typing import NamedTuple
 from deepdeblur_tf.config import load_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
+from deepdeblur_tf.metrics import MEASURES
 from deepdeblur_tf.networks.location import TRAINED, run_of
 from deepdeblur_tf.restoration.tiling import GRID, MAX_SIDE
 from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.serving.formats import FORMATS
 
 _LIMITS = """\
 - It removes the blur of motion: of the camera, and of things that move. It does not bring back what is out of focus,
@@ -102,11 +104,7 @@ def _signatures(max_pixels: int, memory: float) -> str:
 
 def _files(files: Sequence[str]) -> str:
     words = {
-        "saved_model.pb": "the SavedModel, with `variables/`",
-        "deepdeblur.onnx": "ONNX, opset 17: `image` to `restored`, as `restore_uint8` but without a bound",
-        "deepdeblur.tflite": "TFLite, the same; resize its input to the image's shape",
-        "deepdeblur.xml": "OpenVINO, the same, with `deepdeblur.bin`; compile it with `INFERENCE_PRECISION_HINT: f32` "
-        "for equal results, for OpenVINO computes in bfloat16 where the CPU can",
+        **{form.file: form.about for form in FORMATS.values()},
         "assets.extra/tf_serving_warmup_requests": "warm-up requests for TensorFlow Serving",
         "manifest.json": "versions, settings, checks, and the hash of every file",
     }
@@ -131,23 +129,19 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
 
 
 def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str:
-    rows = [
-        f"| {summary['data']['root'].rstrip('/').rpartition('/')[2]} (`{summary['data']['blur']}`) | "
-        f"{summary['overall']['images']} | "
-        + " | ".join(
-            f"{_number(summary['overall']['blurry'][name], digits)} → "
-            f"{_number(summary['overall']['restored'][name], digits)}"
-            for name, digits in (("psnr", 2), ("ssim", 4), ("ssim_matlab", 4), ("ms_ssim", 4))
-        )
-        + " |"
-        for summary in evaluations
-    ]
-    if rows:
-        notes = "\n".join(
-            f"- {name}: {CONVENTION[name]}" for name in ("images", "psnr", "ssim", "ssim_matlab", "ms_ssim")
-        )
-        head = "| data | images | PSNR | SSIM | SSIM (MATLAB) | MS-SSIM |\n|---|---|---|---|---|---|\n"
-        return head + "\n".join(rows) + f"\n\nBlurry → restored.\n{notes}"
+    if evaluations:
+        measures = {name: measure for name, measure in MEASURES.items() if measure.of}
+        lines = [["data", "images", *(measure.title for measure in measures.values())], ["---"] * (2 + len(measures))]
+        for summary in evaluations:
+            data, overall = summary["data"], summary["overall"]
+            line = [f"{data['root'].rstrip('/').rpartition('/')[2]} (`{data['blur']}`)", str(overall["images"])]
+            for name, measure in measures.items():
+                figures = (overall[side].get(name) for side in ("blurry", "restored"))
+                line.append(" → ".join(_number(figure, measure.digits) for figure in figures))
+            lines.append(line)
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        notes = "\n".join(f"- {name}: {CONVENTION[name]}" for name in ("images", *measures))
+        return f"{table}\n\nBlurry → restored.\n{notes}"
     history = run.read_history() if run else []
     row = _best(history) if is_best else history[-1] if history else {}
     if row.get("val_psnr"):
