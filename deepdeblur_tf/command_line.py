@@ -142,7 +142,7 @@ def add_restoration_arguments(parser: argparse.ArgumentParser, scale: str = "aut
     group.add_argument(
         "--self_ensemble",
         action="store_true",
-        help="Average over the image's 8 turns and mirror images: somewhat better, eight times as slow.",
+        help="Average over the image's 4 rotations and their mirror images: somewhat better, eight times as slow.",
     )
     group.add_argument(
         "--runtime",

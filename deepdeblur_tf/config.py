@@ -190,7 +190,7 @@ class Augmentation:
     """What else is varied in the training patches, beside the report's crops and flips.
 
     Args:
-        turns: Whether patches are also turned, by 0, 90, 180 or 270 degrees.
+        turns: Whether patches are also rotated, by 0, 90, 180 or 270 degrees.
         colours: Whether brightness and colour balance are varied, of both images alike.
         sharp_input: The share of patches whose blurry image is replaced by the sharp one.
         channel_order: Whether red, green and blue change places, of both images alike.
@@ -243,6 +243,11 @@ class Model:
     pyramid: Literal["matlab_bicubic", "gaussian"] = "matlab_bicubic"
     pass_features: bool = False
 
+    @property
+    def channels(self) -> list[int]:
+        """The feature maps of each level, finest first."""
+        return [self.filters * self.widening**level for level in range(self.levels)]
+
 
 GROWING = ("blocks", "pass_features")  # settings that a network may be given more of as it is trained further
 
@@ -285,7 +290,7 @@ class Training:
         ema: The network that is validated and saved is the weights' exponential moving average, which keeps this much
             of itself at each step, such as 0.999; 0 for the weights as they are.
         optimizer: Adam, the report's, or muon, which learns as much in half the steps: Muon for kernels from a number
-            of maps to as many, above all the residual blocks', and Adam for all else, with a tenth of the learning
+            of channels to as many, above all the residual blocks', and Adam for all else, with a tenth of the learning
             rate for biases.
         learning_rate: The optimizer's learning rate at the start.
         decay: When the learning rate falls.

@@ -103,17 +103,17 @@ def build_model(*arguments, **settings) -> tf.keras.Model:
             x = layers.Concatenate(name=f"level{level}_concatenate")([x, up(restored[-1], level)])
         if chosen.shuffle_input == 2:
             x = SpaceToDepth(name=f"level{level}_space_to_depth")(x)
-        maps = chosen.filters * chosen.widening ** (level - 1)
-        x = convolution(maps, f"level{level}_head")(x)
+        channels = chosen.channels[level - 1]
+        x = convolution(channels, f"level{level}_head")(x)
         if chosen.pass_features and features is not None:
-            passed = layers.Conv2D(4 * maps, 1, kernel_initializer="zeros", name=f"level{level}_features")(features)
+            passed = layers.Conv2D(4 * channels, 1, kernel_initializer="zeros", name=f"level{level}_features")(features)
             passed = DepthToSpace(name=f"level{level}_features_up")(passed)
             passed = CropLike(name=f"level{level}_features_crop")([passed, x])
             x = layers.Add(name=f"level{level}_features_add")([x, passed])
         for block in range(1, chosen.blocks + 1):
             name = f"level{level}_block{block}"
-            y = convolution(maps, f"{name}_conv1", "relu")(x)
-            y = convolution(maps, f"{name}_conv2")(y)
+            y = convolution(channels, f"{name}_conv1", "relu")(x)
+            y = convolution(channels, f"{name}_conv2")(y)
             x = layers.Add(name=f"{name}_add")([x, y])
         features = x
         x = layers.Conv2D(

@@ -78,7 +78,7 @@ def _train(experiment, run: Run, force: bool) -> int:
     for split in data_set.splits:
         if len(split):
             print(split.describe())
-    steps_per_epoch(experiment.training, data_set.pairs)
+    steps_per_epoch(experiment.training, data_set.epoch_pairs)
     about = data_set.about()
     if run.is_finished and not run.differing(experiment, about):  # the same data under another path
         return _nothing_to_do(run)

@@ -67,12 +67,12 @@ class DataSet:
 
     Attributes:
         splits: What lies on disk; none for embedded scenes.
-        pairs: How many pairs an epoch of the training has.
+        epoch_pairs: How many pairs an epoch of the training has.
         open: Makes the sources of the training pairs and of the `validation.images` pairs that validate.
     """
 
     splits: Sequence[Split]
-    pairs: int
+    epoch_pairs: int
     open: Callable[[], tuple[Source, Source]]
 
     def about(self) -> dict:

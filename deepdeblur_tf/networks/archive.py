@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from deepdeblur_tf.config import GROWING, ConfigError, Experiment, Model
+from deepdeblur_tf.config import GROWING, ConfigError, Experiment, Model, checked
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.networks.graph import graph_differences
 from deepdeblur_tf.networks.location import NetworkError, model_file
@@ -86,7 +86,7 @@ def load_model(run_folder_or_keras_file) -> tf.keras.Model:
     file = model_file(run_folder_or_keras_file)
     with open(file, "rb") as opened, _unloadable(file):
         settings, arrays, graph = _read(opened)
-        network = build_model(**settings)
+        network = build_model(**vars(settings))
         assign(network, arrays)
         _refuse(
             "its layers are not those of this version. What differs (there / here)", graph_differences(graph, network)
@@ -105,11 +105,11 @@ def check_pretrained(experiment: Experiment) -> None:
     file = model_file(pretrained)
     with open(file, "rb") as opened, _unloadable(file):
         settings, _, _ = _read(opened)
-    wanted = vars(experiment.model)
+    held, wanted = vars(settings), vars(experiment.model)
     other = [
-        f"model.{key}: {settings[key]} / {wanted[key]}"
+        f"model.{key}: {held[key]} / {wanted[key]}"
         for key in wanted
-        if settings[key] != wanted[key] and not (key in GROWING and settings[key] < wanted[key])
+        if held[key] != wanted[key] and not (key in GROWING and held[key] < wanted[key])
     ]
     if other:
         raise ConfigError(
@@ -132,7 +132,7 @@ def _unloadable(file: Path):
         ) from error
 
 
-def _read(opened) -> tuple[dict, dict, dict]:
+def _read(opened) -> tuple[Model, dict, dict]:
     """A network's settings, arrays, {"level1_head/kernel": [5, 5, 3, 64], ...}, and layers, from its opened file.
 
     Raises:
@@ -147,24 +147,23 @@ def _read(opened) -> tuple[dict, dict, dict]:
                 raise ValueError(f"its {entry.filename} is too large")
         config = json.loads(archive.read("config.json"))["config"]
         if SETTINGS_FILE in archive.namelist():
-            settings = _checked(json.loads(archive.read(SETTINGS_FILE)))
+            settings = _recorded(json.loads(archive.read(SETTINGS_FILE)))
         else:
             from deepdeblur_tf.model import settings_of_layers
 
-            settings = vars(settings_of_layers(config))
+            settings = settings_of_layers(config)
         arrays = _read_arrays(archive.read("model.weights.h5"), config["layers"])
     # Before anything is built: most of a network is these kernels, and so are its memory and the time to build it.
-    side = settings["kernel_size"]
-    maps = {settings["filters"] * settings["widening"] ** level for level in range(min(3, settings["levels"]))}
-    shapes = [(side, side, count, count) for count in maps]
+    checked(settings)
+    shapes = [(settings.kernel_size, settings.kernel_size, count, count) for count in settings.channels]
     held = sum(array.shape in shapes for array in arrays.values())
-    wanted = 2 * settings["levels"] * settings["blocks"]
+    wanted = 2 * settings.levels * settings.blocks
     if held < wanted:
         raise ValueError(f"it holds {held} of the {wanted} kernels of its residual blocks")
     return settings, arrays, config
 
 
-def _checked(content: dict) -> dict:
+def _recorded(content: dict) -> Model:
     """The settings in a deepdeblur_tf.json, with defaults for those that came after it was written."""
     settings, known = content["settings"], vars(Model())
     if content["format"] > FORMAT or not settings.keys() <= known.keys():
@@ -172,7 +171,7 @@ def _checked(content: dict) -> dict:
     for key, value in settings.items():
         if type(value) is not type(known[key]):
             raise ValueError(f"its {key} is {value!r}")
-    return {**known, **settings}
+    return Model(**settings)
 
 
 def _read_arrays(content: bytes, layers: list) -> dict:

@@ -71,11 +71,11 @@ def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
 
 
 def _mean_of_eight_views(image: np.ndarray, restored) -> list[np.ndarray]:
-    """The mean of what `restored` makes of an image's four turns and their mirror images, turned back."""
+    """The mean of what `restored` makes of an image's four rotations and their mirror images, rotated back."""
     sums = None
-    for turns, flip in itertools.product(range(4), (False, True)):
-        view = np.rot90(image[:, ::-1] if flip else image, turns)
-        levels = [np.rot90(level, -turns) for level in restored(view)]
+    for quarters, flip in itertools.product(range(4), (False, True)):
+        view = np.rot90(image[:, ::-1] if flip else image, quarters)
+        levels = [np.rot90(level, -quarters) for level in restored(view)]
         levels = [level[:, ::-1] for level in levels] if flip else levels
         sums = levels if sums is None else [total + level for total, level in zip(sums, levels)]
     return [total / np.float32(8) for total in sums]
@@ -95,7 +95,7 @@ class Restorer:
             a network with `shuffle_input` 2. Defaults to the largest that `memory` allows.
         overlap: int. Pixels around what is kept of a tile, a multiple of 4. Defaults to 64.
         memory: int. Bytes that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).
-        self_ensemble: bool. Whether to average over the image's four turns and their mirror images (the "geometric
+        self_ensemble: bool. Whether to average over the image's four rotations and their mirror images (the "geometric
             self-ensemble" of Lim et al., EDSR, CVPRW 2017, section 3.4): eight times as slow. Defaults to False.
         runtime: "tensorflow"; "openvino" (the extra of that name), with equal results; or "openvino_bfloat16", several
             times as fast on CPUs with units for bfloat16 (AMX) and off by 1 or 2 of 255 in a few pixels of a hundred.
@@ -209,7 +209,7 @@ class Restorer:
         self._refuse_others(image)
         settings = settings_of(self.model)
         multiple, grid = 2 ** (settings.levels - 1), GRID * settings.shuffle_input
-        # Continued here, and not only in the graph, so that all turns of the self-ensemble lie on one grid.
+        # Continued here, and not only in the graph, so that all rotations of the self-ensemble lie on one grid.
         sides = [(0, -side % multiple) for side in image.shape[:2]]
         image = np.pad(image, [*sides, (0, 0)], PADDING[settings.pyramid])
         height, width = image.shape[:2]

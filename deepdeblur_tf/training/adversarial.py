@@ -31,8 +31,8 @@ def build_discriminator(filters: int = 64, kernel_size: int = 5) -> tf.keras.Mod
     for number, stride in enumerate(strides, 1):
         # Not "same": TensorFlow's would pad a strided convolution less on the left than on the right.
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"pad_{number}")(x)
-        maps = filters // 2 * 2 ** ((number - 1) // 2)
-        x = layers.Conv2D(maps, kernel_size, stride, use_bias=False, name=f"conv_{number}")(x)
+        channels = filters // 2 * 2 ** ((number - 1) // 2)
+        x = layers.Conv2D(channels, kernel_size, stride, use_bias=False, name=f"conv_{number}")(x)
         x = layers.LeakyReLU(0.2, name=f"relu_{number}")(x)
     x = layers.Conv2D(8 * filters, 4, 4, use_bias=False, name="conv_10")(x)
     x = layers.LeakyReLU(0.2, name="relu_10")(x)

@@ -11,17 +11,17 @@ _QUINTIC, _STEPS = (3.4445, -4.7750, 2.0315), 5
 
 
 class Muon(tf.keras.optimizers.Adam):
-    """Muon for kernels from a number of maps to as many, above all the residual blocks', and Adam for all else.
+    """Muon for kernels from a number of channels to as many, above all the residual blocks', and Adam for all else.
 
     The running mean of such a kernel's gradient, as a matrix from k k C inputs to C outputs, is brought near the
     closest orthogonal matrix, so that what is rare in the gradients is learned as fast as what is frequent (Jordan et
     al., Muon: An optimizer for hidden layers in neural networks, 2024). It is multiplied by the root of inputs /
-    outputs, which is k; the authors' code does not. For 32 maps and k = 3 the root of its elements' mean square is
+    outputs, which is k; the authors' code does not. For 32 channels and k = 3 the root of its elements' mean square is
     then 0.18, about that of Adam's steps, so that both share a learning rate. Biases have a tenth of it. There is no
     weight decay.
 
     Wide kernels move no farther than narrow ones, and biases less far, or gradients' noise makes outputs of blocks of
-    128 maps negative for every input: a ReLU ends their learning for good (experiments/photographs.md).
+    128 channels negative for every input: a ReLU ends their learning for good (experiments/photographs.md).
 
     Args:
         As `tf.keras.optimizers.Adam`; the betas and epsilon are those of Adam's part.

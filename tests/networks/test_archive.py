@@ -262,14 +262,14 @@ def test_a_file_of_a_later_version_says_so(file, text):
 @pytest.mark.parametrize(
     "settings, words",
     [
-        ({"levels": 4}, "it holds 4 of the 8 kernels"),
-        ({"kernel_size": 2}, "it holds 0 of the 4 kernels"),
+        ({"levels": 4}, "levels: received 4; allowed: one of 1, 2, 3"),
+        ({"kernel_size": 2}, "kernel_size: received 2; allowed: an odd number"),
         ({"levels": 1.0}, "its levels is 1.0"),
         ({"levels": 1}, r"level1_head/kernel .* level1_up/kernel is not the network's; and 8 more"),
         ({"upsampling": "bilinear"}, "upsampling: received 'bilinear'"),
         ({"upsampling": "transposed_conv"}, r"level1_up/kernel has the shape \(5, 5, 3, 12\) and not \(3, 3, 3, 3\)"),
         ({"global_skip": "no"}, "its global_skip is 'no'"),
-        ({"blocks": 10**9}, "it holds 4 of the 4000000000 kernels"),
+        ({"blocks": 10**9}, "blocks: received 1000000000; allowed: a whole number from 1 to 100"),
         ({"filters": 10**9}, "it holds 0 of the 4 kernels"),
         ({"kernel_size": 10**9 + 1}, "it holds 0 of the 4 kernels"),
     ],
