@@ -27,7 +27,8 @@ from deepdeblur_tf.command_line import (
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
 from deepdeblur_tf.networks.location import model_file
-from deepdeblur_tf.restoration.jobs import Job, Plan, PredictionError, find_jobs, is_restored, plan, run_job
+from deepdeblur_tf.restoration.inputs import PredictionError
+from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
 
 _DESCRIPTION = (
@@ -65,7 +66,10 @@ def restore(arguments=None, prog="deepdeblur restore") -> int:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help='Files, folders, or patterns such as "photos/**/*.jpg".'
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help='Files, folders, patterns such as "photos/**/*.jpg", or text files that name a file in each line (.txt).',
     )
 
 
@@ -94,7 +98,7 @@ def _predict(flags) -> int:
     except OSError as error:
         raise PredictionError(f"--output {output}: cannot be a folder ({error.strerror}).") from error
     if others:
-        endings = sorted({path.suffix.lower() or path.name for path in others})
+        endings = sorted({path.suffix.lower() or path.name for path in map(Path, others)})
         shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
         print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
 

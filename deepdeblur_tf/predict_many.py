@@ -24,7 +24,7 @@ from deepdeblur_tf.command_line import (
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.networks.location import model_file
-from deepdeblur_tf.restoration.jobs import PredictionError
+from deepdeblur_tf.restoration.inputs import PredictionError
 
 if TYPE_CHECKING:
     from deepdeblur_tf.cluster.manifest import Manifest

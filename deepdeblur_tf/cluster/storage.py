@@ -14,28 +14,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from pyarrow import fs
 
 from deepdeblur_tf import files
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.restoration.inputs import File
 
 SCHEMES = ("s3", "gs")
-
-
-class File(NamedTuple):
-    """A file that was found.
-
-    Attributes:
-        place: Where it lies.
-        size: In bytes; -1 for one that is not there.
-        changed: When, in nanoseconds since 1970.
-    """
-
-    place: str
-    size: int
-    changed: int
 
 
 def place(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,20 +10,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import Identity, walk
+from deepdeblur_tf.files import Identity
 from deepdeblur_tf.images import photos, videos
 from deepdeblur_tf.images.encoders import written_suffix
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
 from deepdeblur_tf.restoration.frames import restore_video
+from deepdeblur_tf.restoration.inputs import PredictionError, ThisMachine, expanded
 from deepdeblur_tf.restoration.results import Results
 
 SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
-
-
-class PredictionError(UserError):
-    """Inputs or an output folder that cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +50,12 @@ class Job:
         return videos.video_pixels(self.source) if self.is_video else photos.photo_pixels(self.source)
 
 
-def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> tuple[list[Job], list[Path]]:
+def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> tuple[list[Job], list[str]]:
     """Finds the files to restore.
 
     Args:
-        inputs: Files, folders (with their sub-folders) and patterns such as "photos/**/*.jpg".
-        output: The folder for the results. Files below a folder, or below the folders that a pattern begins with, keep
-            their sub-folders in it.
+        inputs: Paths, as `inputs.expanded` has them.
+        output: The folder for the results.
         with_comparison: Whether pictures of both side by side are made, too.
 
     Returns:
@@ -73,9 +67,11 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
     """
     output = Path(output)
     jobs: dict[Path, Job] = {}
-    others: list[Path] = []
+    others: list[str] = []
+    store = ThisMachine()
     for text in inputs:
-        for source, below in _expanded(text, output, others):
+        found = expanded(store, store.place(text), str(output), SUFFIXES, "picture or video", others.append)
+        for source, below in ((Path(file.place), below) for file, below in found):
             target = output / below
             if target.suffix.lower() in videos.SUFFIXES:
                 target = target.with_suffix(written_suffix(target.suffix))
@@ -98,43 +94,6 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
                     "--output."
                 )
     return list(jobs.values()), others
-
-
-def _expanded(text: str, output: Path, others: list[Path]):
-    """(file, its path below the output folder) for one input; what is left alone is added to `others`."""
-    path = Path(text).expanduser()
-    if path.is_file():
-        yield path, Path(path.name)
-    elif path.is_dir():
-        yield from ((file, file.relative_to(path)) for file in _files_below(path, output, others))
-    elif glob.has_magic(text):
-        found = sorted(glob.glob(str(path), recursive=True))
-        root = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
-        files = [Path(name) for name in found if Path(name).is_file()]
-        if output.resolve() != root.resolve():  # results of an earlier call are no inputs
-            files = [file for file in files if output.resolve() not in file.resolve().parents]
-        files = _pictures_and_videos(files, others)
-        if not files:
-            raise PredictionError(
-                f"{text}: is no file or folder, and as a pattern of *, ? and [ ] matches no picture or video "
-                f"({', '.join(SUFFIXES)})."
-            )
-        yield from ((file, file.relative_to(root)) for file in files)
-    else:
-        raise PredictionError(f"{text}: no such file or folder.")
-
-
-def _pictures_and_videos(files: Sequence[Path], others: list[Path]) -> list[Path]:
-    others += [file for file in files if file.suffix.lower() not in SUFFIXES]
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
-
-
-def _files_below(folder: Path, output: Path, others: list[Path]) -> list[Path]:
-    # Results of an earlier call are no inputs.
-    found = _pictures_and_videos([file for _, files in walk(folder, [output]) for file in files], others)
-    if not found:
-        raise PredictionError(f"{folder}: holds no picture or video ({', '.join(SUFFIXES)}).")
-    return sorted(found)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from deepdeblur_tf.cluster import storage  # noqa: E402
 from deepdeblur_tf.cluster.inputs import Photo, find_photos  # noqa: E402
 from deepdeblur_tf.cluster.manifest import ROW, Manifest  # noqa: E402
 from deepdeblur_tf.errors import UserError  # noqa: E402
-from deepdeblur_tf.restoration.jobs import PredictionError  # noqa: E402
+from deepdeblur_tf.restoration.inputs import PredictionError  # noqa: E402
+from deepdeblur_tf.restoration.jobs import find_jobs  # noqa: E402
 
 BAD = 4
 # In a process with this at its start, whoever opens the photo dies, as of a full memory.
@@ -187,7 +188,9 @@ def test_each_photo_is_there_once_after_a_machine_and_the_driver_were_killed(tmp
 
 
 def found(inputs, output="/results"):
-    return [photo.target for photo in find_photos([storage.place(str(text)) for text in inputs], output)]
+    targets = [photo.target for photo in find_photos([storage.place(str(text)) for text in inputs], output)]
+    assert targets == [str(job.target) for job in find_jobs(list(map(str, inputs)), output)[0]]  # as `predict` does
+    return targets
 
 
 def test_names_of_results(tmp_path, monkeypatch):
@@ -203,6 +206,11 @@ def test_names_of_results(tmp_path, monkeypatch):
     assert found(["photos/b/c/3.png"]) == ["/results/3.png"]
     assert found(["photos/**/*.png"], f"{folder}/out") == [f"{folder}/out/1.png", f"{folder}/out/b/c/3.png"]
     assert found(["photos/*/[!3].*"]) == ["/results/b/2.JPG", "/results/out/5.png"]
+    monkeypatch.chdir(tmp_path / "photos")
+    assert found(["**/*.png", "b/[12]*"]) == [
+        f"/results/{name}" for name in ("1.png", "b/c/3.png", "out/5.png", "2.JPG")
+    ]
+    monkeypatch.chdir(tmp_path)
     listed = ["photos/b/2.JPG", "photos/1.png", "photos/gone.png", f"{tmp_path.parent}/elsewhere/6.png".lstrip("/")]
     assert found(["list.txt"]) == [f"/results/{name}" for name in listed]
 
@@ -211,7 +219,9 @@ def test_inputs_that_cannot_be_used(tmp_path):
     for name in ("a/1.png", "b/1.png", "c/notes.md"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_bytes(b"\xff")
     for inputs, message in (
+        (["list.txt"], "is no list of files"),
         (["a", "b"], "would both become /results/1.png"),
         (["c"], "holds no photo"),
         (["a/*.jpg"], "matches no photo"),
