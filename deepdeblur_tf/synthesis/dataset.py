@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-import filelock
 import numpy as np
 from PIL import Image
 
-from deepdeblur_tf.files import UNFINISHED, write_whole
+from deepdeblur_tf.claims import claimed, differing, refuse_other
+from deepdeblur_tf.files import UNFINISHED, write_json, write_whole
 from deepdeblur_tf.images.panels import overview, tiled
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError
@@ -80,28 +80,16 @@ class DataSet:
         A process that is killed lets go of the folder.
 
         Raises:
-            SynthesisError: it holds another data set, with what differs, or other files, or is in use.
-            OSError: it cannot be written.
+            SynthesisError: it holds another data set, with what differs, or other files, is in use, or cannot be
+                written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise SynthesisError(
-                f"another process is writing to {self.folder}. Wait for its end, stop it, or give another folder with "
-                "--output."
-            ) from error
-        try:
+        with claimed(self.folder, "process", SynthesisError):
             self._read()
             for path in self.folder.rglob(UNFINISHED):  # a killed process's; nobody else writes here
                 path.unlink()
             self._write_manifest()  # without a torn line, which an added one would run into
-            about = json.dumps({"settings": self.settings, "scenes": self.scenes}, indent=2) + "\n"
-            write_whole(self._about, lambda path: path.write_text(about, encoding="utf-8"))
+            write_json(self._about, {"settings": self.settings, "scenes": self.scenes})
             yield
-        finally:
-            lock.release()
 
     def _read(self) -> None:
         """Reads what is done already."""
@@ -137,24 +125,16 @@ class DataSet:
 
     def _compare(self, settings: dict, scenes: dict) -> None:
         """Raises SynthesisError where a folder holds another data set."""
-        differing = [
-            f"{key}: {settings.get(key)!r} / {self.settings.get(key)!r}"
-            for key in dict.fromkeys((*settings, *self.settings))
-            if settings.get(key) != self.settings.get(key)
-        ]
+        lines = differing(settings, self.settings)
         # A file that nothing was made of yet may have been mended.
-        differing += [
+        lines += [
             f"{key}: {_told(scenes.get(key))} / {_told(self.scenes.get(key))}"
             for key in dict.fromkeys((*scenes, *self.scenes))
             if scenes.get(key) != self.scenes.get(key)
             and (key in self._entries or (key in scenes) != (key in self.scenes))
         ]
-        if differing:
-            raise SynthesisError(
-                f"{self.folder} holds another data set. What differs (there / here):\n  "
-                + "\n  ".join(differing)
-                + "\nGive another folder with --output, or remove that one."
-            )
+        advice = "Give another folder with --output, or remove that one."
+        refuse_other(f"{self.folder} holds another data set", lines, advice, SynthesisError)
 
     def _is_there(self, scene: str, number: int, entry: dict) -> bool:
         return entry.get("left_out") or all(self._path(scene, number, kind).is_file() for kind in self.kinds)
