@@ -187,6 +187,22 @@ def test_a_torn_line_is_dropped_and_the_summary_follows(evaluation):
     assert summary["finished"] and summary["overall"]["restored"]["psnr"] == "inf"
 
 
+def test_a_folder_from_before_a_measure_is_continued_and_its_images_measured_again(evaluation):
+    one = evaluation()
+    with one.claimed():
+        one.add("a/1", figures(30.0))
+        one.summarise()
+    content = one.metrics.read_text().replace("ssim_matlab", "earlier_measure")
+    one.metrics.write_text(content)
+    summary = (one.folder / "summary.json").read_text().replace("ssim_matlab", "earlier_measure")
+    (one.folder / "summary.json").write_text(summary)
+    assert "ssim_matlab" not in read_summary(one.folder)["overall"]["restored"]
+    with one.claimed():
+        assert one.read_rows() == {}
+        one.add("a/1", figures(30.0))
+        assert one.summarise().rows["a/1"]["ssim_matlab"] == 0.9
+
+
 def test_another_evaluations_folder_is_refused(evaluation):
     with evaluation().claimed():
         pass

@@ -4,6 +4,7 @@ import pytest
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Decay, Training
 from deepdeblur_tf.data.pipeline import make_datasets
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.model import build_model
@@ -31,6 +32,21 @@ def test_loss_is_the_mean_squared_error_of_each_level(random):
     restored, sharp = batch(random)
     expected = [np.mean((np.float64(r) - s) ** 2) for r, s in zip(restored, sharp)]
     np.testing.assert_allclose(multiscale_loss(sharp, restored), expected, rtol=1e-6)
+
+
+def test_a_loss_may_be_any_function_of_the_differences(random):
+    restored, sharp = batch(random)
+    expected = [np.mean(np.abs(np.float64(r) - s) ** 3) for r, s in zip(restored, sharp)]
+    cubed = multiscale_loss(sharp, restored, lambda difference: tf.abs(difference) ** 3)
+    np.testing.assert_allclose(cubed, expected, rtol=1e-5)
+    network = build_model(blocks=1, filters=4, kernel_size=3)
+    trainer = Trainer(network, loss=lambda difference: tf.abs(difference) ** 3)
+    trainer.compile("adam")
+    losses = multiscale_loss(sharp, network(restored), lambda difference: tf.abs(difference) ** 3)
+    history = trainer.fit(restored, sharp, batch_size=2, shuffle=False, verbose=0).history
+    assert history["loss"] == pytest.approx([float(tf.add_n(losses))], rel=1e-4)
+    with pytest.raises(UserError, match="loss: received 'cubed'; allowed: one of mse, l1, charbonnier, or a function"):
+        Trainer(network, loss="cubed")
 
 
 def test_mirrored_margins_do_not_count(random):

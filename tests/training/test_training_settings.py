@@ -195,8 +195,9 @@ class Squares:
         return np.concatenate([image, 255 - image], axis=2)
 
 
-def batches(augmentation=None, **changes):
-    dataset = stream_of(Squares(), 1, augmentation, **{"epochs": 8, "batch_size": 1, **changes}).batches()
+def batches(augmentation=None, start=0, parallel_calls=-1, epochs=8):
+    stream = stream_of(Squares(), 1, augmentation, epochs=epochs, batch_size=1)
+    dataset = stream.batches(start, parallel_calls=parallel_calls)
     return [tuple(np.rint((np.asarray(side[0])[0] + 0.5) * 255).astype(int) for side in batch) for batch in dataset]
 
 
@@ -297,7 +298,7 @@ def test_augmentations_that_are_off_change_no_bit():
 
 def test_augmentations_are_a_function_of_the_sample():
     all_of_them = Augmentation(True, True, sharp_input=0.5, channel_order=True, saturation=0.5, noise=2)
-    whole, rest = batches(all_of_them), batches(all_of_them, start_step=7, parallel_calls=1)
+    whole, rest = batches(all_of_them), batches(all_of_them, start=7, parallel_calls=1)
     np.testing.assert_array_equal(whole[7:], rest)
 
 
