@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import struct
 from collections import Counter, deque
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepdeblur_tf.errors import need
 from deepdeblur_tf.images.colours import Decoding, bits_of, colours_of, has_alpha, unknown_matrix
 from deepdeblur_tf.images.containers import promised_bytes
 from deepdeblur_tf.images.opening import ImageError
@@ -51,9 +51,8 @@ class Frame:
 
 
 def _plugin(path):
-    """The module `av`. Raises ImageError, with what to install, where it is missing."""
-    if importlib.util.find_spec("av") is None:
-        raise ImageError(f"{path}: videos need PyAV. Install it: pip install -e '.[video]'")
+    """The module `av`. Raises UserError, with what to install, where it is missing."""
+    need("av", "video", f"{path}: a video")
     import av
 
     return av
