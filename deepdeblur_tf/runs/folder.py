@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from deepdeblur_tf.claims import claimed, differing, refuse_other
@@ -18,7 +18,6 @@ class RunError(UserError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
 class Run:
     """A run folder.
 
@@ -37,51 +36,13 @@ class Run:
         folder: Its path.
     """
 
-    folder: Path
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
-    def last_checkpoints(self) -> Path:
-        return self.folder / "checkpoints" / "last"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "checkpoints" / "best.keras"
-
-    @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
-
-    @property
-    def history(self) -> Path:
-        return self.folder / "history.csv"
-
-    @property
-    def samples(self) -> Path:
-        return self.folder / "samples"
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model.keras"
-
-    @property
-    def unreadable(self) -> Path:
-        return self.folder / "unreadable.txt"
-
-    @property
-    def provenance(self) -> Path:
-        return self.folder / "provenance.json"
-
-    @property
-    def extending(self) -> Path:
-        return self.folder / ".extending"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config, self.provenance = folder / "config.yaml", folder / "provenance.json"
+        self.last_checkpoints, self.best = folder / "checkpoints" / "last", folder / "checkpoints" / "best.keras"
+        self.logs, self.samples = folder / "logs", folder / "samples"
+        self.history, self.unreadable = folder / "history.csv", folder / "unreadable.txt"
+        self.model, self.extending, self.lock = folder / "model.keras", folder / ".extending", folder / ".lock"
 
     @property
     def has_checkpoint(self) -> bool:

@@ -188,8 +188,12 @@ def test_each_photo_is_there_once_after_a_machine_and_the_driver_were_killed(tmp
 
 
 def found(inputs, output="/results"):
-    targets = [photo.target for photo in find_photos([storage.place(str(text)) for text in inputs], output)]
-    assert targets == [str(job.target) for job in find_jobs(list(map(str, inputs)), output)[0]]  # as `predict` does
+    return [photo.target for photo in find_photos([storage.place(str(text)) for text in inputs], output)]
+
+
+def found_by_both(inputs, output="/results"):
+    targets = found(inputs, output)
+    assert targets == [str(job.target) for job in find_jobs(inputs, output)[0]]  # as `predict` finds them
     return targets
 
 
@@ -202,17 +206,17 @@ def test_names_of_results(tmp_path, monkeypatch):
     (tmp_path / "list.txt").write_text("photos/b/2.JPG\n\n./photos/1.png\nphotos/gone.png\n../elsewhere/6.png\n")
     folder = storage.place("photos")
     everything = ["1.png", "b/2.JPG", "b/c/3.png"]
-    assert found(["photos"], f"{folder}/out") == [f"{folder}/out/{name}" for name in everything]
-    assert found(["photos/b/c/3.png"]) == ["/results/3.png"]
-    assert found(["photos/**/*.png"], f"{folder}/out") == [f"{folder}/out/1.png", f"{folder}/out/b/c/3.png"]
-    assert found(["photos/*/[!3].*"]) == ["/results/b/2.JPG", "/results/out/5.png"]
+    assert found_by_both(["photos"], f"{folder}/out") == [f"{folder}/out/{name}" for name in everything]
+    assert found_by_both(["photos/b/c/3.png"]) == ["/results/3.png"]
+    assert found_by_both(["photos/**/*.png"], f"{folder}/out") == [f"{folder}/out/1.png", f"{folder}/out/b/c/3.png"]
+    assert found_by_both(["photos/*/[!3].*"]) == ["/results/b/2.JPG", "/results/out/5.png"]
     monkeypatch.chdir(tmp_path / "photos")
-    assert found(["**/*.png", "b/[12]*"]) == [
+    assert found_by_both(["**/*.png", "b/[12]*"]) == [
         f"/results/{name}" for name in ("1.png", "b/c/3.png", "out/5.png", "2.JPG")
     ]
     monkeypatch.chdir(tmp_path)
     listed = ["photos/b/2.JPG", "photos/1.png", "photos/gone.png", f"{tmp_path.parent}/elsewhere/6.png".lstrip("/")]
-    assert found(["list.txt"]) == [f"/results/{name}" for name in listed]
+    assert found_by_both(["list.txt"]) == [f"/results/{name}" for name in listed]
 
 
 def test_inputs_that_cannot_be_used(tmp_path):
