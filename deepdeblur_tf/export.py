@@ -15,6 +15,7 @@ import matplotlib
 from deepdeblur_tf.command_line import MAX_PIXELS, answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of
+from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.photos import read_photo
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
@@ -73,7 +74,7 @@ def _export(flags) -> int:
         raise UserError(f"{folder}: is {'a run' if folder.is_dir() else 'a file'}. Give another folder for the export.")
     if flags.max_pixels < 1:
         raise UserError(f"--max_pixels: received {flags.max_pixels}; allowed: a whole number above 0.")
-    photo = read_photo(flags.check_image or _sample_photo()).rgb
+    photo = to_8_bits(read_photo(flags.check_image or _sample_photo()).rgb)
     height, width = photo.shape[:2]
     if not is_within(height, width, flags.max_pixels):
         raise UserError(

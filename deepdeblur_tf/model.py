@@ -7,7 +7,7 @@ import re
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Model, checked
-from deepdeblur_tf.pyramid import padded_pyramid
+from deepdeblur_tf.pyramid import padded, padded_pyramid
 
 layers = tf.keras.layers
 
@@ -198,15 +198,30 @@ def run_network(network: tf.keras.Model, blurry, training: bool) -> list:
 
 
 def to_network(image):
-    """uint8 or float32 [0, 255] to the network's float32 [-0.5, 0.5]."""
-    return tf.cast(image, tf.float32) * (1 / 255) - 0.5
+    """uint8, uint16 or float32 [0, 255] to the network's float32 [-0.5, 0.5]."""
+    return tf.cast(image, tf.float32) * (1 / (65535 if image.dtype == tf.uint16 else 255)) - 0.5
 
 
 def to_levels(image, levels: int, pyramid: str) -> tuple:
-    """uint8 [N, H, W, 3] of any size to the network's levels, float32 in [-0.5, 0.5]; see `pyramid.padded_pyramid`."""
-    return tuple(map(to_network, padded_pyramid(image, levels, pyramid)))
+    """An image of any size to the network's levels, float32 in [-0.5, 0.5]; see `pyramid.padded_pyramid`.
+
+    Args:
+        image: uint8 [N, H, W, 3]; or uint16, which the finest level keeps, while the others are made of 8 bits.
+        levels: int. 1 to 3.
+        pyramid: As `pyramid.pyramid` has it.
+    """
+    if image.dtype != tf.uint16:
+        return tuple(map(to_network, padded_pyramid(image, levels, pyramid)))
+    image = padded(image, levels, pyramid)
+    rounded = tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
+    return tuple(map(to_network, (image, *padded_pyramid(rounded, levels, pyramid)[1:])))
 
 
 def to_uint8(values):
     """The network's float [-0.5, 0.5] to uint8 [0, 255], clipped and rounded."""
     return tf.cast(tf.round(tf.clip_by_value(tf.cast(values, tf.float32) + 0.5, 0.0, 1.0) * 255.0), tf.uint8)
+
+
+def to_uint16(values):
+    """The network's float [-0.5, 0.5] to uint16 [0, 65535], clipped and rounded."""
+    return tf.cast(tf.round(tf.clip_by_value(tf.cast(values, tf.float32) + 0.5, 0.0, 1.0) * 65535.0), tf.uint16)

@@ -26,13 +26,14 @@ from deepdeblur_tf.command_line import (
 )
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
+from deepdeblur_tf.images.formats import TITLES
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
 from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
 
 _DESCRIPTION = (
-    "Restores blurry pictures (PNG, JPEG, BMP, TIFF) and videos of any size. Names, sub-folders, formats, EXIF data, "
+    f"Restores blurry pictures ({TITLES}) and videos of any size. Names, sub-folders, formats, EXIF data, "
     "colour profiles, transparency and videos' sounds are kept; a second picture within a photo's file is not. Results "
     "in the output folder of the same files by the same network and options are skipped."
 )

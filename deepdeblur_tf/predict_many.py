@@ -23,6 +23,7 @@ from deepdeblur_tf.command_line import (
 )
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.images.formats import TITLES
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Restores any number of photos (PNG, JPEG, BMP, TIFF) as predict does, by processes on this "
+        description=f"Restores any number of photos ({TITLES}) as predict does, by processes on this "
         "machine or on many, from and into folders or object stores (s3://, gs://). manifest.parquet in the output "
         "folder has a row for each photo, the bad ones too; what it says is done is skipped.",
     )

@@ -105,8 +105,26 @@ def pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
     return (image, *(_matlab_bicubic(image, factor) for factor in (2, 4)[: levels - 1]))
 
 
+def padded(image, levels: int, kind: str = "matlab_bicubic"):
+    """Images continued at the right and at the bottom, as `PADDING` says, to multiples of 2 ** (levels - 1).
+
+    Args:
+        image: [N, H, W, 3] of any dtype.
+        levels: int. 1 to 3.
+        kind: As `pyramid` has it.
+    """
+    size, multiple = tf.shape(image), 2 ** (levels - 1)
+    for axis in (1, 2):
+        after = (multiple - size[axis] % multiple) % multiple
+        if PADDING[kind] == "edge":
+            image = _repeat_edge(image, after, axis)
+        else:
+            image = mirror_pad(image, 0, after, axis)
+    return image
+
+
 def padded_pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
-    """The pyramid of images of any size, continued at the right and at the bottom as `PADDING` says.
+    """The pyramid of images of any size, which are `padded`.
 
     Args:
         image: uint8 [N, H, W, 3].
@@ -116,11 +134,4 @@ def padded_pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
     Returns:
         tuple of `levels` tensors as `pyramid` gives them, H and W rounded up to multiples of 2 ** (levels - 1).
     """
-    size, multiple = tf.shape(image), 2 ** (levels - 1)
-    for axis in (1, 2):
-        after = (multiple - size[axis] % multiple) % multiple
-        if PADDING[kind] == "edge":
-            image = _repeat_edge(image, after, axis)
-        else:
-            image = mirror_pad(image, 0, after, axis)
-    return pyramid(image, levels, kind)
+    return pyramid(padded(image, levels, kind), levels, kind)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from deepdeblur_tf.cluster import storage
-from deepdeblur_tf.images.photos import SUFFIXES
+from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.restoration.inputs import PredictionError, expanded
 
 

@@ -271,10 +271,10 @@ def _restored(photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dic
             sha256 = sha256_of(path)
         except UserError as error:
             raise UserError(str(error).replace(str(path), photo.source)) from error
-    restored = restorer(picture.rgb)
+    restored = photos.restore_photo(picture, restorer)
     storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
-    left_out = list(picture.metadata.left_out)
+    left_out = list(picture.left_out)
     return {"status": "done", "width": width, "height": height, "input_sha256": sha256, "left_out": left_out}
 
 

@@ -12,6 +12,8 @@ _START = b"\xff\xd8"
 _MOST = 65533  # bytes in a segment
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _LONGER_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_PROFILE = b"ICC_PROFILE\0"
+_PROFILE_HEAD = len(_PROFILE) + 2  # and a part's number and how many there are
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _APP0, _APP1, _APP2, _APP13, _APP14, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xDA
 # Not kept, and nothing that anyone misses: thumbnails, the place of pictures behind this one, how Photoshop saved it.
@@ -62,7 +64,8 @@ def _segment(marker: int, data: bytes) -> bytes:
 def take_apart(content: bytes) -> Parts:
     """Takes a file apart; of a file that is cut off, what there is."""
     pixels, rest, left_out = [_START], list[bytes](), list[str]()
-    block = xmp = b""
+    block, xmp, parts = b"", b"", 0
+    profile: dict[int, bytes] = {}  # its parts, by their numbers
     for marker, data in _segments(content):
         if not marker:
             pixels.append(data)
@@ -87,7 +90,10 @@ def take_apart(content: bytes) -> Parts:
             xmp = xmp or data[len(_XMP) :]
         elif marker == _APP13 and data.startswith(_PHOTOSHOP):
             rest.append(_segment(marker, _PHOTOSHOP + without_thumbnails(data[len(_PHOTOSHOP) :])))
-        elif marker == _COMMENT or data.startswith((_LONGER_XMP, b"ICC_PROFILE\0", _PHOTOSHOP[:-1])):
+        elif marker == _APP2 and data.startswith(_PROFILE) and len(data) > _PROFILE_HEAD:
+            profile.setdefault(data[len(_PROFILE)], data[_PROFILE_HEAD:])
+            parts = data[len(_PROFILE) + 1]
+        elif marker == _COMMENT or data.startswith(_LONGER_XMP):
             rest.append(_segment(marker, data))
         elif 0xE0 <= marker <= 0xEF:
             if not any(marker == other and data.startswith(begin) for other, begin in _DROPPED):
@@ -96,7 +102,11 @@ def take_apart(content: bytes) -> Parts:
                 left_out.append(f"the segment APP{marker - 0xE0}{word}, whose meaning is unknown here")
         else:
             pixels.append(_segment(marker, data))
-    return Parts(b"".join(pixels), Metadata(block, xmp, tuple(rest), tuple(dict.fromkeys(left_out))))
+    icc = b"".join(profile[number] for number in sorted(profile))
+    if profile and sorted(profile) != list(range(1, parts + 1)):
+        icc = b""
+        left_out.append("the colour profile, of which a part is missing")
+    return Parts(b"".join(pixels), Metadata(block, xmp, icc, tuple(rest), tuple(dict.fromkeys(left_out))))
 
 
 def put_together(coded: bytes, metadata: Metadata) -> bytes:
@@ -105,7 +115,11 @@ def put_together(coded: bytes, metadata: Metadata) -> bytes:
     pieces = [exif.PREFIX + metadata.exif[start : start + most] for start in range(0, len(metadata.exif), most)]
     if metadata.xmp:
         pieces.append(_XMP + metadata.xmp)
-    around = [*(_segment(_APP1, piece) for piece in pieces), *metadata.rest]
+    most = _MOST - _PROFILE_HEAD
+    profile = [metadata.icc[start : start + most] for start in range(0, len(metadata.icc), most)]
+    profile = [_PROFILE + bytes([number, len(profile)]) + piece for number, piece in enumerate(profile, 1)]
+    around = [*(_segment(_APP1, piece) for piece in pieces), *(_segment(_APP2, piece) for piece in profile)]
+    around += metadata.rest
     around.sort(key=lambda piece: piece[1] != _APP0)  # it has to come first
     pixels = [_segment(marker, data) if marker else data for marker, data in _segments(coded) if marker != _APP0]
     return b"".join([_START, *around, *pixels])

@@ -25,12 +25,14 @@ class Metadata:
     Attributes:
         exif: EXIF data from their TIFF header on; in a TIFF file all tags but those on how it stores the pixels.
         xmp: An XMP packet.
-        rest: The format's own pieces, such as a colour profile's, written as they are.
+        icc: A colour profile.
+        rest: The format's own pieces, written as they are.
         left_out: What is not kept, in words.
     """
 
     exif: bytes = b""
     xmp: bytes = b""
+    icc: bytes = b""
     rest: tuple[bytes, ...] = ()
     left_out: tuple[str, ...] = ()
 

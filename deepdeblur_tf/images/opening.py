@@ -4,47 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+import numpy as np
+from PIL import ExifTags, ImageFile, TiffImagePlugin
 
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.images import jpeg, png, tiff
-from deepdeblur_tf.images.metadata import Metadata, Parts
+from deepdeblur_tf.images import png
+from deepdeblur_tf.images.formats import Format, avif_bits, format_of, metadata_of
+from deepdeblur_tf.images.metadata import Metadata
+from deepdeblur_tf.memory import available_memory
 
 _HEAD = 2**18  # bytes of a file in which mostly all stands that comes before the pixels
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_SAMPLE_FORMAT = 339
+_BYTES_PER_PIXEL = 24  # at the most at once, from decoding to writing; measured with a picture of 200 megapixels
 
 
 class ImageError(UserError):
     """An image that cannot be used; the message starts with its file."""
-
-
-class _Format(NamedTuple):
-    """A format as Pillow calls it, the bytes that its files begin with, and how they are taken apart."""
-
-    name: str
-    beginnings: tuple[bytes, ...]
-    take_apart: Callable[[bytes], Parts] = lambda content: Parts(content, Metadata())
-
-
-_FORMATS = (
-    _Format("PNG", (b"\x89PNG\r\n\x1a\n",), png.take_apart),
-    _Format("JPEG", (b"\xff\xd8\xff",), jpeg.take_apart),
-    _Format("TIFF", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.take_apart),
-    _Format("BMP", (b"BM",)),
-)
 
 
 class Opened(NamedTuple):
@@ -52,17 +32,19 @@ class Opened(NamedTuple):
 
     Attributes:
         image: Its pixels, opened, without what stands around them.
+        content: Their bytes.
         format: Its format.
         metadata: What stands around them.
         frames: How many pictures it holds.
-        is_deep: Whether it has more than 8 bits a channel, which Pillow may cut to 8 by itself.
+        bits: A channel; Pillow may cut more than 8 to 8 by itself.
     """
 
-    image: Image.Image
-    format: str
+    image: ImageFile.ImageFile
+    content: bytes
+    format: Format
     metadata: Metadata
     frames: int
-    is_deep: bool
+    bits: int
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -75,12 +57,12 @@ class Opened(NamedTuple):
 def opened(path) -> Iterator[Opened]:
     """A picture's file, for a `with` block. Raises ImageError, also for what Pillow raises in the block."""
     with pillow_errors(path):
-        content = Path(path).read_bytes()
-        if content.startswith(b"\x89PNG"):
-            with _opened(path, content).image as image:
-                image.verify()  # the checksums, which decoding leaves unread
-        found = _opened(path, content)
+        found = _opened(path, Path(path).read_bytes())
         with found.image:
+            _refuse_too_large(path, found)
+            if found.format.name == "PNG":
+                with found.format.open(io.BytesIO(found.content)) as image:
+                    image.verify()  # the checksums, which decoding leaves unread
             yield found
 
 
@@ -89,45 +71,78 @@ def opened_header(path) -> Opened:
     with pillow_errors(path):
         with open(path, "rb") as file:
             head = file.read(_HEAD)
-            if _format(path, head).name != "TIFF":  # whose parts may stand anywhere
+            if _format(path, head).name in ("PNG", "JPEG", "BMP"):  # parts of the others may stand anywhere
                 with contextlib.suppress(Exception):  # more stands before the pixels than mostly does
                     found = _opened(path, head)
-                    if found.format != "PNG" or found.metadata.exif:
+                    if found.format.name != "PNG" or found.metadata.exif:
                         return found
                     file.seek(max(0, file.seek(0, io.SEEK_END) - _HEAD))
                     return found._replace(metadata=replace(found.metadata, exif=png.exif_at_the_end(file.read())))
         return _opened(path, Path(path).read_bytes())
 
 
-def _format(path, content: bytes) -> _Format:
-    for known in _FORMATS:
-        if content.startswith(known.beginnings):
-            return known
-    raise ImageError(f"{path}: not a readable image; its content is none of {', '.join(f.name for f in _FORMATS)}.")
+def _format(path, content: bytes) -> Format:
+    known = format_of(content[:256])
+    if isinstance(known, str):
+        raise ImageError(f"{path}: {known}")
+    return known
 
 
 def _opened(path, content: bytes) -> Opened:
     known = _format(path, content)
-    parts = known.take_apart(content)
-    image = Image.open(io.BytesIO(parts.pixels), formats=[known.name])
-    deep = image.mode.startswith(("I", "F"))
+    if known.take_apart is not None:
+        content, metadata, frames = known.take_apart(content)
+        image = known.open(io.BytesIO(content))
+    else:
+        left_out: tuple[str, ...] = ()
+        try:
+            image = known.open(io.BytesIO(content))
+        except UserError as error:  # something is not installed
+            raise ImageError(f"{path}: {error}") from error
+        except Exception:
+            # The other program parts of these formats are named in a table, with four letters each.
+            content, left_out = content.replace(b"Exif", b"skip"), ("the EXIF data, which are damaged",)
+            image = known.open(io.BytesIO(content))
+        metadata, frames = metadata_of(image), getattr(image, "n_frames", 1)
+        metadata = replace(metadata, left_out=metadata.left_out + left_out)
+        if known.name == "HEIF" and frames > 1:  # one is the picture, whatever others are there
+            metadata = replace(metadata, left_out=(*metadata.left_out, f"{frames - 1} other pictures in the file"))
+            frames = 1
+    return Opened(image, content, known, metadata, frames, _bits(image, known, content))
+
+
+def _bits(image: ImageFile.ImageFile, known: Format, content: bytes) -> int:
     if known.name == "PNG":
-        deep |= parts.pixels[24] == 16  # IHDR's bit depth
-    elif isinstance(image, TiffImagePlugin.TiffImageFile):
-        deep |= max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8
-    return Opened(image, known.name, parts.metadata, parts.frames, deep)
+        return content[24]  # IHDR's bit depth
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,)))
+        return bits if image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 1 else max(32, bits)  # no whole numbers
+    if known.name == "AVIF":
+        return avif_bits(content)
+    return image.info.get("bit_depth", 8)  # HEIF
 
 
-def upright(image: Image.Image, metadata: Metadata) -> Image.Image:
-    """An image turned as its metadata say."""
-    turn = _TURNS.get(metadata.orientation)
-    return image if turn is None else image.transpose(turn)
+def _refuse_too_large(path, found: Opened) -> None:
+    """Raises ImageError for a picture that this machine's memory cannot hold."""
+    width, height = found.image.size
+    needed, available = width * height * _BYTES_PER_PIXEL * (1 if found.bits <= 8 else 2), available_memory()
+    if needed > available:
+        raise ImageError(
+            f"{path}: {width}x{height} pixels need {needed / 2**30:.3g} GiB of memory; {available / 2**30:.3g} GiB are "
+            "free. Close other programs, or make it smaller."
+        )
 
 
-def refuse_deep(path, found: Opened) -> None:
-    """Raises ImageError for an image with more than 8 bits a channel."""
-    if found.is_deep:
-        raise ImageError(f"{path}: has 16 bits a channel or more; only 8-bit images are read. Convert it to 8 bits.")
+def turned_upright(pixels: np.ndarray, metadata: Metadata) -> np.ndarray:
+    """[H, W, C] of any dtype, turned as its metadata say (EXIF 2.32, 4.6.4.A)."""
+    turn = metadata.orientation
+    if turn in (2, 3, 7):
+        pixels = pixels[:, ::-1]
+    if turn in (3, 4, 7):
+        pixels = pixels[::-1]
+    if turn in (5, 7):
+        pixels = pixels.swapaxes(0, 1)
+    return np.rot90(pixels, {6: 3, 8: 1}.get(turn, 0))
 
 
 @contextlib.contextmanager
@@ -141,8 +156,6 @@ def pillow_errors(path):
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: not a readable image ({error})") from error
     except MemoryError:
         raise
     except Exception as error:  # damaged files raise anything: numbers in their headers are used unchecked

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, JpegImagePlugin
+from PIL import Image, ImageCms
 
-from deepdeblur_tf.images import jpeg, png, tiff
+from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.deep import code_deep, read_deep
+from deepdeblur_tf.images.formats import Format
 from deepdeblur_tf.images.metadata import Metadata
-from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, refuse_deep, upright
+from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, turned_upright
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-_PUT_TOGETHER = {"PNG": png.put_together, "JPEG": jpeg.put_together, "TIFF": tiff.put_together}
-_LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
 _GREY_MODES = ("1", "L", "LA")
-_ALPHA_MODES = ("LA", "PA", "RGBA")
+_ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
+_COLOUR_MODES = ("P", "RGB", "RGBX", "YCbCr")
+_LIGHT = tuple(map(np.uint32, (19595, 38470, 7471)))  # of red, green and blue, in 65536ths (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,24 @@ class Photo:
     """A picture, and what else its file holds.
 
     Attributes:
-        rgb: uint8 [H, W, 3], upright.
-        alpha: uint8 [H, W]; None for an opaque picture.
-        is_grey: Whether the file holds no colours; then the three channels of `rgb` are equal.
-        options: Pillow's options to write the same format again, such as JPEG's tables.
-        metadata: What stands around the pixels and is written again; and in words, what is left out of it.
+        rgb: uint8 [H, W, 3], upright; uint16 for a file of 16 bits a channel.
+        alpha: [H, W] of the same dtype; None for an opaque picture.
+        is_grey: Whether the picture shows no colours: the three channels of `rgb` are equal.
+        has_colours: Whether the file holds three channels, though they may be equal.
+        format: Its format.
+        options: Of Pillow's, to write the same format again at its own quality.
+        metadata: What stands around the pixels and is written again.
+        left_out: What of the file is not written again, in words.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None
     is_grey: bool
+    has_colours: bool
+    format: Format
     options: dict
     metadata: Metadata
+    left_out: tuple[str, ...]
 
 
 def photo_size(path) -> tuple[int, int]:
@@ -54,65 +60,107 @@ def photo_pixels(path) -> int:
 
 
 def read_photo(path) -> Photo:
-    """Reads a picture of 8 bits a channel: colour, grey or palette, with or without transparency.
+    """Reads a picture: colour, grey or palette, of 8 or 16 bits a channel, with or without transparency.
 
-    EXIF's orientation is applied, and removed from what is kept, so that no viewer applies it again. Pixels are read
-    whatever stands around them; what of that cannot be kept, `metadata.left_out` names.
+    It is read by what it is, not by its name. EXIF's orientation is applied, and removed from what is kept, so that no
+    viewer applies it again. Pixels are read whatever stands around them; what of that cannot be kept, `left_out` names.
 
     Args:
-        path: The file, PNG, JPEG, BMP or TIFF.
+        path: The file, of one of `formats.FORMATS`.
 
     Raises:
-        ImageError: names the file: missing, no picture, damaged, 16 bits a channel, CMYK, several frames.
+        ImageError: names the file: missing, no picture, damaged, an animation, more pixels than the memory holds.
     """
     path = Path(path)
     with opened(path) as found:
-        image = found.image
-        refuse_deep(path, found)
-        if image.mode not in ("P", "RGB", *_GREY_MODES, *_ALPHA_MODES):
-            raise ImageError(f"{path}: has the colour space {image.mode}; convert it to RGB.")
         if found.frames > 1:
-            raise ImageError(f"{path}: has {found.frames} frames. Save the one to restore as a picture.")
-        image.load()
-        transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
-        pixels = np.asarray(upright(image.convert("RGBA" if transparent else "RGB"), found.metadata))
-        options, metadata = _options(found), found.metadata.of_upright(found.upright_size)
-        grey = image.mode in _GREY_MODES
-    return Photo(pixels[..., :3], pixels[..., 3] if transparent else None, grey, options, metadata)
+            raise ImageError(
+                f"{path}: has {found.frames} frames; animations and files of several pages are not restored. Save the "
+                "one that you want as a picture of its own, for example as PNG."
+            )
+        metadata, left_out = found.metadata, list(found.metadata.left_out)
+        try:
+            if found.bits == 16 and found.format.name in ("PNG", "TIFF"):
+                pixels = read_deep(found.content, found.image)
+            else:
+                pixels, metadata = _pixels(found, left_out)
+        except UserError as error:
+            raise ImageError(f"{path}: {error}") from error
+        pixels = np.ascontiguousarray(turned_upright(pixels, metadata))
+        options, metadata = found.format.options(found.image, found.content), metadata.of_upright(found.upright_size)
+    channels = pixels.shape[2]
+    rgb, alpha = pixels[..., : 3 if channels > 2 else 1], pixels[..., -1] if channels in (2, 4) else None
+    is_grey = channels < 3 or bool((rgb[..., :1] == rgb[..., 1:]).all())
+    rgb = np.broadcast_to(rgb, (*rgb.shape[:2], 3))
+    return Photo(rgb, alpha, is_grey, channels > 2, found.format, options, metadata, tuple(left_out))
 
 
-def _options(found: Opened) -> dict:
-    image = found.image
-    options: dict[str, Any] = {"format": found.format}
-    if isinstance(image, JpegImagePlugin.JpegImageFile):
-        # The source's own tables: its quality, whatever its program called that.
-        options.update(qtables=image.quantization, progressive="progressive" in image.info)
-        # -1 for what Pillow cannot write, such as 4:4:0; then no colour is thrown away.
-        options["subsampling"] = max(0, JpegImagePlugin.get_sampling(image))
-    elif found.format == "TIFF":
-        compression = image.info.get("compression")
-        options["compression"] = compression if compression in _LOSSLESS_TIFF else "tiff_lzw"
-    elif found.format == "BMP" and image.info.get("dpi"):
-        options["dpi"] = image.info["dpi"]
-    return options
+def _pixels(found: Opened, left_out: list[str]) -> tuple[np.ndarray, Metadata]:
+    """(uint8 [H, W, C], the metadata that are true of them): grey, grey and alpha, RGB, or RGB and alpha."""
+    image, metadata = found.image, found.metadata
+    if found.bits > 8 and found.format.name in ("PNG", "TIFF"):
+        raise UserError(f"has {found.bits} bits a channel. Save it with 8 or 16, for example as PNG.")
+    if found.bits > 8:
+        left_out.append(f"{found.bits} bits a channel, of which 8 are written")
+    image.load()
+    if image.mode == "CMYK":
+        return _from_cmyk(image, metadata, left_out), replace(metadata, icc=b"")
+    if image.mode not in (*_GREY_MODES, *_ALPHA_MODES, *_COLOUR_MODES):
+        raise UserError(f"has the colour space {image.mode}. Save it as RGB, for example as JPEG.")
+    transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
+    mode = "LA" if image.mode in _GREY_MODES and transparent else "L" if image.mode in _GREY_MODES else "RGB"
+    if mode == "RGB" and transparent:
+        mode = "RGBA"
+    pixels = np.asarray(image.convert(mode))
+    return pixels if pixels.ndim == 3 else pixels[..., None], metadata
+
+
+def _from_cmyk(image: Image.Image, metadata: Metadata, left_out: list[str]) -> np.ndarray:
+    """A picture for print, as uint8 [H, W, 3] in sRGB: by its own profile, or by a rule if it has no sound one."""
+    how, srgb = "by its profile", ImageCms.createProfile("sRGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
+        intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+        converted = ImageCms.profileToProfile(image, profile, srgb, intent, "RGB", flags=flags)
+    except (OSError, ImageCms.PyCMSError):
+        converted, how = image.convert("RGB"), "without a profile"
+    left_out.append(f"the colour space CMYK; the picture is written as RGB, converted {how}")
+    return np.asarray(converted)
+
+
+def restore_photo(photo: Photo, restore: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Restores a photo; a grey one stays grey.
+
+    Args:
+        photo: As `read_photo` gives it.
+        restore: From its `rgb` to its restored form.
+
+    Returns:
+        Of the shape and dtype of `rgb`.
+    """
+    restored = restore(photo.rgb)
+    if not photo.is_grey:
+        return restored
+    light = np.full(restored.shape[:2], 2**15, np.uint32)
+    for channel, weight in enumerate(_LIGHT):
+        light += weight * restored[..., channel].astype(np.uint32)
+    return np.broadcast_to((light >> 16).astype(restored.dtype)[..., None], restored.shape)
 
 
 def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
-    """Writes a restored picture as the file that it came from: format, grey, transparency, metadata.
+    """Writes a restored picture as the file that it came from: format, depth, grey, transparency, metadata.
 
     Args:
         path: Where to.
         photo: The picture as it was read.
-        restored: uint8 [H, W, 3].
+        restored: [H, W, 3] of its dtype.
     """
-    image = Image.fromarray(restored)
-    if photo.is_grey:
-        image = image.convert("L")
+    pixels = restored if photo.has_colours else restored[..., :1]
     if photo.alpha is not None:
-        image.putalpha(Image.fromarray(photo.alpha))
-    # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess.
-    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * restored.size)
-    coded = io.BytesIO()
-    image.save(coded, **photo.options)
-    put_together = _PUT_TOGETHER.get(photo.options["format"], lambda pixels, metadata: pixels)
-    Path(path).write_bytes(put_together(coded.getvalue(), photo.metadata))
+        pixels = np.dstack([pixels, photo.alpha])
+    if pixels.dtype == np.uint16 and photo.format.put_together is not None:  # as PNG and TIFF have it
+        coded = photo.format.put_together(code_deep(pixels, photo.format.name, photo.options), photo.metadata)
+    else:
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+        coded = photo.format.write(image, photo.options, photo.metadata)
+    Path(path).write_bytes(coded)

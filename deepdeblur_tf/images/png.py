@@ -11,7 +11,7 @@ from deepdeblur_tf.images import exif
 from deepdeblur_tf.images.metadata import Metadata, Parts
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")  # what the values mean
+_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")  # what the values mean
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp"
 _RAW_EXIF = (b"Raw profile type exif", b"Raw profile type APP1")
@@ -56,7 +56,7 @@ def _text(name: bytes, data: bytes) -> tuple[bytes, bytes | None]:
 def take_apart(content: bytes) -> Parts:
     """Takes a file apart; of a file that is cut off, what there is."""
     pixels, rest, left_out = [_SIGNATURE], list[bytes](), list[str]()
-    block = raw_block = xmp = b""
+    block = raw_block = xmp = icc = b""
     frames = 1
     for name, data, chunk in _chunks(content):
         if name[:1].isupper() or name == b"tRNS":
@@ -82,11 +82,13 @@ def take_apart(content: bytes) -> Parts:
                 raw_block = raw_block or _raw_profile(text)
             else:
                 rest.append(chunk)
-        elif name == b"iCCP" and _unpacked(data.partition(b"\0")[2][1:], _LONGEST_PROFILE) is None:
-            left_out.append(f"the colour profile, which is damaged or of more than {_LONGEST_PROFILE >> 20} MB")
+        elif name == b"iCCP":
+            icc = icc or _unpacked(data.partition(b"\0")[2][1:], _LONGEST_PROFILE) or b""
+            if not icc:
+                left_out.append(f"the colour profile, which is damaged or of more than {_LONGEST_PROFILE >> 20} MB")
         elif name in _COLOURS or name[3:].islower():  # a small last letter: safe to copy (5.4)
             rest.append(chunk)
-    metadata = Metadata(block or raw_block, xmp, tuple(rest), tuple(dict.fromkeys(left_out)))
+    metadata = Metadata(block or raw_block, xmp, icc, tuple(rest), tuple(dict.fromkeys(left_out)))
     return Parts(b"".join(pixels), metadata, frames)
 
 
@@ -117,5 +119,7 @@ def put_together(coded: bytes, metadata: Metadata) -> bytes:
         around.append(_chunk(b"eXIf", metadata.exif))
     if metadata.xmp:
         around.append(_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
+    if metadata.icc:
+        around.insert(0, _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
     header = len(_SIGNATURE) + 25
     return b"".join([coded[:header], *around, coded[header:]])

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, refuse_deep, upright
+from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, turned_upright
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -36,7 +36,8 @@ def image_size(path) -> tuple[int, int]:
 
 def _check(path, found: Opened) -> None:
     image = found.image
-    refuse_deep(path, found)
+    if found.bits > 8:
+        raise ImageError(f"{path}: has {found.bits} bits a channel; only 8-bit images are read. Convert it to 8 bits.")
     if found.frames > 1:
         raise ImageError(f"{path}: has {found.frames} frames; only single images are read.")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -59,7 +60,7 @@ def read_rgb(path) -> np.ndarray:
     """
     with opened(path) as found:
         _check(path, found)
-        return np.asarray(upright(found.image.convert("RGB"), found.metadata))
+        return np.ascontiguousarray(turned_upright(np.asarray(found.image.convert("RGB")), found.metadata))
 
 
 def write_image(path, image: np.ndarray) -> None:

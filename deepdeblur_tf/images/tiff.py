@@ -14,7 +14,8 @@ from deepdeblur_tf.images.metadata import Metadata, Parts, without_thumbnails
 # the picture: maker, time, copyright, resolution, colour profile, ...
 LAYOUT = {254, 255, *range(256, 267), 273, *range(275, 282), 284, 290, 291, 292, 293, 317, 320, *range(321, 348)}
 LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
-_XMP, _PHOTOSHOP = 700, 34377
+_XMP, _PHOTOSHOP, _PROFILE = 700, 34377, 34675
+_SUBFILE_TYPE, _SAMPLES, _EXTRA_SAMPLES = 254, 277, 338
 _DIRECTORIES = (exif.EXIF_DIRECTORY, exif.GPS_DIRECTORY, exif.INTEROPERABILITY_DIRECTORY)
 _TYPES = set(exif.TYPE_SIZES) - {16, 17, 18}  # BigTIFF's own cannot be written as a TIFF's
 _HEADER = b"II*\0\x08\0\0\0"  # of a file whose directory follows at once
@@ -34,21 +35,24 @@ def take_apart(content: bytes) -> Parts:
     left_out: list[str] = []
     tags = _tags(blocks, blocks.first, {blocks.first}, left_out)
     tags = {tag: value for tag, value in tags.items() if tag not in LAYOUT}
-    xmp = tags.pop(_XMP).data if _XMP in tags else b""
+    xmp, icc = (tags.pop(tag).data if tag in tags else b"" for tag in (_XMP, _PROFILE))
     if _PHOTOSHOP in tags:
         resources = without_thumbnails(tags[_PHOTOSHOP].data)
         tags[_PHOTOSHOP] = _Tag(7, len(resources), resources)
     block = _HEADER + _directory(tags, len(_HEADER)) if tags else b""
-    return Parts(_pixels(blocks), Metadata(block, xmp, (), tuple(dict.fromkeys(left_out))), _frames(blocks))
+    return Parts(_pixels(blocks), Metadata(block, xmp, icc, (), tuple(dict.fromkeys(left_out))), _frames(blocks))
 
 
 def _frames(blocks: exif.Blocks) -> int:
-    directories: list[int] = []
+    """How many pictures there are, smaller versions of one not counted."""
+    directories, smaller = list[int](), 0
     directory = blocks.first
     while 8 <= directory < len(blocks.content) and directory not in directories and len(directories) < 1000:
         directories.append(directory)
+        kinds = (blocks.values(entry) for entry in blocks.entries(directory) if entry.tag == _SUBFILE_TYPE)
+        smaller += any(kind and kind[0] & 1 for kind in kinds)
         directory = blocks.next(directory)
-    return max(1, len(directories))
+    return max(1, len(directories) - smaller)
 
 
 def _pixels(blocks: exif.Blocks) -> bytes:
@@ -119,8 +123,12 @@ def put_together(coded: bytes, metadata: Metadata) -> bytes:
     """
     blocks, around = exif.Blocks(coded), exif.Blocks(metadata.exif)
     tags = _tags(around, around.first, {around.first}, [])
-    if metadata.xmp:
-        tags[_XMP] = _Tag(1, len(metadata.xmp), metadata.xmp)
-    tags.update(_tags(blocks, blocks.first, {blocks.first}, []))
+    for tag, kind, data in ((_XMP, 1, metadata.xmp), (_PROFILE, 7, metadata.icc)):
+        if data:
+            tags[tag] = _Tag(kind, len(data), data)
+    own = _tags(blocks, blocks.first, {blocks.first}, [])
+    if _SAMPLES in own and own[_SAMPLES].data[0] in (2, 4):  # the last is alpha, which OpenCV does not say
+        own.setdefault(_EXTRA_SAMPLES, _Tag(3, 1, b"\2\0"))
+    tags.update(own)
     at = len(coded) + len(coded) % 2
     return coded[:4] + struct.pack("<I", at) + coded[8:].ljust(at - 8, b"\0") + _directory(tags, at)

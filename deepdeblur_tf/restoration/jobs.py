@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.files import Identity
-from deepdeblur_tf.images import photos, videos
+from deepdeblur_tf.images import formats, photos, videos
+from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.encoders import written_suffix
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
@@ -19,7 +20,7 @@ from deepdeblur_tf.restoration.frames import restore_video
 from deepdeblur_tf.restoration.inputs import PredictionError, ThisMachine, expanded
 from deepdeblur_tf.restoration.results import Results
 
-SUFFIXES = (*photos.SUFFIXES, *videos.SUFFIXES)
+SUFFIXES = (*formats.SUFFIXES, *videos.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,12 @@ def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[
             blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
     else:
         photo = photos.read_photo(job.source)
-        remarks = [f"left out: {what}" for what in photo.metadata.left_out]
-        blurry, restored = photo.rgb, restore(photo.rgb) if job.target in todo else photos.read_photo(job.target).rgb
+        remarks = [f"left out: {what}" for what in photo.left_out]
+        restored = photos.restore_photo(photo, restore) if job.target in todo else photos.read_photo(job.target).rgb
+        blurry = photo.rgb
         if job.target in todo:
             results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored))
     if job.comparison in todo:
-        picture = side_by_side([blurry, restored], [f"blurry: {job.source.name}", "restored"])
+        picture = side_by_side([to_8_bits(blurry), to_8_bits(restored)], [f"blurry: {job.source.name}", "restored"])
         results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)
     return remarks

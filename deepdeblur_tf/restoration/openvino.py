@@ -63,7 +63,7 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
         precision: "float32", or "bfloat16" for the faster units of some CPUs (AMX, AVX-512 BF16).
 
     Returns:
-        From uint8 [N, H, W, 3] to every level restored, float32, finest first, in [-0.5, 0.5].
+        From uint8 or uint16 [N, H, W, 3] to every level restored, float32, finest first, in [-0.5, 0.5].
 
     Raises:
         UserError: OpenVINO is not installed.
@@ -77,12 +77,17 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
     settings = settings_of(model)
     numbers = range(1, settings.levels + 1)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    @tf.function
     def blurry_levels(image):  # by TensorFlow: bfloat16 would round the pyramid
         return to_levels(image, settings.levels, settings.pyramid)
 
+    blurry_levels_of = {
+        dtype.name: blurry_levels.get_concrete_function(tf.TensorSpec([None, None, None, 3], dtype))
+        for dtype in (tf.uint8, tf.uint16)
+    }
+
     def run(image):
-        blurry = blurry_levels(image)
+        blurry = blurry_levels_of[image.dtype.name](tf.constant(image))
         outputs = compiled({f"blurry_{number}": level.numpy() for number, level in zip(numbers, blurry)})
         return [outputs[f"restored_{number}"] for number in numbers]
 

@@ -15,9 +15,11 @@ from gradio_client.utils import is_http_url_like
 
 from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.deep import to_8_bits
+from deepdeblur_tf.images.formats import SUFFIXES, TITLES
 from deepdeblur_tf.images.jpeg import MOST_SCANS, has_too_many_scans
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.photos import SUFFIXES, photo_size, read_photo, write_photo
+from deepdeblur_tf.images.photos import photo_size, read_photo, restore_photo, write_photo
 from deepdeblur_tf.images.rgb import write_image
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 
@@ -72,16 +74,18 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
             return None, gradio.DownloadButton(interactive=False), f"⚠️ {str(error).replace(path, Path(path).name)}"
         begin = time.perf_counter()
         try:
-            restored = restore(photo.rgb, progress=lambda fraction: progress(fraction, desc="restoring"))
+            how = functools.partial(restore, progress=lambda fraction: progress(fraction, desc="restoring"))
+            restored = restore_photo(photo, how)
         except (UserError, MemoryError) as error:
             return None, gradio.DownloadButton(interactive=False), f"⚠️ {error}"
         target = Path(tempfile.mkdtemp(dir=results), f"{Path(path).stem}_restored{Path(path).suffix}")
         write_photo(target, photo, restored)
         height, width = restored.shape[:2]
         words = f"{width}x{height} pixels in {time.perf_counter() - begin:.1f} s"
-        if photo.metadata.left_out:
-            words += f"; left out: {'; '.join(photo.metadata.left_out)}"
-        return (photo.rgb, restored), gradio.DownloadButton(value=str(target), interactive=True), words
+        if photo.left_out:
+            words += f"; left out: {'; '.join(photo.left_out)}"
+        shown = to_8_bits(photo.rgb), to_8_bits(restored)
+        return shown, gradio.DownloadButton(value=str(target), interactive=True), words
 
     def of_sample(chosen: gradio.SelectData):
         path = Path(tempfile.mkdtemp(dir=results), f"sample_{chosen.index + 1}.png")
@@ -94,9 +98,7 @@ def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, 
         gradio.Markdown(f"# Motion deblurring\n{title}")
         with gradio.Row():
             with gradio.Column(scale=1):
-                file = gradio.File(
-                    label="A blurry picture (PNG, JPEG, BMP, TIFF)", file_types=list(SUFFIXES), height=180
-                )
+                file = gradio.File(label=f"A blurry picture ({TITLES})", file_types=list(SUFFIXES), height=180)
                 file.async_move_resource_to_block_cache = functools.partial(
                     _uploaded, file.async_move_resource_to_block_cache
                 )

@@ -9,8 +9,9 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.memory import memory_budget
-from deepdeblur_tf.model import run_network, settings_of, to_levels, to_uint8
+from deepdeblur_tf.model import run_network, settings_of, to_levels, to_uint8, to_uint16
 from deepdeblur_tf.pyramid import PADDING
 from deepdeblur_tf.restoration.scale import SCALES, add_enlarged, best_scale, relative_change, shrunk
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
@@ -30,28 +31,30 @@ class NonFiniteOutput(UserError):
     """A network that makes no numbers of an image."""
 
 
-def restoring_graph(model: tf.keras.Model) -> tf.types.experimental.GenericFunction:
-    """The network as one graph, from 8-bit images to every level restored; traced once for all sizes.
+def restoring_graph(model: tf.keras.Model, dtype=tf.uint8) -> tf.types.experimental.GenericFunction:
+    """The network as one graph, from images to every level restored; traced once for all sizes.
 
     Run layer by layer from Python instead, Keras 3 would keep every activation until the end.
 
     Args:
         model: A network of `build_model` or `load_model`. It keeps the graph, and both are let go together.
+        dtype: Of the images: uint8, or uint16, which the finest level keeps.
 
     Returns:
-        A `tf.function` from uint8 [N, H, W, 3] to a list of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
+        A `tf.function` from [N, H, W, 3] to a list of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
         finest first, in [-0.5, 0.5]. H' and W' are H and W rounded up to multiples of 2 ** (levels - 1).
     """
     kept = vars(model)  # not by setattr: Keras would save the graph with the network
-    if "_restoring_graph" not in kept:
+    name = f"_restoring_graph_{tf.as_dtype(dtype).name}"
+    if name not in kept:
         settings = settings_of(model)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], dtype)])
         def restored(image):
             return run_network(model, to_levels(image, settings.levels, settings.pyramid), training=False)
 
-        kept["_restoring_graph"] = restored
-    return kept["_restoring_graph"]
+        kept[name] = restored
+    return kept[name]
 
 
 def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
@@ -151,11 +154,11 @@ class Restorer:
         """Restores an image.
 
         Args:
-            image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more.
+            image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more; or uint16, of which the finest level keeps all bits.
             progress: Called after each tile with the fraction that is done, 0 to 1.
 
         Returns:
-            uint8 [H, W, 3].
+            [H, W, 3] of the same dtype.
 
         Raises:
             ValueError: for another shape or dtype.
@@ -163,19 +166,23 @@ class Restorer:
             MemoryError: not even the smallest tile fits.
         """
         image = np.asarray(image_uint8)
-        self.scale = self.best_scale(image) if self._scale == "auto" else float(self._scale)
-        small = shrunk(image, self.scale)
+        self._refuse_others(image)
+        rounded = to_8_bits(image)
+        self.scale = self.best_scale(rounded) if self._scale == "auto" else float(self._scale)
+        small = shrunk(rounded, self.scale)
         height, width = small.shape[:2]
         if self.scale == 1:
-            (restored,) = self._restored(image, progress, lambda levels: [to_uint8(levels[0]).numpy()])
-            result = restored = restored[:height, :width]
+            to_pixels = to_uint16 if image.dtype == np.uint16 else to_uint8
+            (result,) = self._restored(image, progress, lambda levels: [to_pixels(levels[0]).numpy()])
+            result = result[:height, :width]
         else:
             (finest,) = self._restored(small, progress, lambda levels: levels[:1])
             finest = np.clip(finest[:height, :width] + np.float32(0.5), 0, 1)
-            result, restored = add_enlarged(image, finest - small / np.float32(255)), 255 * finest
+            result = add_enlarged(image, finest - small / np.float32(255))
         top, left = (max(0, side - _MEASURED) // 2 for side in (height, width))
         middle = np.s_[top : top + _MEASURED, left : left + _MEASURED]
-        self.change = relative_change(small[middle], restored[middle])
+        restored = to_8_bits(result[middle]) if self.scale == 1 else 255 * finest[middle]
+        self.change = relative_change(small[middle], restored)
         return result
 
     def best_scale(self, image_uint8) -> float:
@@ -189,8 +196,8 @@ class Restorer:
 
     @staticmethod
     def _refuse_others(image) -> None:
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ValueError(f"restore takes uint8 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
+        if image.dtype not in (np.uint8, np.uint16) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"restore takes uint8 or uint16 [H, W, 3]. Received: {image.dtype} {list(image.shape)}")
 
     def levels(self, image_uint8, progress: Callable[[float], None] | None = None) -> list[np.ndarray]:
         """Every level of the network's output at scale 1 as it is, for its loss to be measured.
@@ -264,7 +271,7 @@ class Restorer:
         if self._openvino is not None:
             levels = self._openvino(pixels[None])
         else:
-            levels = [level.numpy() for level in restoring_graph(self.model)(pixels[None])]
+            levels = [level.numpy() for level in restoring_graph(self.model, pixels.dtype)(pixels[None])]
         return [level[0] for level in levels]
 
 
@@ -283,13 +290,13 @@ def restore(
 
     Args:
         model: A network of `build_model` or `load_model`.
-        image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more.
+        image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more; or uint16, of which the finest level keeps all bits.
         tile, overlap, memory, self_ensemble, runtime, scale: As `Restorer` has them. OpenVINO is set up anew for each
             call; for many images make one `Restorer`.
         progress: Called after each tile with the fraction that is done, 0 to 1.
 
     Returns:
-        uint8 [H, W, 3].
+        [H, W, 3] of the same dtype.
 
     Raises:
         UserError: for an option that is not allowed.

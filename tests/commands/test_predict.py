@@ -52,7 +52,7 @@ def tree(tmp_path, photo):
     rgba.save(folder / "2024" / "may" / "e.png")
     (folder / "text.png").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:3000])
-    Image.fromarray(np.full((9, 9), 300, np.uint16)).save(folder / "deep.png")
+    Image.fromarray(np.full((9, 9), 0.3, np.float32)).save(folder / "deep.tiff")
     (folder / "notes.txt").write_text("no picture by its name, and so left alone")
     return folder
 
@@ -78,7 +78,7 @@ def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree
     assert f"restored: 5 of 8 files are in {tmp_path / 'out'}" in output.out
     assert "left alone, no picture or video by their names: 1 files (.txt)" in output.out
     failed = output.err[output.err.index("failed: 3") :]
-    for name, word in (("text.png", "not a readable image"), ("cut.png", "does not decode"), ("deep.png", "16 bits")):
+    for name, word in (("text.png", "not a readable image"), ("cut.png", "does not decode"), ("deep.tiff", "32 bits")):
         assert any(str(tree / name) in line and word in line for line in failed.splitlines())
     for noise in ("Warning", "Traceback", "oneDNN", "CUDA"):
         assert noise not in output.err + output.out

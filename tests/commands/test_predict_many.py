@@ -65,8 +65,8 @@ def write_photos(folder, scene, count):
             photo.save(f"{path}.bmp")
     (folder / "text.png").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "1" / "001.png").read_bytes()[:200])
-    Image.fromarray(np.full((9, 9), 300, np.uint16)).save(folder / "deep.png")
-    Image.new("CMYK", (9, 9)).save(folder / "cmyk.jpg")
+    Image.fromarray(np.full((9, 9), 0.3, np.float32)).save(folder / "deep.tif")
+    Image.new("P", (9, 9)).save(folder / "gif.jpg", "GIF")
     (folder / "notes.md").write_text("no photo")
     return folder
 

@@ -92,7 +92,7 @@ def test_the_smallest_jpeg_with_a_thumbnail(tmp_path):
     ifd1 = [entry(">", tag, 4, 1, struct.pack(">I", value)) for tag, value in ((513, 56), (514, len(thumbnail)))]
     PICTURE.save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08" + ifd0 + directory(">", ifd1) + thumbnail)
     photo, again = read_and_written(tmp_path / "a.jpg")
-    assert photo.rgb.shape == (48, 64, 3) and photo.metadata.left_out == ()
+    assert photo.rgb.shape == (48, 64, 3) and photo.left_out == ()
     assert again.getexif()[274] == 1 and not again.getexif().get_ifd(ExifTags.IFD.IFD1)
     assert thumbnail not in (tmp_path / "again.jpg").read_bytes()
 
@@ -128,7 +128,7 @@ def test_exif_of_the_full_length(tmp_path, kind):
     saved(path, block, kind)
     photo, again = read_and_written(path)
     assert_turned(photo.rgb, 6)
-    assert again.getexif()[0x010F] == "a maker" and photo.metadata.left_out == ()
+    assert again.getexif()[0x010F] == "a maker" and photo.left_out == ()
 
 
 def test_exif_longer_than_a_segment_goes_on_in_the_next(tmp_path):
@@ -162,7 +162,7 @@ def test_segments_that_cannot_be_kept_are_named(tmp_path, case):
     segments, words = SEGMENTS[case]
     photo = read_photo_with(tmp_path, segments)
     assert photo.rgb.shape[2] == 3
-    assert [words in line for line in photo.metadata.left_out] == ([True] if words else [])
+    assert [words in line for line in photo.left_out] == ([True] if words else [])
 
 
 def test_wrong_lengths_in_front_of_the_pixels_are_passed_over(tmp_path):
@@ -293,9 +293,9 @@ def test_more_than_a_megabyte_in_a_png(tmp_path, case):
     around = png.take_apart((tmp_path / "b.png").read_bytes()).metadata
     assert any(b"hello" in chunk for chunk in around.rest)
     if case in ("text", "profile"):  # can be read without unpacking much, or changes the colours
-        assert photo.metadata.left_out == () and len(around.rest) == 2
+        assert photo.left_out == () and (len(around.rest) == 2 or around.icc == LONG.encode())
     else:
-        (line,) = photo.metadata.left_out
+        (line,) = photo.left_out
         assert ("XML:com.adobe.xmp" if case == "xmp" else "'Long'") in line and len(around.rest) == 1
 
 
@@ -305,7 +305,7 @@ def test_a_damaged_chunk_around_the_pixels_is_left_out(tmp_path):
     PICTURE.save(tmp_path / "a.png", pnginfo=texts)
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes().replace(b"hello", b"hullo"))
     photo, again = read_and_written(tmp_path / "a.png")
-    assert photo.metadata.left_out == ("the chunk tEXt, which is damaged",) and again.text == {}
+    assert photo.left_out == ("the chunk tEXt, which is damaged",) and again.text == {}
 
 
 def tiff_with(order, tags):
@@ -346,7 +346,7 @@ def test_a_tiffs_tags_are_kept_whatever_they_hold(tmp_path, order, compression):
     photo.options["compression"] = {1: "raw", 5: "tiff_lzw"}[compression]
     write_photo(tmp_path / "b.tif", photo, photo.rgb)
     assert_turned(photo.rgb, 6)
-    assert [line.split(",")[0] for line in photo.metadata.left_out] == ["the tag 65000", "the tag 65001"]
+    assert [line.split(",")[0] for line in photo.left_out] == ["the tag 65000", "the tag 65001"]
     assert tiff.take_apart((tmp_path / "b.tif").read_bytes()).metadata.exif == photo.metadata.exif
     with Image.open(tmp_path / "b.tif") as again:
         kept = dict(again.tag_v2)  # without the orientation, once it is decoded

@@ -97,6 +97,27 @@ def test_the_default_overlap_leaves_no_seam(frame):
     assert restorer.tiles == 2 * 4
 
 
+@pytest.mark.parametrize("runtime", ["tensorflow", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_16_bits_are_kept_at_the_finest_level_and_the_pyramid_is_that_of_8_bits(network, random, runtime):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    deep = random.integers(0, 65536, (30, 41, 3), dtype=np.uint16)
+    mirrored = np.pad(deep, [(0, -side % 4) for side in deep.shape[:2]] + [(0, 0)], "symmetric")
+    rounded = np.round(mirrored / 257).astype(np.uint8)
+    levels = [to_network(imresize(rounded, scale)[None]) for scale in (1 / 2, 1 / 4)]
+    expected = network((tf.constant(mirrored[None].astype(np.float32) / 65535 - 0.5), *levels))[0][0, :30, :41].numpy()
+    expected = np.round(np.clip(expected + 0.5, 0, 1) * 65535)
+    restored = restore(network, deep, runtime=runtime)
+    assert restored.dtype == np.uint16 and np.abs(restored - expected).max() < 3
+
+
+def test_16_bits_in_tiles_and_in_eight_views(random):
+    unchanged = build_model(blocks=1, filters=4, kernel_size=3, global_skip=True)
+    deep = random.integers(0, 65536, (200, 301, 3), dtype=np.uint16)
+    for options in ({"tile": 160}, {"self_ensemble": True}):
+        np.testing.assert_array_equal(restore(unchanged, deep, **options), deep)
+
+
 def test_a_memory_budget_cuts_into_tiles(network, random):
     image = random.integers(0, 256, (600, 640, 3), dtype=np.uint8)
     whole, tiled = (Restorer(network, memory=memory, scale=1) for memory in (2**30, bytes_per_pixel(network) * 300**2))

@@ -1,0 +1,58 @@
+"""Pixels of 16 bits a channel, of which Pillow keeps 8: in PNG by TensorFlow, in TIFF by OpenCV (the extra `deep`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import ExifTags, ImageFile
+
+from deepdeblur_tf.errors import UserError, need
+
+_COLOUR_ORDERS = {1: [0], 2: [0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # OpenCV has blue first
+_TIFF_COMPRESSIONS = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "tiff_deflate": 8, "packbits": 32773}
+
+
+def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
+    """Decodes a picture of 16 bits a channel.
+
+    Args:
+        content: A PNG's or a TIFF's bytes.
+        image: The same, opened by Pillow.
+
+    Returns:
+        uint16 [H, W, C]: grey, grey and alpha, RGB, or RGB and alpha.
+
+    Raises:
+        UserError: OpenCV is not installed, or cannot read this kind of TIFF.
+    """
+    if image.format == "PNG":
+        from deepdeblur_tf.compat import tf  # which takes seconds to load
+
+        return tf.io.decode_png(content, dtype=tf.uint16).numpy()
+    need("cv2", "deep", "a TIFF of 16 bits a channel")
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.shape[1::-1] != image.size:
+        raise UserError("is a TIFF of a kind that is not read. Save it as PNG, or with 8 bits a channel.")
+    pixels = pixels.reshape(*pixels.shape[:2], -1)[..., _COLOUR_ORDERS[pixels.shape[2] if pixels.ndim == 3 else 1]]
+    is_white_zero = image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
+    return 65535 - pixels if is_white_zero else pixels
+
+
+def code_deep(pixels: np.ndarray, name: str, options: dict) -> bytes:
+    """Codes uint16 [H, W, C] as `read_deep` gives it, as a PNG or TIFF with nothing around the pixels."""
+    if name == "PNG":
+        from deepdeblur_tf.compat import tf
+
+        return tf.io.encode_png(pixels).numpy()
+    import cv2
+
+    how = [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[options["compression"]]]
+    if pixels.shape[2] == 2:  # which OpenCV does not write
+        pixels = pixels[..., [0, 0, 0, 1]]
+    return cv2.imencode(".tiff", np.ascontiguousarray(pixels[..., _COLOUR_ORDERS[pixels.shape[2]]]), how)[1].tobytes()
+
+
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 of any shape to uint8, rounded."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

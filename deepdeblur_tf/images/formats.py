@@ -1,0 +1,266 @@
+"""The formats of pictures: a record each, from which names, messages, reading and writing follow."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from deepdeblur_tf.errors import UserError, need
+from deepdeblur_tf.images import exif, jpeg, png, tiff
+from deepdeblur_tf.images.metadata import Metadata, Parts
+
+_LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
+_QUALITIES = range(20, 99, 3)
+_SQUARE = 100  # side in pixels of each of 25 squares that are coded to find a quality
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of pictures.
+
+    Attributes:
+        name: As Pillow calls it.
+        title: As people call it.
+        suffixes: Of its files.
+        is_of: Whether bytes that begin a file are of this format.
+        open: From a file to the image, its pixels not yet decoded.
+        options: From that image and its file's bytes to Pillow's options to write it at its own quality.
+        take_apart: From a file's bytes to its pixels and what stands around them. None: the image tells of it.
+        put_together: The reverse, from coded pixels. None: options of Pillow's do it.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    is_of: Callable[[bytes], bool]
+    open: Callable[[io.BytesIO], ImageFile.ImageFile]
+    options: Callable[[ImageFile.ImageFile, bytes], dict]
+    take_apart: Callable[[bytes], Parts] | None = None
+    put_together: Callable[[bytes, Metadata], bytes] | None = None
+
+    def write(self, image: Image.Image, options: dict, metadata: Metadata) -> bytes:
+        """A picture's file.
+
+        Args:
+            image: The picture.
+            options: As `options` gives them.
+            metadata: What is to stand around the pixels.
+        """
+        coded = io.BytesIO()
+        if self.put_together is not None:
+            _save(image, coded, self.name, options)
+            return self.put_together(coded.getvalue(), metadata)
+        # As long as the EXIF data, in whose place Pillow would write what it makes of them.
+        place = b"II*\0\x08\0\0\0\0\0".ljust(len(metadata.exif), b"\xa5") if len(metadata.exif) > 26 else b""
+        around = {"exif": place, "xmp": metadata.xmp, "icc_profile": metadata.icc}
+        _save(image, coded, self.name, {**options, **{key: value for key, value in around.items() if value}})
+        return coded.getvalue().replace(place, metadata.exif, 1) if place else coded.getvalue()
+
+
+def _save(image: Image.Image, coded: io.BytesIO, name: str, options: dict) -> None:
+    if name == "HEIF":  # not by registering it with Pillow, where others would meet it
+        import pillow_heif
+
+        pillow_heif.from_pillow(image).save(coded, **options)
+    else:
+        # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess.
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * len(image.getbands()) * image.width * image.height)
+        image.save(coded, name, **options)
+
+
+def _jpeg(image: Any, content: bytes) -> dict:
+    # The source's own tables: its quality, whatever its program called that. Pillow writes two, for light and colours.
+    tables = [image.quantization[layer[3]] for layer in image.layer[:2]] if image.mode != "CMYK" else image.quantization
+    # -1 for what Pillow cannot write, such as 4:4:0; then no colour is thrown away.
+    sampling = max(0, JpegImagePlugin.get_sampling(image))
+    return {"qtables": tables, "progressive": "progressive" in image.info, "subsampling": sampling}
+
+
+def _tiff(image: ImageFile.ImageFile, content: bytes) -> dict:
+    compression = image.info.get("compression")
+    return {"compression": compression if compression in _LOSSLESS_TIFF else "tiff_lzw"}
+
+
+def _bmp(image: ImageFile.ImageFile, content: bytes) -> dict:
+    return {"dpi": image.info["dpi"]} if image.info.get("dpi") else {}
+
+
+def _webp(image: ImageFile.ImageFile, content: bytes) -> dict:
+    if b"VP8L" in content[:64] or b"VP8L" in content:  # a chunk's name
+        return {"lossless": True, "exact": True}
+    return {"quality": _own_quality(image, content, "WEBP", {})}
+
+
+def _avif(image: ImageFile.ImageFile, content: bytes) -> dict:
+    flags = _av1_flags(content)
+    sampling = {0: "4:4:4", 8: "4:2:2"}.get(flags & 12, "4:2:0")
+    options = {"subsampling": "4:0:0" if flags & 16 else sampling}
+    return {**options, "quality": _own_quality(image, content, "AVIF", options)}
+
+
+def _av1_flags(content: bytes) -> int:
+    """How AV1 stores a picture: 64 for over 8 bits, 32 for 12, 16 for grey, 8 and 4 for colours at half the size."""
+    at = content.find(b"av1C")
+    return content[at + 6] if 0 <= at < len(content) - 6 else 12
+
+
+def avif_bits(content: bytes) -> int:
+    """Bits a channel of an AVIF."""
+    return (12 if _av1_flags(content) & 32 else 10) if _av1_flags(content) & 64 else 8
+
+
+def _heif(image: ImageFile.ImageFile, content: bytes) -> dict:
+    options = {"chroma": int(image.info["chroma"])} if image.info.get("chroma") in (420, 422, 444) else {}
+    return {**options, "quality": _own_quality(image, content, "HEIF", options)}
+
+
+def _own_quality(image: ImageFile.ImageFile, content: bytes, name: str, options: dict) -> int:
+    """The quality at which a picture's own pixels take as many bytes as they do in its file.
+
+    These formats do not tell it. It is found with squares of the picture, spread over it.
+    """
+    pixels = np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
+    height, width = pixels.shape[:2]
+    if height * width > (5 * _SQUARE) ** 2:
+        side, count = 140, 5
+        tops, lefts = (np.linspace(0, max(0, length - side), count).astype(int) for length in (height, width))
+        pixels = np.vstack(
+            [np.hstack([pixels[top : top + side, left : left + side] for left in lefts]) for top in tops]
+        )
+    wanted = len(content) * pixels.shape[0] * pixels.shape[1] / (height * width)
+    sample = Image.fromarray(pixels)
+
+    def size(quality: int) -> int:
+        coded = io.BytesIO()
+        _save(sample, coded, name, {**options, "quality": quality})
+        return len(coded.getvalue())
+
+    low, high = 0, len(_QUALITIES) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if size(_QUALITIES[middle]) >= wanted else (middle + 1, high)
+    return _QUALITIES[low]
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """What a file in the base format of ISO media says that it can be read as."""
+    if head[4:8] != b"ftyp":
+        return set()
+    (length,) = struct.unpack(">I", head[:4])
+    return {head[8:12], *(head[at : at + 4] for at in range(16, min(length, 256, len(head)), 4))}
+
+
+def _is_avif(head: bytes) -> bool:
+    return bool(_brands(head) & {b"avif", b"avis"})
+
+
+def _is_heif(head: bytes) -> bool:
+    return not _is_avif(head) and bool(_brands(head) & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"})
+
+
+def _open_avif(file: io.BytesIO) -> ImageFile.ImageFile:
+    if importlib.util.find_spec("PIL._avif") is None:
+        raise UserError("AVIF needs Pillow 11.3 or later. Install it: pip install -U pillow")
+    from PIL import AvifImagePlugin
+
+    return AvifImagePlugin.AvifImageFile(file)
+
+
+def _open_heif(file: io.BytesIO) -> ImageFile.ImageFile:
+    need("pillow_heif", "heif", "HEIC or HEIF")
+    from pillow_heif import HeifImageFile
+
+    return HeifImageFile(file)
+
+
+FORMATS = (
+    Format(
+        "JPEG",
+        "JPEG",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        lambda head: head.startswith(b"\xff\xd8\xff"),
+        JpegImagePlugin.JpegImageFile,
+        _jpeg,
+        jpeg.take_apart,
+        jpeg.put_together,
+    ),
+    Format(
+        "PNG",
+        "PNG",
+        (".png",),
+        lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
+        PngImagePlugin.PngImageFile,
+        lambda image, content: {},
+        png.take_apart,
+        png.put_together,
+    ),
+    Format("HEIF", "HEIC", (".heic", ".heif", ".hif"), _is_heif, _open_heif, _heif),
+    Format(
+        "WEBP",
+        "WebP",
+        (".webp",),
+        lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
+        WebPImagePlugin.WebPImageFile,
+        _webp,
+    ),
+    Format("AVIF", "AVIF", (".avif",), _is_avif, _open_avif, _avif),
+    Format(
+        "TIFF",
+        "TIFF",
+        (".tif", ".tiff"),
+        lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+        TiffImagePlugin.TiffImageFile,
+        _tiff,
+        tiff.take_apart,
+        tiff.put_together,
+    ),
+    Format("BMP", "BMP", (".bmp",), lambda head: head.startswith(b"BM"), BmpImagePlugin.BmpImageFile, _bmp),
+)
+SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
+TITLES = ", ".join(known.title for known in FORMATS)
+
+# What people try all the same, by what its files begin with.
+_OTHERS = {
+    "a GIF": (b"GIF8",),
+    "a Photoshop document": (b"8BPS",),
+    "JPEG 2000": (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
+    "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
+    "PostScript": (b"%!PS", b"\xc5\xd0\xd3\xc6"),
+    "a PDF": (b"%PDF",),
+    "a raw file of a camera": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR"),
+    "SVG, which has no pixels": (b"<svg",),
+}
+
+
+def format_of(head: bytes) -> Format | str:
+    """A file's format by its first 256 bytes; for others, what is wrong with the file, in words."""
+    for known in FORMATS:
+        if known.is_of(head):
+            return known
+    if head[4:12] == b"ftypcrx ":
+        name = "a raw file of a camera"
+    else:
+        name = next((name for name, begins in _OTHERS.items() if head.startswith(begins)), "")
+    if name:
+        return f"is {name}, which is not read. Save it as JPEG or PNG."
+    return f"not a readable image; its content is none of {TITLES}."
+
+
+def metadata_of(image: Image.Image) -> Metadata:
+    """What stands around the pixels of an image, as Pillow tells of it."""
+    info = image.info
+    block, xmp = exif.without_prefix(info.get("exif") or b""), info.get("xmp") or b""
+    is_sound = not block or exif.is_exif(block)
+    return Metadata(
+        exif=block if is_sound else b"",
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        icc=info.get("icc_profile") or b"",
+        left_out=() if is_sound else ("EXIF data that do not begin as such",),
+    )

@@ -1,0 +1,263 @@
+"""Formats of pictures: each read by what it is, and written again as itself, at its own quality and depth."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images import deep
+from deepdeblur_tf.images.formats import FORMATS, SUFFIXES
+from deepdeblur_tf.images.opening import ImageError
+from deepdeblur_tf.images.photos import read_photo, restore_photo, write_photo
+from deepdeblur_tf.images.rgb import image_size, read_rgb
+
+from .test_metadata import NOTE, assert_turned, exif_block, xmp
+
+cv2 = pytest.importorskip("cv2")
+pillow_heif = pytest.importorskip("pillow_heif")
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Colours and some noise, 128x96."""
+    random = np.random.default_rng(0)
+    small = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((128, 96), Image.BICUBIC)
+    return Image.fromarray(np.clip(np.asarray(small) + random.normal(0, 4, (96, 128, 3)), 0, 255).astype(np.uint8))
+
+
+def save(path, image, kind, **options):
+    if kind == "HEIF":
+        pillow_heif.from_pillow(image).save(path, **options)
+    else:
+        image.save(path, kind, **options)
+
+
+def opened(path):
+    content = path.read_bytes()
+    if content[4:8] == b"ftyp" and b"avif" not in content[:32]:
+        return pillow_heif.HeifImageFile(io.BytesIO(content))
+    return Image.open(path)
+
+
+def again(path, change=lambda rgb: rgb):
+    photo = read_photo(path)
+    target = path.with_name(f"again{path.suffix}")
+    write_photo(target, photo, restore_photo(photo, change))
+    return photo, target
+
+
+def difference(first, second):
+    return np.abs(np.asarray(first).astype(int) - np.asarray(second)).mean()
+
+
+SLOW_HEIF = pytest.param("HEIF", marks=pytest.mark.slow)
+LOSSY = {"WEBP": "webp", "AVIF": "avif", "HEIF": "heic", "JPEG": "jfif"}
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "JPEG", SLOW_HEIF])
+@pytest.mark.parametrize("quality", [30, 60, 90])
+def test_lossy_formats_keep_their_quality(tmp_path, picture, kind, quality):
+    path = tmp_path / f"a.{LOSSY[kind]}"
+    save(path, picture, kind, quality=quality)
+    photo, target = again(path)
+    assert opened(target).format == kind
+    sizes = path.stat().st_size, target.stat().st_size
+    assert 0.8 < sizes[1] / sizes[0] < 1.4
+    assert difference(opened(target), photo.rgb) < 0.7 * difference(photo.rgb, picture) + 1
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "HEIF"])
+@pytest.mark.parametrize("turned", [1, 3, 6])
+def test_what_stands_around_the_pixels_is_kept(tmp_path, picture, kind, turned):
+    from .test_metadata import PICTURE
+
+    path = tmp_path / f"a.{LOSSY[kind]}"
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    save(path, PICTURE, kind, quality=95, exif=exif_block(turned=turned), xmp=xmp(turned), icc_profile=icc)
+    photo, target = again(path)
+    assert_turned(photo.rgb, turned)
+    assert_turned(
+        read_photo(target).rgb.swapaxes(0, 1) if turned >= 5 else read_photo(target).rgb, turned if turned < 5 else 1
+    )
+    content = target.read_bytes()
+    assert content.count(NOTE) == 1 and b"a maker" in content and b"2024:05:01 10:00:00" in content
+    assert b"blurry" not in content and opened(target).info["icc_profile"] == icc
+    assert opened(target).getexif().get(0x0112, 1) == 1 and b"<x:xmpmeta" in opened(target).info["xmp"]
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", SLOW_HEIF])
+def test_damaged_exif_data_keep_no_pixels_from_being_read(tmp_path, picture, kind):
+    path = tmp_path / f"a.{LOSSY[kind]}"
+    save(path, picture.resize((48, 32)), kind, quality=90, exif=exif_block(turned=1))
+    content = path.read_bytes()
+    random = np.random.default_rng(1)
+    begin = content.index(b"MM\0*")
+    for number in range(40):
+        damaged = bytearray(content)
+        for at in random.integers(0, 200, 8):
+            damaged[begin + at] = random.integers(256)
+        path.write_bytes(damaged)
+        photo = read_photo(path)
+        assert sorted(photo.rgb.shape[:2]) == [32, 48]
+        if number % 10 == 0:
+            write_photo(tmp_path / "b", photo, photo.rgb)
+            assert sorted(opened(tmp_path / "b").size) == [32, 48]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_lossless_webp_stays_so(tmp_path, picture, mode):
+    image = picture.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / "a.webp", lossless=True, exact=True)
+    _, target = again(tmp_path / "a.webp")
+    np.testing.assert_array_equal(np.asarray(Image.open(target)), np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", SLOW_HEIF])
+def test_transparency_is_kept(tmp_path, picture, kind):
+    image = picture.convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    save(tmp_path / "a", image, kind, quality=90)
+    photo, target = again(tmp_path / "a")
+    assert photo.alpha is not None and difference(opened(target).getchannel("A"), image.getchannel("A")) < 3
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", SLOW_HEIF, "PNG", "JPEG", "TIFF", "BMP"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_file_is_read_by_what_it_is(tmp_path, picture, kind, name):
+    save(tmp_path / name, picture, kind)
+    photo, target = again(tmp_path / name)
+    assert photo.rgb.shape == (96, 128, 3) and opened(target).format == kind
+    assert image_size(tmp_path / name) == (96, 128)
+    np.testing.assert_array_equal(read_rgb(tmp_path / name), photo.rgb)
+
+
+def test_each_format_has_its_suffixes_once():
+    assert len(set(SUFFIXES)) == len(SUFFIXES) == sum(len(known.suffixes) for known in FORMATS)
+    assert {".jfif", ".jpe", ".webp", ".avif", ".heic", ".heif"} < set(SUFFIXES)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "PNG", "TIFF"])
+def test_animations_are_refused_with_advice(tmp_path, picture, kind):
+    others = [Image.new("RGB", picture.size, "red")]
+    picture.save(tmp_path / "a", kind, save_all=True, append_images=others)
+    with pytest.raises(ImageError, match="a: has 2 frames; .* Save the one that you want as a picture of its own"):
+        read_photo(tmp_path / "a")
+
+
+def test_a_smaller_version_in_a_tiff_is_no_second_page(tmp_path, picture):
+    small = picture.resize((16, 12))
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    picture.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").rgb, np.asarray(picture))
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"8BPS\0\1", "a Photoshop document"),
+        (b"\xff\x0a....", "JPEG XL"),
+        (b"%!PS-Adobe-3.0 EPSF", "PostScript"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a raw file of a camera"),
+        (b"GIF89a", "a GIF"),
+    ],
+)
+def test_other_formats_are_refused_with_what_to_do(tmp_path, content, words):
+    (tmp_path / "a.jpg").write_bytes(content.ljust(500, b"\0"))
+    for read in (read_photo, read_rgb, image_size):
+        with pytest.raises(ImageError, match=f"a.jpg: is {words}, which is not read. Save it as JPEG or PNG."):
+            read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("missing, words", [("pillow_heif", "'.\\[heif\\]'"), ("PIL._avif", "pillow")])
+def test_what_has_to_be_installed_is_named(tmp_path, picture, monkeypatch, missing, words):
+    save(tmp_path / "a", picture, "HEIF" if missing == "pillow_heif" else "AVIF")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else object())
+    with pytest.raises(ImageError, match=f"{tmp_path}/a: .*Install it: pip install .*{words}"):
+        read_photo(tmp_path / "a")
+
+
+# 16 bits a channel.
+
+
+def deep_picture(channels):
+    random = np.random.default_rng(3)
+    return random.integers(0, 65536, (30, 41, channels), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_png_of_16_bits_stays_one(tmp_path, channels, turned):
+    pixels = deep_picture(channels)
+    content = tf.io.encode_png(pixels).numpy()
+    block = exif_block(turned=turned)
+    chunk = io.BytesIO()
+    PngImagePlugin.putchunk(chunk, b"eXIf", block)
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk.getvalue() + content[33:])
+    photo, target = again(tmp_path / "a.png")
+    upright = np.rot90(pixels, 3) if turned == 6 else pixels
+    assert photo.rgb.dtype == np.uint16 and photo.is_grey == (channels < 3)
+    np.testing.assert_array_equal(tf.io.decode_png(target.read_bytes(), dtype=tf.uint16), upright)
+    assert Image.open(target).getexif()[0x010F] == "a maker"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("compression", [1, 5, 8])
+def test_a_tiff_of_16_bits_stays_one(tmp_path, channels, compression):
+    pixels = deep_picture(channels)
+    turned = pixels if channels == 1 else pixels[..., [2, 1, 0, 3][:channels]]
+    cv2.imwrite(str(tmp_path / "a.tif"), turned, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    photo, target = again(tmp_path / "a.tif")
+    assert photo.rgb.dtype == np.uint16
+    written = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written.reshape(turned.shape), turned)
+    tags = Image.open(target).tag_v2
+    assert tags[259] == compression and (tags.get(338) == (2,)) == (channels == 4)
+
+
+def test_a_negative_of_16_bits_becomes_a_positive(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    pixels = deep_picture(1)[..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
+    _, target = again(tmp_path / "a.tif")
+    assert tifffile.TiffFile(target).pages[0].photometric.name == "MINISBLACK"
+    np.testing.assert_array_equal(tifffile.imread(target), 65535 - pixels)
+
+
+def test_16_bits_become_8_rounded():
+    values = np.arange(65536, dtype=np.uint16)
+    np.testing.assert_array_equal(deep.to_8_bits(values), np.round(values / 257).astype(np.uint8))
+
+
+@pytest.mark.slow
+def test_10_bits_become_8_in_so_many_words(tmp_path, picture):
+    wide = (np.asarray(picture).astype(np.uint16) * 257).tobytes()
+    pillow_heif.encode("RGB;16", picture.size, wide, tmp_path / "a.heic", quality=90)
+    photo, _ = again(tmp_path / "a.heic")
+    assert photo.rgb.dtype == np.uint8 and difference(photo.rgb, picture) < 8
+    assert any("of which 8 are written" in line for line in photo.left_out)
+
+
+# Colours.
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb_and_says_so(tmp_path, picture, kind):
+    picture.convert("CMYK").save(tmp_path / "a", kind)
+    photo, target = again(tmp_path / "a")
+    assert opened(target).mode == "RGB" and difference(photo.rgb, picture) < 8
+    assert photo.left_out == ("the colour space CMYK; the picture is written as RGB, converted without a profile",)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "TIFF", "BMP"])
+def test_a_grey_picture_stored_in_colour_stays_grey(tmp_path, picture, kind):
+    grey = picture.convert("L").convert("RGB")
+    grey.save(tmp_path / "a", kind, **({"lossless": True} if kind == "WEBP" else {}))
+    off = np.array([3, 0, -4])
+    photo, target = again(tmp_path / "a", lambda rgb: np.clip(rgb.astype(int) + off, 0, 255).astype(np.uint8))
+    pixels = np.asarray(opened(target))
+    assert photo.is_grey and opened(target).mode == "RGB"
+    assert (pixels[..., :1] == pixels).all() and difference(pixels, grey) < 3
