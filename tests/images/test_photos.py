@@ -68,17 +68,6 @@ def test_a_noisy_jpeg_of_full_quality_can_be_written(tmp_path, random):
         assert np.abs(np.asarray(again).astype(int) - photo.rgb).max() <= 4  # complete, and hardly changed
 
 
-def test_a_thumbnail_of_the_blurry_picture_is_dropped_and_sizes_are_turned(tmp_path, picture):
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "a maker"
-    exif.get_ifd(0x8769).update({0xA002: 64, 0xA003: 48, 0x9003: "2024:05:01 10:00:00"})
-    picture.save(tmp_path / "a.jpg", exif=exif)
-    _, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    inner = again.getexif().get_ifd(0x8769)
-    assert (inner[0xA002], inner[0xA003]) == again.size == (48, 64)
-    assert inner[0x9003] == "2024:05:01 10:00:00" and again.getexif()[0x010F] == "a maker"
-
-
 def test_iptc_captions_are_kept(tmp_path, picture):
     caption = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00\x00\x00\x00\x0a\x1c\x02x\x00\x05hello"
     segment = b"\xff\xed" + (len(caption) + 2).to_bytes(2, "big") + caption
