@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import sys
 import traceback
 from pathlib import Path
@@ -27,6 +28,7 @@ from deepdeblur_tf.command_line import (
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
 from deepdeblur_tf.images.formats import TITLES
+from deepdeblur_tf.images.videos import middle_frame
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
 from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan, run_job
@@ -175,15 +177,21 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
             bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}", refresh=sys.stderr.isatty())
             begin = bar.n
 
-            def restored(frame: np.ndarray) -> np.ndarray:
+            def restored(frame: np.ndarray, scale: float | None = None) -> np.ndarray:
                 start, size = bar.n, frame.shape[0] * frame.shape[1]
-                return restorer(frame, lambda fraction: bar.update(start + round(fraction * size) - bar.n))
+                return restorer(frame, lambda fraction: bar.update(start + round(fraction * size) - bar.n), scale)
 
             try:
                 results.read()  # another process may have written it meanwhile
                 todo = plan(job, results, flags.comparison, flags.overwrite).todo
                 if todo:
-                    for remark in run_job(job, todo, results, restored):
+                    restore = restored
+                    if job.is_video and options["scale"] == "auto":  # one for all frames, or they would flicker
+                        restore = functools.partial(restored, scale=restorer.scale_of(middle_frame(job.source)))
+                    said = run_job(job, todo, results, restore, lambda: {"scale": restorer.scale})
+                    if job.target in todo:
+                        said += restorer.remarks
+                    for remark in said:
                         remarks.setdefault(remark, []).append(job.source.name)
             except (UserError, MemoryError) as error:
                 failed[job] = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"

@@ -26,6 +26,7 @@ from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.images.formats import TITLES
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
+from deepdeblur_tf.restoration.scale import LEAST_CHANGE
 
 if TYPE_CHECKING:
     from deepdeblur_tf.cluster.manifest import Manifest
@@ -167,6 +168,7 @@ def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list
     pixels = 0
     failed: list[str] = []
     left_out: dict[str, list[str]] = {}  # names of photos, by what they lack in their restored form
+    unchanged = 0
     with ProgressBar(total=count, unit="photo") as bar:
         try:
             for rows in groups:
@@ -175,12 +177,15 @@ def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list
                 for row in rows:
                     for what in row.get("left_out", ()):
                         left_out.setdefault(f"left out: {what}", []).append(row["input"].rsplit("/", 1)[-1])
+                unchanged += sum(row["change"] < LEAST_CHANGE for row in rows if row["status"] == "done")
                 pixels += sum(row["width"] * row["height"] for row in rows if row["status"] == "done")
                 bar.set_postfix_str(f"{pixels / 1e6 / bar.format_dict['elapsed']:.3g} megapixels/s", refresh=False)
                 bar.update(len(rows))
         finally:
             manifest.write()
     print(*remark_lines(left_out), sep="\n", end="\n" * bool(left_out))
+    if unchanged:
+        print(f"hardly changed: {unchanged} photos, sharp already or blurred beyond the network's reach")
     return failed
 
 

@@ -31,6 +31,8 @@ ROW = pa.schema(
         ("left_out", pa.list_(pa.string())),  # what the result lacks of what the photo's file holds
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("scale", pa.float32()),  # at which it was restored
+        ("change", pa.float32()),  # how much was changed, relatively: below 0.5 hardly anything
         ("seconds", pa.float32()),
         ("input_bytes", pa.int64()),
         ("input_changed_ns", pa.int64()),
@@ -40,6 +42,7 @@ ROW = pa.schema(
         ("finished", pa.timestamp("ms", "UTC")),
     ]
 )
+_LATER = {"left_out", "scale", "change"}  # columns that came later
 
 
 class Manifest:
@@ -138,9 +141,8 @@ class Manifest:
                 with pq.ParquetFile(path) as file:
                     for group in order(range(file.num_row_groups)):
                         table = file.read_row_group(group)
-                        if "left_out" not in table.column_names:  # written before there was one
-                            nothing = pa.nulls(len(table), ROW.field("left_out").type)
-                            table = table.append_column("left_out", nothing)
+                        for name in _LATER - set(table.column_names):  # written before there was one
+                            table = table.append_column(name, pa.nulls(len(table), ROW.field(name).type))
                         yield table.select(ROW.names).cast(ROW)
                 return
             except (pa.ArrowException, OSError, ValueError, KeyError):  # no Parquet, or other columns

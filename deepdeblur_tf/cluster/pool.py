@@ -17,10 +17,10 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 # Read by Ray when it is loaded.
@@ -40,6 +40,9 @@ from deepdeblur_tf.cluster.inputs import Photo  # noqa: E402
 from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import photos  # noqa: E402
+
+if TYPE_CHECKING:
+    from deepdeblur_tf.restoration.restorer import Restorer
 
 TRIES = 2  # a photo that so many processes died of is given up
 _TOKEN = secrets.token_hex(32)  # for a Ray on this machine; it keeps the first one of a process, and none is written
@@ -211,7 +214,7 @@ class _Process:
         return {"rows": json.dumps([self._row(photo, restorer) for photo in group])}
 
     @functools.cached_property
-    def _restorer(self) -> Callable[[np.ndarray], np.ndarray]:
+    def _restorer(self) -> Restorer:
         """The network. Raises UserError where it cannot be loaded, or an option is not allowed."""
         from deepdeblur_tf.compat import gpus, tf
         from deepdeblur_tf.memory import memory_budget
@@ -233,7 +236,7 @@ class _Process:
             except UserError as error:
                 raise UserError(str(error).replace(str(file), "MODEL")) from error
 
-    def _row(self, photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dict:
+    def _row(self, photo: Photo, restorer: Restorer) -> dict:
         """Restores a photo; returns its row of the manifest."""
         begun = time.perf_counter()
         error = ""
@@ -263,7 +266,7 @@ class _Process:
         }
 
 
-def _restored(photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dict:
+def _restored(photo: Photo, restorer: Restorer) -> dict:
     """Restores a photo; returns what its row tells of it."""
     with storage.local_copy(photo.source) as path:
         try:
@@ -275,7 +278,15 @@ def _restored(photo: Photo, restorer: Callable[[np.ndarray], np.ndarray]) -> dic
     storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
     left_out = list(picture.left_out)
-    return {"status": "done", "width": width, "height": height, "input_sha256": sha256, "left_out": left_out}
+    return {
+        "status": "done",
+        "width": width,
+        "height": height,
+        "scale": restorer.scale,
+        "change": restorer.change,
+        "input_sha256": sha256,
+        "left_out": left_out,
+    }
 
 
 def _size(cpus: int, gpus: float) -> int:

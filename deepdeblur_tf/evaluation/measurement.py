@@ -38,13 +38,18 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
         pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's.
 
     Returns:
-        (the columns of metrics.csv but the name; NaN for what the image is too small for,
+        (the columns of metrics.csv but the name; NaN for what the image is too small for, and for the loss at another
+         scale than 1, at which there are no levels to compare,
          the restored image, uint8 [H, W, 3]).
     """
     blurry, sharp = np.split(pair, 2, axis=2)
     begin = time.perf_counter()
-    levels = restorer.levels(blurry)
-    restored = to_uint8(levels[0]).numpy()[: sharp.shape[0], : sharp.shape[1]]
+    scale = restorer.scale_of(blurry)
+    if scale == 1:
+        levels = restorer.levels(blurry)
+        restored = to_uint8(levels[0]).numpy()[: sharp.shape[0], : sharp.shape[1]]
+    else:
+        levels, restored = None, restorer(blurry, scale=scale)
     seconds = time.perf_counter() - begin
 
     # As in the validation during training: the finest level is measured at its own size.
@@ -57,7 +62,7 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
     def loss(of_levels):
         return float(tf.add_n(multiscale_loss(sharp_levels, of_levels)))
 
-    row = {"loss": loss([level[None] for level in levels]), **_quality(restored, sharp)}
+    row = {"loss": loss([level[None] for level in levels]) if levels else math.nan, **_quality(restored, sharp)}
     before = {"loss": loss(blurry_levels), **_quality(blurry, sharp)}
     row.update({f"blurry_{key}": value for key, value in before.items()}, seconds=seconds, tiles=restorer.tiles)
     return row, restored

@@ -19,7 +19,7 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
     Args:
         path: The video.
         target: Where to, with a suffix that can be written.
-        restore: From a frame, uint8 [H, W, 3], to its restored form.
+        restore: From a frame, uint8 or, of a video of more than 8 bits, uint16 [H, W, 3], to its restored form.
 
     Returns:
         In what it is not as it was, in a few words each.
@@ -33,7 +33,7 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
     with open_video(path, is_deep=True) as video, writing(Path(target), video, source) as writer:
         for item in video.items():
             if isinstance(item, Frame):
-                writer.add(dataclasses.replace(item, pixels=_restored(item.pixels, restore)))
+                writer.add(dataclasses.replace(item, pixels=restore(item.pixels)))
                 last = item.time * video.tick
             else:
                 writer.copy(item)
@@ -43,12 +43,3 @@ def restore_video(path, target, restore: Callable[[np.ndarray], np.ndarray]) -> 
     if Path(target).suffix.lower() != Path(path).suffix.lower():
         remarks.insert(0, f"written as {Path(target).suffix}, for {Path(path).suffix.lower()} cannot be written")
     return remarks
-
-
-def _restored(pixels: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """A frame restored. Of uint16, what changes in 8 bits is added to all of them."""
-    if pixels.dtype == np.uint8:
-        return restore(pixels)
-    coarse = np.rint(pixels / np.float32(257)).astype(np.uint8)
-    change = restore(coarse).astype(np.int32) - coarse
-    return np.clip(pixels + 257 * change, 0, 65535).astype(np.uint16)

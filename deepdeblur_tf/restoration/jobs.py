@@ -139,14 +139,21 @@ def is_restored(job: Job, results: Results) -> bool:
     return job.source.exists() and results.state(job.target, results.recipe(job.source, "restored")) == "done"
 
 
-def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+def run_job(
+    job: Job,
+    todo: Sequence[Path],
+    results: Results,
+    restore: Callable[[np.ndarray], np.ndarray],
+    about: Callable[[], dict] = dict,
+) -> list[str]:
     """Writes a file's results.
 
     Args:
         job: The file.
         todo: Which of its results, as `plan` has them.
         results: The output folder's.
-        restore: From uint8 [H, W, 3] to its restored form.
+        restore: From uint8 or uint16 [H, W, 3] to its restored form.
+        about: Called when the file is restored, for what the record is to tell of it; see `Results.write`.
 
     Returns:
         In what the result is not as the file was, in a few words each, as "left out: chapters".
@@ -160,7 +167,8 @@ def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[
     remarks: list[str] = []
     if job.is_video:
         if job.target in todo:
-            results.write(job.target, recipe, lambda beside: remarks.extend(restore_video(job.source, beside, restore)))
+            write = lambda beside: remarks.extend(restore_video(job.source, beside, restore))  # noqa: E731
+            results.write(job.target, recipe, write, about)
         if job.comparison in todo:
             blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
     else:
@@ -169,7 +177,7 @@ def run_job(job: Job, todo: Sequence[Path], results: Results, restore: Callable[
         restored = photos.restore_photo(photo, restore) if job.target in todo else photos.read_photo(job.target).rgb
         blurry = photo.rgb
         if job.target in todo:
-            results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored))
+            results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored), about)
     if job.comparison in todo:
         picture = side_by_side([to_8_bits(blurry), to_8_bits(restored)], [f"blurry: {job.source.name}", "restored"])
         results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)

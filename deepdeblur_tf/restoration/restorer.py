@@ -13,7 +13,7 @@ from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.model import run_network, settings_of, to_levels, to_uint8, to_uint16
 from deepdeblur_tf.pyramid import PADDING
-from deepdeblur_tf.restoration.scale import SCALES, add_enlarged, best_scale, relative_change, shrunk
+from deepdeblur_tf.restoration.scale import LEAST_CHANGE, SCALES, add_enlarged, best_scale, relative_change, shrunk
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
@@ -23,6 +23,8 @@ from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 OVERLAP = 64
 
 _MEASURED = 1024  # pixels: what a restoration changed is measured on a square of this side in the middle
+
+HARDLY_CHANGED = "hardly changed: sharp already, or blurred beyond the network's reach"
 
 RUNTIMES = ("tensorflow", "openvino", "openvino_bfloat16")
 
@@ -150,12 +152,15 @@ class Restorer:
 
             self._openvino = openvino_network(model, "bfloat16" if runtime == "openvino_bfloat16" else "float32")
 
-    def __call__(self, image_uint8, progress: Callable[[float], None] | None = None) -> np.ndarray:
+    def __call__(
+        self, image_uint8, progress: Callable[[float], None] | None = None, scale: float | None = None
+    ) -> np.ndarray:
         """Restores an image.
 
         Args:
             image_uint8: uint8 [H, W, 3], RGB, 1x1 pixels and more; or uint16, of which the finest level keeps all bits.
             progress: Called after each tile with the fraction that is done, 0 to 1.
+            scale: One of `SCALES`, as for the frames of a video, which are all restored at one. Defaults to `scale_of`.
 
         Returns:
             [H, W, 3] of the same dtype.
@@ -168,7 +173,7 @@ class Restorer:
         image = np.asarray(image_uint8)
         self._refuse_others(image)
         rounded = to_8_bits(image)
-        self.scale = self.best_scale(rounded) if self._scale == "auto" else float(self._scale)
+        self.scale = self.scale_of(rounded) if scale is None else scale
         small = shrunk(rounded, self.scale)
         height, width = small.shape[:2]
         if self.scale == 1:
@@ -185,14 +190,22 @@ class Restorer:
         self.change = relative_change(small[middle], restored)
         return result
 
-    def best_scale(self, image_uint8) -> float:
-        """The scale at which an image's blur is within the network's reach, as "auto" finds it.
+    def scale_of(self, image_uint8) -> float:
+        """The scale at which an image is restored: the one that was asked for, or with "auto" the best.
 
         Args:
-            image_uint8: uint8 [H, W, 3], RGB.
+            image_uint8: uint8 or uint16 [H, W, 3], RGB.
         """
+        if self._scale != "auto":
+            return float(self._scale)
         self._refuse_others(image_uint8)
-        return best_scale(image_uint8, lambda crop: 255 * (self._run(crop)[0] + np.float32(0.5)))
+        return best_scale(to_8_bits(image_uint8), lambda crop: 255 * (self._run(crop)[0] + np.float32(0.5)))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What there is to say of the last image, in a few words each."""
+        at = [f"restored at scale {self.scale:g}"] if self.scale < 1 else []
+        return at + ([HARDLY_CHANGED] if self.change < LEAST_CHANGE else [])
 
     @staticmethod
     def _refuse_others(image) -> None:

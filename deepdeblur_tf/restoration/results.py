@@ -88,20 +88,21 @@ class Results:
             return "done"
         return "outdated" if same_source or made["source"] == recipe["source"] else "foreign"
 
-    def write(self, path: Path, recipe: dict, write: Callable[[Path], None]) -> None:
+    def write(self, path: Path, recipe: dict, write: Callable[[Path], None], about: Callable[[], dict] = dict) -> None:
         """Writes a result, whole or not at all, and its line.
 
         Args:
             path: Where to.
             recipe: What it is made of.
             write: Called with the path to write to, which has the same suffix.
+            about: Called when it is written, for what else its line is to tell, as JSON has it.
         """
 
         def write_and_record(beside: Path) -> None:
             write(beside)
             state = beside.stat()
             entry = {"name": self._name(path), "size": state.st_size, "mtime_ns": state.st_mtime_ns, "made_of": recipe}
-            self._add(json.dumps(entry).encode() + b"\n")
+            self._add(json.dumps({**entry, **about()}).encode() + b"\n")
 
         write_whole(path, write_and_record)
 

@@ -22,7 +22,7 @@ _CELL = 8  # pixels to one of the thumbnail in which the crops are chosen
 # A coarser scale is taken where it changes so much more than every finer one, and this much at all: sharp pictures are
 # hardly changed at any scale. On frames of GOPRO and REDS the ratio was at most 0.92 where scale 1 was best, and at
 # least 1.16 where it was not (tests/restoration/test_scale.py).
-_AHEAD, _LEAST = 1.05, 0.5
+_AHEAD, LEAST_CHANGE = 1.05, 0.5
 
 
 def shrunk(image: np.ndarray, scale: float) -> np.ndarray:
@@ -89,7 +89,7 @@ def best_scale(image: np.ndarray, restore: Callable[[np.ndarray], np.ndarray]) -
         crops = _crops(image, scale)
         inner = np.s_[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
         change = relative_change(crops[inner], np.stack([restore(crop) for crop in crops])[inner])
-        if scale < 1 and change > max(_LEAST, _AHEAD * most):
+        if scale < 1 and change > max(LEAST_CHANGE, _AHEAD * most):
             best = scale
         most = max(most, change)
     return best

@@ -195,7 +195,8 @@ def test_the_summary_says_what_was_measured(tmp_path, data, model, capfd):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["model"]["file"] == str(model) and len(summary["model"]["sha256"]) == 64
     assert summary["data"]["root"] == str(data) and summary["data"]["pairs"] == 4 and summary["data"]["blur"] == "blur"
-    assert summary["restoration"] == {"tile": None, "memory": None, "self_ensemble": True, "runtime": "tensorflow"}
+    options = {"tile": None, "memory": None, "self_ensemble": True, "runtime": "tensorflow", "scale": 1.0}
+    assert summary["restoration"] == options
     assert summary["finished"] and summary["versions"]["tensorflow"] == tf.__version__ and summary["device"]
     assert set(summary["scenes"]) == {name.partition("/")[0] for name in NAMES}
     assert summary["scenes"]["GOPR0854_11_00"]["images"] == 2

@@ -19,6 +19,7 @@ from deepdeblur_tf import predict
 from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images.videos import video_frames
+from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.predict import main
 from deepdeblur_tf.restoration.jobs import run_job
@@ -68,6 +69,23 @@ def files(folder):
 
 def hashes(folder):
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files(folder)}
+
+
+def test_the_scale_is_said_and_recorded(tmp_path, model, photo, capfd):
+    photo.resize((404, 248)).save(tmp_path / "a.png")
+    assert main([str(model), str(tmp_path / "a.png"), "--output", str(tmp_path / "out"), "--scale", "0.5"]) == 0
+    assert "restored at scale 0.5 (a.png)" in capfd.readouterr().out
+    (line,) = (tmp_path / "out" / "restored.jsonl").read_text().splitlines()
+    assert json.loads(line)["scale"] == 0.5 and json.loads(line)["made_of"]["options"]["scale"] == 0.5
+    expected = restore(load_model(model), np.asarray(Image.open(tmp_path / "a.png")), scale=0.5)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), expected)
+
+
+def test_what_is_hardly_changed_is_said(tmp_path, photo, capfd):
+    save_network(build_model(blocks=1, filters=4, kernel_size=3, global_skip=True), tmp_path / "none.keras")
+    photo.save(tmp_path / "a.png")
+    assert main([str(tmp_path / "none.keras"), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 0
+    assert "hardly changed: sharp already, or blurred beyond the network's reach (a.png)" in capfd.readouterr().out
 
 
 def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree, model, capfd):

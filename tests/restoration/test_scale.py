@@ -94,7 +94,7 @@ def test_auto_is_never_below_scale_1_on_real_frames(photographs, shared):
     gains = {}
     for file in files:
         blurry = np.asarray(Image.open(file).convert("RGB"))
-        if automatic.best_scale(blurry) == 1:
+        if automatic.scale_of(blurry) == 1:
             continue  # then it is the same
         sharp = np.asarray(Image.open(str(file).replace("blur", "sharp")).convert("RGB"))
         gains[file] = metrics.psnr(automatic(blurry), sharp) - metrics.psnr(as_it_is(blurry), sharp)
@@ -106,7 +106,7 @@ def test_auto_is_never_below_scale_1_on_real_frames(photographs, shared):
 def test_sharp_photos_are_taken_as_they_are(photographs, shared):
     restorer = Restorer(photographs)
     for file in sorted(shared.glob("sharp/*.png")):
-        assert restorer.best_scale(np.asarray(Image.open(file))) == 1, file
+        assert restorer.scale_of(np.asarray(Image.open(file))) == 1, file
 
 
 def test_other_scales_are_refused():
@@ -118,3 +118,12 @@ def test_other_scales_are_refused():
 def test_shrunk_sides_are_rounded():
     assert shrunk(np.zeros((7, 10, 3), np.uint8), 0.25).shape == (2, 2, 3)
     assert shrunk(np.zeros((1, 3, 3), np.uint8), 0.125).shape == (1, 1, 3)
+
+
+def test_all_frames_of_a_video_are_restored_at_one_scale(scenes):
+    network = build_model(blocks=1, filters=4, kernel_size=3, global_skip=True)
+    restorer = Restorer(network)
+    restorer(scenes[0][0], scale=0.25)
+    assert restorer.scale == 0.25
+    assert Restorer(network, scale=0.5).scale_of(scenes[0][0]) == 0.5
+    assert restorer.remarks[0] == "restored at scale 0.25" and restorer.remarks[1].startswith("hardly changed")
