@@ -23,6 +23,7 @@ import yaml
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.layouts import LAYOUTS
 from deepdeblur_tf.losses import ERRORS
+from deepdeblur_tf.yaml_text import MOST, load_yaml, shown
 
 SCENES = "scenes"  # the value of data.root that stands for the embedded scenes
 SCENE_SIZE = 256  # the side of an embedded scene, in pixels
@@ -401,11 +402,13 @@ def allowed(hint: Any) -> str:
 def _converted(hint: Any, value: Any) -> Any:
     """A value from YAML, Python or the command line as a setting's type."""
     if get_origin(hint) is Literal:
+        if isinstance(value, (list, dict)):
+            raise ValueError
         return {str(choice): choice for choice in get_args(hint)}[str(value)]
     kind, _, rule = get_args(hint) or (hint, "", lambda value: True)
     origin = get_origin(kind) or kind
     if origin in (bool, list) and isinstance(value, str):
-        value = yaml.safe_load(value)
+        value = load_yaml(value)
     if not isinstance(value, _TAKEN[origin]) or (isinstance(value, bool) and kind is not bool):  # a bool is an int
         raise ValueError
     value = [_converted(get_args(kind)[0], entry) for entry in value] if origin is list else kind(value)
@@ -415,7 +418,7 @@ def _converted(hint: Any, value: Any) -> Any:
 
 
 def _refused(key: str, value: Any, words: str, close: Sequence[str] = ()) -> ConfigError:
-    return ConfigError(f"{key}: received {value!r}; allowed: {words}.{_meant(close)}")
+    return ConfigError(f"{key}: received {shown(value)}; allowed: {words}.{_meant(close)}")
 
 
 def _meant(close: Sequence[str]) -> str:
@@ -430,22 +433,25 @@ def unknown_setting(key: str, where: str, others: Iterable[str] = ()) -> ConfigE
     close = difflib.get_close_matches(key, keys, 1, 0.8) or [
         names[name] for name in difflib.get_close_matches(key.rpartition(".")[2], names, 1)
     ]
-    return ConfigError(f"{where}: there is no setting {key}.{_meant(close)} The settings are: {', '.join(keys)}.")
+    return ConfigError(f"{where}: there is no setting {key[:100]}.{_meant(close)} The settings are: {', '.join(keys)}.")
 
 
 def _by_key(mapping: Mapping, where: str, prefix: str = "") -> dict[str, Any]:
     """A nested mapping's values by dotted key. Raises ConfigError for the first key that is no setting."""
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in mapping.items():
         key = f"{prefix}{name}"
         if key in SETTINGS:
-            values[key] = value
+            found = {key: value}
         elif f"{key}." not in SECTIONS:
             raise unknown_setting(key, where)
         elif isinstance(value, Mapping):
-            values.update(_by_key(value, where, f"{key}."))
+            found = _by_key(value, where, f"{key}.")
         else:
-            raise ConfigError(f"{where}: {key} is a section of settings. Received: {value!r}")
+            raise ConfigError(f"{where}: {key} is a section of settings. Received: {shown(value)}")
+        for twice in values.keys() & found.keys():  # once as model: levels: and once as model.levels:
+            raise ConfigError(f"{where}: {twice} is there twice.")
+        values.update(found)
     return values
 
 
@@ -463,7 +469,11 @@ def _read(name) -> dict[str, Any]:
     packaged = _packaged()
     path = packaged.get(str(name)) or Path(name).expanduser()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MOST + 1)
+        if len(text) > MOST:
+            raise ValueError("it is too large for one")
+        content = load_yaml(text)
     except FileNotFoundError as error:
         close = _meant(difflib.get_close_matches(path.stem, packaged, 1))
         names = ", ".join(packaged)
@@ -471,7 +481,7 @@ def _read(name) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or a date such as 2024-13-01
         raise ConfigError(f"cannot read the experiment file {path}: {error}") from error
     if not isinstance(content, Mapping):
-        raise ConfigError(f"{path} holds no settings. Received: {content!r}; allowed: 'key: value' lines.")
+        raise ConfigError(f"{path} holds no settings. Received: {shown(content)}; allowed: 'key: value' lines.")
     return _by_key(content, str(path))
 
 
@@ -480,7 +490,7 @@ def _set(section: Any, name: str, hint: Any, key: str, value: Any) -> None:
         setattr(section, name, _converted(hint, value))
     except (KeyError, OverflowError, ValueError, yaml.YAMLError):
         choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
-        raise _refused(key, value, allowed(hint), difflib.get_close_matches(str(value), choices, 1)) from None
+        raise _refused(key, value, allowed(hint), difflib.get_close_matches(shown(value), choices, 1)) from None
 
 
 def set_all(experiment: Experiment, values: Mapping[str, Any]) -> None:

@@ -258,3 +258,46 @@ def test_what_yaml_writes_is_read_as_the_settings_type(tmp_path, line, key, valu
     path.write_text(f"name: x\n{line}", encoding="utf-8")
     found = attrgetter(key)(load_experiment(path))
     assert found == value and type(found) is type(value)
+
+
+def refused(tmp_path, text):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_experiment(path)
+    assert len(str(raised.value)) < 5000
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("name: a\nseed: 1\nmodel:\n  levels: 2\nseed: 2\n", "'seed' is there twice, in lines 2 and 5"),
+        ("name: a\nmodel:\n  levels: 2\nmodel:\n  blocks: 2\n", "'model' is there twice, in lines 2 and 4"),
+        ("name: a\nmodel: {levels: 2, 'levels': 3}\n", "'levels' is there twice, in lines 2 and 2"),
+        ("name: a\nmodel:\n  levels: 2\nmodel.levels: 3\n", "model.levels is there twice"),
+    ],
+)
+def test_what_is_there_twice_is_refused_by_name(tmp_path, text, words):
+    assert words in refused(tmp_path, text)
+
+
+def test_anchors_and_merges_are_taken(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("name: &a one\nmodel: &m {levels: 2, blocks: 3}\ntraining:\n  pretrained: *a\n")
+    assert load_experiment(path).training.pretrained == "one"
+    path.write_text("name: a\nmodel:\n  <<: {levels: 2, blocks: 3}\n  blocks: 4\n")
+    assert vars(load_experiment(path).model).items() >= {"levels": 2, "blocks": 4}.items()
+
+
+def test_small_files_are_answered_at_once(tmp_path):
+    nine = "".join(f"- &l{level} [{', '.join([f'*l{level - 1}'] * 9)}]\n" for level in range(1, 12))
+    for key in ("seed", "model", "data.root", "training.decay.epochs", "model.levels"):
+        assert "received" in refused(tmp_path, f"name: a\n{key}:\n- &l0 x\n{nine}").lower()
+    refused(tmp_path, f"- &l0 x\n{nine}")
+    assert "nested too deeply" in refused(tmp_path, "name: " + "[" * 50_000)
+    assert "nested too deeply" in refused(tmp_path, "".join(" " * level + "a:\n" for level in range(1200)))
+    assert "too large" in refused(tmp_path, "name: a\n" + "#" * 2_000_000)
+    refused(tmp_path, f"? {'a' * 900_000}\n: 1")
+    with pytest.raises(ConfigError, match="received"):
+        load_experiment(ROOT / "experiments" / "quickstart.yaml", {"training.decay.epochs": "[" * 50_000})
