@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import hashlib
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from deepdeblur_tf.errors import UserError
 
+_MOST_WAYS = 16  # by links within linked folders, to one folder
+
 # What is being written, as a pattern for `glob`; a process that is killed leaves it behind.
 UNFINISHED = ".deepdeblur_tf.*.part*"
 
@@ -22,7 +25,9 @@ UNFINISHED = ".deepdeblur_tf.*.part*"
 def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, list[Path]]]:
     """(folder, its files) for a folder and those below it, in the order of their names, hidden ones left alone.
 
-    Links to folders are followed, as the users of large data sets make them, but not round in circles.
+    Links to folders are followed, as the users of large data sets make them, but not round in circles; and those within
+    linked folders only until a folder was come to so often, for a few folders that are linked to each other lead to
+    each other in thousands of ways.
 
     Args:
         folder: Where to begin.
@@ -31,6 +36,10 @@ def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, li
     Raises:
         UserError: a folder cannot be read.
     """
+    yield from _walk(folder, {*(path.resolve() for path in left_out)}, False, collections.Counter())
+
+
+def _walk(folder: Path, left_out: set[Path], is_linked: bool, entered: collections.Counter):
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -41,10 +50,12 @@ def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, li
         if entry.name[0] != ".":
             (folders if entry.is_dir() else files).append(entry)
     yield folder, files
-    left_out = {*(path.resolve() for path in left_out), folder.resolve()}
+    left_out = {*left_out, folder.resolve()}
     for entry in folders:
-        if entry.resolve() not in left_out:
-            yield from walk(entry, left_out)
+        real, is_link = entry.resolve(), entry.is_symlink()
+        if real not in left_out and not (is_linked and is_link and entered[real] >= _MOST_WAYS):
+            entered[real] += 1
+            yield from _walk(entry, left_out, is_linked or is_link, entered)
 
 
 class Identity:

@@ -93,3 +93,24 @@ def test_a_walk_follows_links_but_not_in_circles_and_passes_by_what_is_hidden(tm
     (root / "c").symlink_to(elsewhere)  # the same once more, and no circle
     found = [file.relative_to(root).as_posix() for _, files in walk(root, [root / "out"]) for file in files]
     assert found == ["1", "a/6", "b/10", "b/2", "c/6"]
+
+
+def test_folders_that_are_linked_to_each_other_are_looked_through_at_once(tmp_path):
+    names = [f"{number:02}" for number in range(12)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+        for other in names:
+            if other != name:
+                (tmp_path / name / other).symlink_to(tmp_path / other)
+    found = [folder for folder, files in walk(tmp_path) if files]
+    assert {folder.name for folder in found} == set(names) and len(found) < 12 + 12 * 12 + 12 * 16
+
+
+def test_one_folder_may_be_linked_any_number_of_times(tmp_path):
+    (tmp_path / "sharp").mkdir()
+    (tmp_path / "sharp" / "a.png").touch()
+    (tmp_path / "target").mkdir()
+    for number in range(40):
+        (tmp_path / "target" / f"{number:02}").symlink_to(tmp_path / "sharp")
+    assert len([folder for folder, files in walk(tmp_path / "target") if files]) == 40

@@ -169,6 +169,7 @@ def damaged(random, content):
     return bytes(content)
 
 
+@pytest.mark.real_data
 def test_1000_damaged_pngs_are_the_right_picture_or_refused_by_name(tmp_path, shared, random):
     # PNG has checksums, so nothing may pass silently; JPEG and BMP have none, there a wrong pixel cannot be noticed.
     frame = iio.imread(shared / "gopro" / "test" / "GOPR0384_11_00" / "blur" / "000001.png")[300:340, 500:548]
