@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from deepdeblur_tf.evaluation.measurement import CONVENTION, means
 from deepdeblur_tf.files import write_json, write_whole
 from deepdeblur_tf.metrics import MEASURES
 
-COLUMNS = ("image", *MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
+_FIGURES = (*MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
+# The last one tells a row that another program changed, or that was measured of something else.
+COLUMNS = ("image", *_FIGURES, "check")
 
 # What must be equal for figures to stand in one table.
 _IDENTITY = (
@@ -29,10 +32,11 @@ _IDENTITY = (
     ("data", "blur"),
     ("data", "fingerprint"),
     ("restoration", "tile"),
-    ("restoration", "memory"),
     ("restoration", "self_ensemble"),
     ("restoration", "runtime"),
+    ("restoration", "scale"),
 )
+_BEFORE = {"scale": 1.0}  # what was done before there was such an option
 
 
 class EvaluationError(UserError):
@@ -87,12 +91,14 @@ class Evaluation:
         label: What the network is called in tables and pictures.
         about: What determines the figures: the sections model, data and restoration of the summary.
         test_set: The images.
+        changed: The images whose rows in metrics.csv were changed, as `read_rows` found them.
     """
 
     folder: Path
     label: str
     about: dict
     test_set: TestSet
+    changed: list[str] = field(default_factory=list)
 
     @property
     def metrics(self) -> Path:
@@ -116,7 +122,9 @@ class Evaluation:
             self._check()  # what another process has begun in the meantime
             # Also drops a torn last line, which an added row would otherwise run into.
             rows = self.read_rows()
-            write_whole(self.metrics, lambda path: _write_csv(path, rows))
+            if self.changed:
+                print(f"measured again, for {self.metrics} was changed there: {', '.join(self.changed)}")
+            write_whole(self.metrics, lambda path: self._write_rows(path, rows))
             self.summarise()
             yield
 
@@ -129,28 +137,64 @@ class Evaluation:
             raise EvaluationError(f"{self.folder} holds other files. Give another folder with --output.")
 
     def read_rows(self) -> dict[str, dict]:
-        """The measured images by name. A last line that was cut off by a kill is left out.
+        """The measured images by name.
 
-        So are all rows of a version that lacked one of today's measures, to be measured again.
+        Left out, to be measured again, are a last line that was cut off by a kill, rows without one of the measures, as
+        earlier versions wrote them, and rows that were changed; the last are named in `changed`.
+
+        Raises:
+            EvaluationError: it is no table of images.
         """
         if not self.metrics.is_file():
             return {}
         with open(self.metrics, newline="", encoding="utf-8", errors="replace") as file:
-            lines = [line for line in file if line.endswith("\n")]
-        rows = csv.DictReader(lines)
-        if lines and not {"image", "psnr", "blurry_psnr", "seconds"} <= set(rows.fieldnames or ()):
+            lines = [line.replace("\0", "") for line in file if line.endswith("\n")]
+        table = csv.DictReader(lines)
+        try:
+            known, columns = list(table), table.fieldnames or ()
+        except csv.Error:
+            known, columns = [], ()
+        if lines and "image" not in columns:
             raise EvaluationError(
                 f"{self.metrics}: is not from an evaluation, or another program changed it. Its first line should be "
                 f"{','.join(COLUMNS)}. Give another folder with --output."
             )
-        if not set(COLUMNS) <= set(rows.fieldnames or ()):
-            return {}
-        return {row["image"]: {key: _number(row[key]) for key in COLUMNS[1:]} for row in rows}
+        rows: dict[str, dict] = {}
+        self.changed.clear()
+        for texts in known:
+            if not set(_FIGURES) <= texts.keys():
+                continue  # by a version with fewer measures
+            name, check = texts["image"], texts.get("check")
+            try:
+                row = {key: _number(texts[key]) for key in _FIGURES}
+                # Earlier versions wrote no check.
+                if "check" in columns and check != self._check_of(name, row):
+                    raise ValueError
+                rows[name] = row
+            except (TypeError, ValueError):
+                self.changed.append(name)
+        return rows
+
+    def _check_of(self, name: str, row: dict) -> str:
+        content = json.dumps([_identity(self.about), name, [row[key] for key in _FIGURES]])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def add(self, name: str, row: dict) -> None:
         """Adds an image's row to metrics.csv."""
         with open(self.metrics, "a", newline="", encoding="utf-8") as file:
-            _write_row(csv.writer(file, lineterminator="\n"), name, row)
+            self._write_row(csv.writer(file, lineterminator="\n"), name, row)
+
+    def _write_rows(self, path: Path, rows: dict[str, dict]) -> None:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for name, row in rows.items():
+                self._write_row(writer, name, row)
+
+    def _write_row(self, writer, name: str, row: dict) -> None:
+        row = {key: float(row[key]) for key in _FIGURES}
+        values = ("" if math.isnan(value) else repr(value) for value in row.values())
+        writer.writerow([name, *values, self._check_of(name, row)])
 
     def summarise(self) -> Result:
         """Writes summary.json from the images that are measured so far, and returns their figures."""
@@ -180,7 +224,7 @@ class Evaluation:
 
 
 def _identity(about: dict) -> dict:
-    return {f"{section}.{key}": about[section][key] for section, key in _IDENTITY}
+    return {f"{section}.{key}": about[section].get(key, _BEFORE.get(key)) for section, key in _IDENTITY}
 
 
 def read_summary(folder: Path) -> dict:
@@ -194,10 +238,11 @@ def read_summary(folder: Path) -> dict:
         raise EvaluationError(f"{folder}: holds no summary.json. Give a folder that `evaluate` wrote.")
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        complete = all(key in summary[section] for section, key in (*_IDENTITY, ("data", "root")))
+        needed = [(section, key) for section, key in _IDENTITY if key not in _BEFORE]
+        complete = all(key in summary[section] for section, key in (*needed, ("data", "root")))
         if complete and all("psnr" in summary["overall"][side] for side in ("restored", "blurry")):
             return summary
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise EvaluationError(
         f"{path}: is not from an evaluation, or from one of another version. Give another folder with --output."
@@ -215,16 +260,3 @@ def _plain(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value
-
-
-def _write_csv(path: Path, rows: dict[str, dict]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, row in rows.items():
-            _write_row(writer, name, row)
-
-
-def _write_row(writer, name: str, row: dict) -> None:
-    values = (row[key] for key in COLUMNS[1:])
-    writer.writerow([name, *("" if math.isnan(value) else repr(float(value)) for value in values)])

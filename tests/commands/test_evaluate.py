@@ -1,5 +1,7 @@
 """The command, run for real: its tables, its pictures, and every way of stopping it."""
 
+import csv
+import io
 import json
 import re
 import signal
@@ -154,7 +156,7 @@ def test_a_damaged_pair_is_named_and_the_others_are_measured(tmp_path, data, mod
     path = data / "test" / "GOPR0384_11_00" / "blur" / "000001.png"
     path.write_bytes(path.read_bytes()[:-3000])
     error = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", status=2).err
-    assert "1 images cannot be read" in error and f"{path}: does not decode" in error
+    assert "1 images cannot be measured" in error and f"{path}: does not decode" in error
     assert len(read_csv(tmp_path / "out" / "metrics.csv")) == 3
 
 
@@ -238,6 +240,47 @@ def test_a_rerun_measures_only_what_is_missing(tmp_path, data, model, capfd):
     whole = path.read_text()
     evaluate(capfd, *arguments)
     assert path.read_text() == whole
+
+
+UNEQUAL = ("seconds", "check")  # when it is measured again
+
+
+@pytest.mark.slow
+def test_figures_know_what_they_were_made_by(tmp_path, data, model, capfd):
+    out = tmp_path / "out"
+    arguments = (model, "--data", data, "--output", out)
+    evaluate(capfd, *arguments)
+    path = out / "metrics.csv"
+    whole = path.read_text()
+
+    def same_figures():
+        tables = (csv.DictReader(io.StringIO(text)) for text in (whole, path.read_text()))
+        there, here = ({row["image"]: row for row in table} for table in tables)
+        return all(here[name][key] == row[key] for name, row in there.items() for key in row if key not in UNEQUAL)
+
+    evaluate(capfd, *arguments, "--memory", "0.5")  # decides the tiles' size, not what is measured
+    assert path.read_text() == whole
+    rows = list(csv.reader(io.StringIO(whole)))
+    for change in ("15.0", "loss", "", "nan", "1e999", "\0"):
+        edited = [list(row) for row in rows]
+        edited[2][1] = change
+        path.write_text("".join(",".join(row) + "\n" for row in edited))
+        said = evaluate(capfd, *arguments).out
+        assert f"measured again, for {path} was changed there: {rows[2][0]}" in said and same_figures()
+    # By an earlier version, which had one measure less, and no check.
+    lacking = rows[0].index("ms_ssim")
+    path.write_text("".join(",".join(row[:lacking] + row[lacking + 1 : -1]) + "\n" for row in rows))
+    summary = json.loads((out / "summary.json").read_text())
+    for side in ("restored", "blurry"):
+        del summary["overall"][side]["ms_ssim"]
+    del summary["restoration"]["scale"]
+    (out / "summary.json").write_text(json.dumps(summary))
+    evaluate(capfd, *arguments)
+    assert same_figures()
+    path.write_text("".join(",".join(row[:-1]) + "\n" for row in rows))
+    said = evaluate(capfd, *arguments).out
+    assert "measured again" not in said and path.read_text() == whole
+    assert "restoration.scale: 1.0 / 0.5" in evaluate(capfd, *arguments, "--scale", "0.5", status=2).err
 
 
 @pytest.fixture
