@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-MOST = 1_000_000  # bytes of a file, of which the largest experiment takes a three-hundredth
+MOST = 100_000  # characters of a file, of which the largest experiment takes a twentieth
 
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 20, 20, 20

@@ -96,7 +96,7 @@ def test_a_walk_follows_links_but_not_in_circles_and_passes_by_what_is_hidden(tm
 
 
 def test_folders_that_are_linked_to_each_other_are_looked_through_at_once(tmp_path):
-    names = [f"{number:02}" for number in range(12)]
+    names = [f"{number:02}" for number in range(9)]
     for name in names:
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").touch()
@@ -104,7 +104,7 @@ def test_folders_that_are_linked_to_each_other_are_looked_through_at_once(tmp_pa
             if other != name:
                 (tmp_path / name / other).symlink_to(tmp_path / other)
     found = [folder for folder, files in walk(tmp_path) if files]
-    assert {folder.name for folder in found} == set(names) and len(found) < 12 + 12 * 12 + 12 * 16
+    assert {folder.name for folder in found} == set(names) and len(found) < 9 + 9 * 9 + 9 * 16
 
 
 def test_one_folder_may_be_linked_any_number_of_times(tmp_path):
