@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 MOST = 100_000  # characters of a file, of which the largest experiment takes a twentieth
+_MOST_NESTED = 100  # lists in lists, in one line
 
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict = 2, 20, 20, 20
@@ -20,6 +21,11 @@ def shown(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
+    def fetch_flow_collection_start(self, kind):
+        if self.flow_level == _MOST_NESTED:  # each takes as long as all before
+            raise yaml.YAMLError("it is nested too deeply")
+        super().fetch_flow_collection_start(kind)
+
     def compose_mapping_node(self, anchor):
         node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
