@@ -43,7 +43,7 @@ def openvino() -> ModuleType:
         return importlib.import_module("openvino")
     finally:
         for name in (telemetry, *known):
-            del sys.modules[name]
+            sys.modules.pop(name, None)
         sys.modules.update(known)
 
 

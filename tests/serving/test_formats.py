@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,16 @@ def network(request):
     return model
 
 
+def skip_without(form):
+    missing = [package for package in form.packages if find_spec(package) is None]
+    if missing:
+        pytest.skip(f"not installed: {missing}")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_restores_images_of_any_size(network, tmp_path, random, name):
     form = FORMATS[name]
-    if form.missing():
-        pytest.skip(f"not installed: {form.missing()}")
+    skip_without(form)
     path = tmp_path / form.file
     write_quietly(name, Service(network, 10**6), path)
     run = form.load(path)
