@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from deepdeblur_tf.images.photos import SUFFIXES, photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.formats import SUFFIXES
+from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import Restorer
 
