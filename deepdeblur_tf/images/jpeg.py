@@ -16,8 +16,8 @@ _PROFILE = b"ICC_PROFILE\0"
 _PROFILE_HEAD = len(_PROFILE) + 2  # and a part's number and how many there are
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _APP0, _APP1, _APP2, _APP13, _APP14, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xDA
-# Not kept, and nothing that anyone misses: thumbnails, the place of pictures behind this one, how Photoshop saved it.
-_DROPPED = ((_APP0, b"JFXX\0"), (_APP2, b"FPXR\0"), (_APP2, b"MPF\0"), (0xEC, b"Ducky"))
+# Not kept, and nothing that anyone misses: thumbnails, and how Photoshop saved it.
+_DROPPED = ((_APP0, b"JFXX\0"), (_APP2, b"FPXR\0"), (0xEC, b"Ducky"))
 
 
 # Scans are how a progressive file becomes sharper and sharper, ten of them mostly. To decode one takes as long as the
@@ -93,6 +93,8 @@ def take_apart(content: bytes) -> Parts:
         elif marker == _APP2 and data.startswith(_PROFILE) and len(data) > _PROFILE_HEAD:
             profile.setdefault(data[len(_PROFILE)], data[_PROFILE_HEAD:])
             parts = data[len(_PROFILE) + 1]
+        elif marker == _APP2 and data.startswith((b"MPF\0", b"urn:iso:std:iso:ts:21496:")):
+            left_out.append("other pictures in the file, such as a preview, a depth map or a gain map")
         elif marker == _COMMENT or data.startswith(_LONGER_XMP):
             rest.append(_segment(marker, data))
         elif 0xE0 <= marker <= 0xEF:

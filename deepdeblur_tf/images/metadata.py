@@ -14,7 +14,15 @@ from typing import NamedTuple
 from deepdeblur_tf.images import exif
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>)\s*)([1-8])")
-_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
+# XMP properties that hold pictures of the picture, or promise what is not written with it: by their namespaces, their
+# names there, and what is said about it.
+_XMP_DROPPED = (
+    (b"http://ns.adobe.com/xap/1.0/", rb"Thumbnails", ""),
+    (b"http://ns.adobe.com/hdr-gain-map/1.0/", rb"\w+", "the gain map, which brightens the picture on some screens"),
+    (b"http://ns.apple.com/HDRGainMap/1.0/", rb"\w+", "the gain map, which brightens the picture on some screens"),
+    (b"http://ns.google.com/photos/1.0/camera/", rb"(?:MotionPhoto|MicroVideo)\w*", "the video of a motion photo"),
+    (b"http://ns.google.com/photos/1.0/container/", rb"Directory", ""),  # of both
+)
 _THUMBNAIL_RESOURCES = (1033, 1036)  # Adobe Photoshop File Formats Specification, "Image Resource IDs"
 
 
@@ -44,8 +52,31 @@ class Metadata:
 
     def of_upright(self, size: tuple[int, int]) -> Metadata:
         """Those of the upright picture of a (width, height): not to be turned again, without thumbnails."""
-        xmp = _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp))
-        return replace(self, exif=exif.of_upright(self.exif, size), xmp=xmp)
+        xmp, left_out = _XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp), list(self.left_out)
+        for namespace, names, said in _XMP_DROPPED:
+            shorter = _without(xmp, namespace, names)
+            left_out += [said] * (shorter != xmp and said != "")
+            xmp = shorter
+        block = exif.of_upright(self.exif, size)
+        return replace(self, exif=block, xmp=xmp, left_out=tuple(dict.fromkeys(left_out)))
+
+
+def _without(xmp: bytes, namespace: bytes, names: bytes) -> bytes:
+    """An XMP packet without some properties of a namespace, as attributes and as elements."""
+    for prefix in set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + re.escape(namespace) + rb"[\"']", xmp)):
+        name = re.escape(prefix) + rb":" + names
+        kept, at = b"", 0
+        for begin in re.finditer(rb"<(" + name + rb")(?:\s[^<>]*)?(/?)>", xmp):
+            if begin.start() < at:  # within one that is left out
+                continue
+            end = begin.end() if begin[2] else xmp.find(b"</" + begin[1] + b">", begin.end())
+            if end < 0:  # no whole packet
+                break
+            kept += xmp[at : begin.start()]
+            at = end if begin[2] else end + len(begin[1]) + 3
+        xmp = kept + xmp[at:]
+        xmp = re.sub(rb"\s" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+    return xmp
 
 
 class Parts(NamedTuple):

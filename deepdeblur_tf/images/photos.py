@@ -78,7 +78,7 @@ def read_photo(path) -> Photo:
                 f"{path}: has {found.frames} frames; animations and files of several pages are not restored. Save the "
                 "one that you want as a picture of its own, for example as PNG."
             )
-        metadata, left_out = found.metadata, list(found.metadata.left_out)
+        metadata, left_out = found.metadata, list[str]()
         try:
             if found.bits == 16 and found.format.name in ("PNG", "TIFF"):
                 pixels = read_deep(found.content, found.image)
@@ -92,7 +92,7 @@ def read_photo(path) -> Photo:
     rgb, alpha = pixels[..., : 3 if channels > 2 else 1], pixels[..., -1] if channels in (2, 4) else None
     is_grey = channels < 3 or bool((rgb[..., :1] == rgb[..., 1:]).all())
     rgb = np.broadcast_to(rgb, (*rgb.shape[:2], 3))
-    return Photo(rgb, alpha, is_grey, channels > 2, found.format, options, metadata, tuple(left_out))
+    return Photo(rgb, alpha, is_grey, channels > 2, found.format, options, metadata, (*left_out, *metadata.left_out))
 
 
 def _pixels(found: Opened, left_out: list[str]) -> tuple[np.ndarray, Metadata]:

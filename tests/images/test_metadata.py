@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from deepdeblur_tf.images import exif, jpeg, png, tiff
+from deepdeblur_tf.images.metadata import Metadata
 from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 
@@ -477,3 +479,51 @@ def test_any_bytes_are_taken_apart(block):
         (b"II+\0\x08\0\0\0", tiff),
     ):
         assert module.take_apart(beginning + block).frames >= 1
+
+
+# As phones write them, in Google's and Adobe's words.
+PROMISES = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"
+ xmlns:Camera="http://ns.google.com/photos/1.0/camera/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:Item="http://ns.google.com/photos/1.0/container/item/" hdrgm:Version="1.0" Camera:MotionPhoto="1"
+ Camera:MotionPhotoVersion="1" Camera:MotionPhotoPresentationTimestampUs="400000" Camera:BurstID='b1' xmp:Rating="4">
+<hdrgm:GainMapMax>2.5</hdrgm:GainMapMax><Camera:MicroVideoOffset>99</Camera:MicroVideoOffset>
+<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item Item:Mime="image/jpeg"
+ Item:Semantic="Primary"/></rdf:li><rdf:li><Container:Item Item:Semantic="GainMap" Item:Length="66171"/></rdf:li>
+</rdf:Seq></Container:Directory><xmp:Thumbnails><rdf:Alt><rdf:li>blurry</rdf:li></rdf:Alt></xmp:Thumbnails>
+<dc:creator>Jane</dc:creator></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_what_xmp_promises_and_is_not_written_goes_with_it(tmp_path, kind):
+    options = {"xmp": PROMISES.encode()}
+    if kind == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", PROMISES)
+    PICTURE.save(tmp_path / "a", kind, **options)
+    photo, again = read_and_written(tmp_path / "a")
+    kept = again.info["xmp"].decode()
+    assert [line.split(",")[0] for line in photo.left_out] == ["the gain map", "the video of a motion photo"]
+    tree = ElementTree.fromstring(kept)
+    (description,) = tree.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+    names = {name.rsplit("}")[-1] for name in (*description.attrib, *(child.tag for child in description))}
+    assert names == {"about", "BurstID", "Rating", "creator"}
+
+
+def test_a_gain_maps_own_picture_is_not_written(tmp_path):
+    photo = read_photo_with(
+        tmp_path, [b"MPF\0MM\0*" + bytes(60), b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"], b"\xff\xe2"
+    )
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + THUMBNAIL)
+    assert len(photo.left_out) == 1 and "gain map" in photo.left_out[0]
+    _, again = read_and_written(tmp_path / "a.jpg")
+    written = (tmp_path / "again.jpg").read_bytes()
+    assert again.format == "JPEG" and b"MPF" not in written and b"21496" not in written and b"blurry" not in written
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([b"<xmp:Thumbnails>", b"</xmp:Thumbnails>", b"<xmp:Thumbnails/>", b" a ", b"<", b">"])))
+def test_any_xmp_is_taken(pieces):
+    packet = b'<a xmlns:xmp="http://ns.adobe.com/xap/1.0/">' + b"".join(pieces)
+    assert len(Metadata(xmp=packet).of_upright((1, 1)).xmp) <= len(packet)
