@@ -95,8 +95,9 @@ class Data:
             `layout: photos` keeps its photos in RAM, large ones shrunk, as far as half of it reaches.
         cache_folder: The folder of `cache: disk`.
         scenes: How many training pairs of 256x256 pixels `root: scenes` makes.
-        on_error: What a training image does that fails to decode: `stop` ends the training with its name, `skip` takes
-            the next pair in its place, and lists it at the end. Headers are checked at the start in either case.
+        on_error: What a training image does that cannot be used (damaged, empty, transparent, below the patch's size):
+            `stop` ends the training with its name, mostly before it begins; `skip` takes the next pair in its place,
+            and lists it at the end.
     """
 
     root: str = SCENES

@@ -190,7 +190,8 @@ def find(experiment: Experiment) -> DataSet:
     """As `protocol.Kind` has it."""
     data = experiment.data
     train, validation = (find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
-    check_sizes(train.pairs, data.patch_size)
+    if data.on_error == "stop":
+        check_sizes(train.pairs, data.patch_size)
     check_sizes(validation.pairs, 1)
 
     def opened() -> tuple[Source, Source]:

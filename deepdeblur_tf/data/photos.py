@@ -9,6 +9,7 @@ from deepdeblur_tf.config import Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import walk
+from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.rgb import SUFFIXES, image_size
 
 VALIDATION_SIDE = 256  # pixels
@@ -23,12 +24,14 @@ class PhotoFolder:
         root: The folder.
         split: "train" or "validation".
         files: Sorted.
+        left_out: What is wrong with each photo that cannot be used.
         unit: What is counted.
     """
 
     root: Path
     split: str
     files: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
     unit = "photos"
 
     def __len__(self) -> int:
@@ -41,15 +44,17 @@ class PhotoFolder:
 
     def describe(self) -> str:
         """What was found."""
-        return f"{self.split}: pairs made from {len(self)} photo{'s' * (len(self) > 1)} in {self.root}"
+        told = f"{self.split}: pairs made from {len(self)} photo{'s' * (len(self) > 1)} in {self.root}"
+        return "\n  left out: ".join((told, *self.left_out))
 
 
-def find_photos(root, smallest: int) -> tuple[PhotoFolder, PhotoFolder]:
+def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolder, PhotoFolder]:
     """The photos to train on, and those to validate on: every tenth, in the order of their names; of one, none.
 
     Args:
         root: The folder; its sub-folders' photos count too.
         smallest: Height and width must be at least this many pixels.
+        on_error: "skip" leaves out photos that cannot be used, in place of an error.
 
     Raises:
         PairsError, ImageError: what is wrong with the folder, by the file's name.
@@ -60,16 +65,31 @@ def find_photos(root, smallest: int) -> tuple[PhotoFolder, PhotoFolder]:
     files = sorted(file for _, files in walk(root) for file in files if file.suffix.lower() in SUFFIXES)
     if not files:
         raise PairsError(f"{root}: holds no photos. Looked for files ending in {', '.join(SUFFIXES)}.")
+    left_out: dict[Path, str] = {}
     for file in files:
-        height, width = image_size(file)
-        if min(height, width) < smallest:
-            raise PairsError(
-                f"{file}: is {width}x{height}, smaller than the {smallest}x{smallest} patch. Lower data.patch_size or "
-                "take the photo out."
-            )
+        try:
+            _refuse_smaller(file, smallest)
+        except (PairsError, ImageError) as error:
+            if on_error == "stop":
+                raise
+            left_out[file] = str(error)
+    files = [file for file in files if file not in left_out]
+    if not files:
+        raise PairsError(f"{root}: not one of its {len(left_out)} photos can be used. {[*left_out.values()][-1]}")
     held = files[::_HELD] if len(files) > 1 else []
     train = [file for number, file in enumerate(files) if number % _HELD or not held]
-    return PhotoFolder(root, "train", tuple(train)), PhotoFolder(root, "validation", tuple(held))
+    return PhotoFolder(root, "train", tuple(train), tuple(left_out.values())), PhotoFolder(
+        root, "validation", tuple(held)
+    )
+
+
+def _refuse_smaller(file: Path, smallest: int) -> None:
+    height, width = image_size(file)
+    if min(height, width) < smallest:
+        raise PairsError(
+            f"{file}: is {width}x{height}, smaller than the {smallest}x{smallest} patch. Lower data.patch_size or "
+            "take the photo out."
+        )
 
 
 def find(experiment: Experiment) -> DataSet:
@@ -80,7 +100,7 @@ def find(experiment: Experiment) -> DataSet:
     """
     need("cv2", "synthesis", "data.layout: photos")
     data, settings, seed = experiment.data, experiment.synthesis, experiment.seed
-    train, held = find_photos(data.root, data.patch_size)
+    train, held = find_photos(data.root, data.patch_size, data.on_error)
     images = experiment.validation.images if held else 0
 
     def opened() -> tuple[Source, Source]:

@@ -61,7 +61,10 @@ class Files:
 
 
 def _decoded_bytes(pair: Pair) -> int:
-    height, width = image_size(pair.blurry)
+    try:
+        height, width = image_size(pair.blurry)
+    except ImageError:  # who reads it hears of it
+        return 0
     return height * width * 6
 
 
@@ -71,10 +74,11 @@ class ReadableOnly:
     Args:
         source: The source.
         log: The file that the unreadable ones are listed in, a line each.
+        smallest: Height and width of a pair that counts as readable are at least this many pixels.
     """
 
-    def __init__(self, source: Source, log: Path):
-        self.source, self.log = source, log
+    def __init__(self, source: Source, log: Path, smallest: int = 1):
+        self.source, self.log, self._smallest = source, log, smallest
         self.names, self.is_endless = source.names, source.is_endless
         self._lock = threading.Lock()
 
@@ -89,8 +93,14 @@ class ReadableOnly:
         """One pair: uint8 [H, W, 6]. Raises PairsError where not a single one can be read."""
         for offset in range(len(self)):
             try:
-                following = index + offset
-                return self.source.read(following if self.is_endless else following % len(self))
+                following = index + offset if self.is_endless else (index + offset) % len(self)
+                pair = self.source.read(following)
+                if min(pair.shape[:2]) < self._smallest:
+                    height, width = pair.shape[:2]
+                    raise PairsError(
+                        f"{self.names[following]}: is {width}x{height}, smaller than the patch of {self._smallest}"
+                    )
+                return pair
             except (ImageError, PairsError) as error:
                 with self._lock:
                     if str(error) not in self.unreadable():

@@ -128,7 +128,7 @@ def _open(
 ) -> _Setup:
     train, validation = data_set.open()
     if experiment.data.on_error == "skip":
-        train = ReadableOnly(train, run.unreadable)
+        train = ReadableOnly(train, run.unreadable, experiment.data.patch_size)
     return _Setup(experiment, worker, strategy, Stream(experiment, train), validation)
 
 

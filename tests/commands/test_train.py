@@ -11,6 +11,7 @@ import sys
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.networks.archive import load_model
@@ -244,6 +245,25 @@ def test_files_that_do_not_decode_are_skipped_and_listed_on_request(run, gopro, 
     for path in bad:
         assert sum(f"{path}: does not decode" in line for line in output.splitlines()) == 1
     assert len(read_csv(run / "history.csv")) == 2
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_files_that_cannot_be_used_are_skipped_too(run, gopro, tmp_path, capfd, cache):
+    empty = gopro / "train" / "GOPR0374_11_03" / "sharp" / "000002.png"
+    transparent = gopro / "train" / "GOPR0372_07_00" / "blur" / "000001.png"
+    empty.write_bytes(b"")
+    with Image.open(transparent) as image:
+        image.convert("RGBA").save(transparent)
+    small = gopro / "train" / "GOPR0372_07_00"
+    for kind in ("blur", "sharp"):
+        Image.new("RGB", (20, 9)).save(small / kind / "000002.png")
+    flags = [f"--data.root={gopro}", f"--data.cache={cache}", f"--data.cache_folder={tmp_path / 'cache'}"]
+    assert main(["--output", str(run), *FLAGS, *flags, "--data.on_error=skip"]) == 0
+    output = capfd.readouterr().out
+    assert "skipped, for they cannot be read: 3 training images" in output
+    for words in (f"{empty}: not a readable image", f"{transparent}: has transparency", "000002: is 20x9, smaller"):
+        assert sum(words in line for line in output.splitlines()) == 1
+    assert main(["--output", str(tmp_path / "stopped"), *FLAGS, *flags]) == 2
 
 
 @pytest.mark.parametrize("on_error", ["stop", "skip"])

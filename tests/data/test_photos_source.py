@@ -128,6 +128,17 @@ def test_a_photo_smaller_than_a_patch_is_named(experiment, folder):
         find_data(experiment())
 
 
+def test_photos_that_cannot_be_used_are_left_out_on_request(experiment, folder):
+    before = len(find_data(experiment()).splits[0].files)
+    iio.imwrite(folder / "tiny.png", np.zeros((20, 300, 3), np.uint8))
+    iio.imwrite(folder / "clear.png", np.zeros((64, 64, 4), np.uint8))
+    (folder / "empty.jpg").write_bytes(b"")
+    train = find_data(experiment(**{"data.on_error": "skip"})).splits[0]
+    assert len(train.files) == before
+    for words in ("tiny.png: is 300x20", "clear.png: has transparency", "empty.jpg: not a readable image"):
+        assert sum(words in line for line in train.describe().splitlines()) == 1
+
+
 def test_photos_need_a_folder(experiment):
     with pytest.raises(ConfigError, match="data.root: received 'scenes'; allowed: a folder of photos"):
         experiment(**{"data.root": "scenes"})
