@@ -158,6 +158,16 @@ def test_extras_that_are_named_exist():
             assert set(names.split(",")) <= extras, page.name
 
 
+def test_messages_that_are_explained_exist():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "deepdeblur_tf").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # texts of several lines
+    page = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
+    explained = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.M)))
+    assert len(explained) > 20
+    pieces = {piece.strip() for message in explained for piece in re.split(r"\.\.\.|\d+x\d+", message)}
+    assert [piece for piece in sorted(pieces) if piece not in source] == []
+
+
 def test_the_readmes_figures_are_those_of_the_card():
     card = (ROOT / "deepdeblur_tf" / "trained" / "photographs.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.+?) \| ([\d.]+) \| ([\d.]+) \| \+", card, re.M)

@@ -34,6 +34,7 @@ def folder(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / name)
     replace(folder / "experiments" / "quickstart.yaml", blocks=1, filters=8, images=4)
     replace(folder / "notebooks" / "2_training.ipynb", SCENES=16, EPOCHS=3)
+    replace(folder / "notebooks" / "5_change_one_thing.ipynb", SCENES=16, EPOCHS=1, FILTERS=4, BLOCKS=1)
     return folder / "notebooks"
 
 
@@ -45,6 +46,9 @@ def test_it_runs_from_top_to_bottom(path, folder, monkeypatch):
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    printed = [output.get("data", {}).get("text/plain", "") for output in outputs]
+    assert [text for text in printed if text.startswith("ERROR")] == []  # so TensorBoard says that it did not begin
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -53,5 +57,6 @@ def test_it_is_committed_with_its_outputs_in_order_and_without_errors(path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any(kind.startswith("image/") for output in outputs for kind in output.get("data", {}))
+    assert path.stat().st_size < 1_000_000
     assert str(ROOT.parent) not in path.read_text(encoding="utf-8")  # no paths of the machine that ran it
