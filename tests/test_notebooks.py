@@ -1,7 +1,10 @@
 """Every notebook runs from top to bottom."""
 
+import os
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -42,6 +45,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom(path, folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # as Jupyter does
     notebook = nbformat.read(folder / path.name, as_version=4)
     NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
