@@ -1,6 +1,6 @@
 """A page to try a network on: python -m deepdeblur_tf.demo MODEL (the extra `demo`)
 
-Drop a picture, see before and after under one slider, download the result.
+Drop pictures, see before and after under one slider, download the results.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from deepdeblur_tf.command_line import MAX_PIXELS, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
 from deepdeblur_tf.errors import UserError, need
-from deepdeblur_tf.networks.location import model_file
+from deepdeblur_tf.memory import memory_budget
+from deepdeblur_tf.networks.location import TRAINED, model_file
+
+_TILE_PIXELS = 4_000_000  # so large that no more than an eighth is restored twice
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Opens a page to try a network on: drop a picture, see before and after under one slider, download "
-        "the result. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
+        description="Opens a page to try a network on: drop pictures, see before and after under one slider, download "
+        "the results. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
     parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
     parser.add_argument(
@@ -39,16 +42,16 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_pixels",
         type=int,
-        default=MAX_PIXELS,
+        default=100_000_000,
         metavar="N",
-        help="Pixels that a picture may have. Defaults to %(default)s.",
+        help="Pixels that a picture may have. Defaults to %(default)s, 100 megapixels.",
     )
     parser.add_argument(
         "--max_upload",
         type=int,
-        default=64,
+        default=256,
         metavar="MB",
-        help="Size that an upload may have. Defaults to %(default)s.",
+        help="Size that a picture's file may have. Defaults to %(default)s.",
     )
     add_restoration_arguments(parser)
     return parser
@@ -72,19 +75,24 @@ def _serve(flags) -> int:
     need("gradio", "demo", "the page")
 
     from deepdeblur_tf.networks.archive import load_model
-    from deepdeblur_tf.restoration.restorer import Restorer
+    from deepdeblur_tf.restoration.restorer import Restorer, bytes_per_pixel
 
-    restorer = Restorer(load_model(file), **restoration_options(flags))
+    model, options = load_model(file), restoration_options(flags)
+    if flags.tile is None and flags.memory is None:  # the time left is measured on each tile, and a stop waits for one
+        options["memory"] = min(memory_budget(), _TILE_PIXELS * bytes_per_pixel(model, flags.runtime))
+    restorer = Restorer(model, **{**options, "scale": "auto"})  # the page asks for another where it is chosen
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import, as these are:
         os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it would tell its makers,
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # and so would what it brings along
-        from deepdeblur_tf.restoration.page import PURGE_SECONDS, THEME, build_page, remove_old
+        from deepdeblur_tf.restoration.page import CSS, PURGE_SECONDS, SAMPLES, THEME, build_page, remove_old
 
         results = Path(folder, "results")
         results.mkdir()
-        title = f"{file.resolve().parent.name}/{file.name} · {restorer.model.count_params():,} parameters"
-        page = build_page(restorer, flags.max_pixels, title, results)
+        comes_along = file.parent == TRAINED
+        title = file.stem if comes_along else f"{file.resolve().parent.name}/{file.name}"
+        predict = f"deepdeblur predict {file.stem if comes_along else 'MODEL'}"  # visitors learn no folders of ours
+        page = build_page(restorer, title, predict, options["scale"], flags.max_pixels, flags.max_upload, results)
         try:
             _, url, _ = page.launch(
                 server_name=flags.host,
@@ -95,6 +103,8 @@ def _serve(flags) -> int:
                 show_error=False,  # visitors are not shown our tracebacks; they go to the terminal
                 prevent_thread_lock=True,
                 theme=THEME,
+                css=CSS,
+                allowed_paths=[str(SAMPLES)],
                 footer_links=[],
             )
         except OSError as error:

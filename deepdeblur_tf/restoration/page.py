@@ -1,124 +1,290 @@
-"""The page on which a network can be tried (Gradio): a picture in, before and after under one slider."""
+"""The page on which a network can be tried (Gradio): pictures in, before and after under one slider."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import html
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import anyio
 import gradio
-import numpy as np
 from gradio_client.utils import is_http_url_like
 
-from deepdeblur_tf.data.scenes import Scenes
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.formats import SUFFIXES, TITLES
-from deepdeblur_tf.images.jpeg import MOST_SCANS, has_too_many_scans
-from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.photos import photo_size, read_photo, restore_photo, write_photo
-from deepdeblur_tf.images.rgb import write_image
-from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
+from deepdeblur_tf.restoration.restorer import Restorer
+from deepdeblur_tf.restoration.scale import SCALES
+from deepdeblur_tf.restoration.uploads import Result, Upload
 
-SAMPLES = 4
 # Results and uploads are removed within an hour: a page that is open for days must not fill the disk.
 KEPT_SECONDS = 3000
 PURGE_SECONDS = 600
 
 # No fonts from other servers: the page works offline, and they do not learn who uses it.
 THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+CSS = """
+#status p { margin: 0 0 4px; overflow-wrap: anywhere; }
+#allowed { color: var(--body-text-color-subdued); font-size: var(--text-sm); overflow-wrap: anywhere; }
+#samples .grid-container, #several .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+#status progress { width: 100%; height: 12px; accent-color: var(--color-accent); }
+"""
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+_LOOKED_SECONDS = 0.3  # between two looks at how far a restoration is
+_WHOLE, _PIXELS = "whole picture", "100 %"
+_TO_THE_TOP = "() => window.scrollTo({top: 0, behavior: 'smooth'})"
+# How wide the slider is, in pixels of the page, which only the browser knows.
+_WITH_WIDTH = (
+    "(view, across, down, width, ...rest) => "
+    "[view, across, down, document.querySelector('#pictures').clientWidth, ...rest]"
+)
 
 
-class TooLarge(UserError):
-    """A picture with more pixels than the page takes, or one that would keep it busy."""
-
-
-def build_page(restore: Callable[..., np.ndarray], max_pixels: int, title: str, results: Path) -> gradio.Blocks:
+def build_page(
+    restorer: Restorer, title: str, predict: str, scale: float | str, max_pixels: int, max_upload: int, results: Path
+) -> gradio.Blocks:
     """Builds the page.
 
     Args:
-        restore: A `Restorer`, or what is called as one is.
-        max_pixels: Pixels that a picture may have.
+        restorer: What restores, with the scale "auto".
         title: What the page calls the network.
+        predict: The command that restores what the page does not take.
+        scale: "auto" or a number, which is chosen unless the visitor chooses another.
+        max_pixels: Pixels that a picture may have.
+        max_upload: MB that a picture's file may have, which `launch` is given too.
         results: A folder for the restored files.
 
     Returns:
         The page, to be launched.
     """
-    samples = [
-        np.ascontiguousarray(pair[..., :3])
-        for pair in map(Scenes(SAMPLES, 0, "blur", "validation").read, range(SAMPLES))
-    ]
+    samples = sorted(SAMPLES.glob("*.jpg"))
+    scales = ["auto", *(f"{known:g}" for known in SCALES)]
+    turns = anyio.CapacityLimiter(1)  # one picture at a time: the memory is that of one
+    at_work: dict[str | None, list[Upload]] = {}  # by visitor
 
-    def of_file(path: str | None, progress=gradio.Progress()):  # noqa: B008 (Gradio's way of asking for a progress bar)
-        if path is None:
-            return None, gradio.DownloadButton(interactive=False), ""
+    def stop(request: gradio.Request) -> None:
+        for upload in at_work.pop(request.session_hash, ()):
+            upload.stop()
+
+    async def restore(paths: list[str] | None, scale: str, former: list[Result], request: gradio.Request):
+        stop(request)  # what the same visitor asked for before
+        if not paths:
+            yield {status: gradio.skip()}
+            return
+        uploads = [Upload(path, scale) for path in paths]
+        known = {result.asked: result for result in former if result.file.exists()}  # pictures were added to these
+        visitor = request.session_hash
+        at_work[visitor] = uploads
+        done: list[Result] = []
+        lines: list[str] = []
+        yield {
+            **dict.fromkeys((pictures, zoom, download, all_files, several), gradio.update(visible=False)),
+            **{column: gradio.update(visible=True), stop_button: gradio.update(visible=True)},
+            status: _status(lines, "reading"),
+        }
         try:
-            height, width = photo_size(path)
-            if not is_within(height, width, max_pixels):
-                raise TooLarge(
-                    f"{Path(path).name} has {width}x{height} pixels, {height * width / 1e6:.1f} megapixels; allowed "
-                    f"are {max_pixels / 1e6:.1f}, and sides of {MAX_SIDE} pixels. Make it smaller and drop it again."
-                )
-            if has_too_many_scans(Path(path).read_bytes()):
-                raise TooLarge(
-                    f"{Path(path).name} is a JPEG of more than {MOST_SCANS} scans, which takes too long to decode. "
-                    "Save it anew and drop it again."
-                )
-            photo = read_photo(path)
-        except (ImageError, TooLarge) as error:
-            # The uploaded file lies in a folder that means nothing to the reader.
-            return None, gradio.DownloadButton(interactive=False), f"⚠️ {str(error).replace(path, Path(path).name)}"
-        begin = time.perf_counter()
-        try:
-            how = functools.partial(restore, progress=lambda fraction: progress(fraction, desc="restoring"))
-            restored = restore_photo(photo, how)
-        except (UserError, MemoryError) as error:
-            return None, gradio.DownloadButton(interactive=False), f"⚠️ {error}"
-        target = Path(tempfile.mkdtemp(dir=results), f"{Path(path).stem}_restored{Path(path).suffix}")
-        write_photo(target, photo, restored)
-        height, width = restored.shape[:2]
-        words = f"{width}x{height} pixels in {time.perf_counter() - begin:.1f} s"
-        if photo.left_out:
-            words += f"; left out: {'; '.join(photo.left_out)}"
-        shown = to_8_bits(photo.rgb), to_8_bits(restored)
-        return shown, gradio.DownloadButton(value=str(target), interactive=True), words
+            for number, upload in enumerate(uploads, 1):
+                result = known.get(upload.asked)
+                if result is None:
+                    restored = functools.partial(upload.restored, restorer, max_pixels, predict, results)
+                    task = asyncio.ensure_future(anyio.to_thread.run_sync(restored, limiter=turns))
+                    while not (await asyncio.wait([task], timeout=_LOOKED_SECONDS))[0]:
+                        if at_work.get(visitor, uploads) is not uploads:
+                            return
+                        which = f"{upload.name} ({number} of {len(uploads)})" if len(uploads) > 1 else upload.name
+                        yield {status: _status(lines, f"{which}: {upload.stage}", upload.times)}
+                    try:
+                        result = task.result()
+                    except (UserError, MemoryError) as error:
+                        lines.append(f"⚠️ {error}")
+                        continue
+                    except Exception:  # a defect; its traceback goes to the terminal
+                        lines.append(f"⚠️ {upload.name}: an error, which the terminal shows where the page was begun")
+                        yield {status: _status(lines), stop_button: gradio.update(visible=False)}
+                        raise
+                if result is None:
+                    lines.append("stopped")
+                    break
+                done.append(result)
+                lines.append(f"{result.name}: {result.words}")
+                if len(done) == 1 and number < len(uploads):
+                    yield {files: done, status: _status(lines), **shown(result, 0)}
+            if at_work.get(visitor, uploads) is not uploads:
+                return
+        finally:
+            for upload in uploads:  # as where the visitor has left
+                upload.stop()
+            if at_work.get(visitor) is uploads:
+                del at_work[visitor]
+        final = {status: _status(lines), stop_button: gradio.update(visible=False), files: done}
+        if len(done) == 1:
+            final.update(shown(done[0], 0))
+        if len(done) > 1:
+            thumbnails = [(str(result.previews[1]), result.name) for result in done]
+            final[several] = gradio.update(value=thumbnails, visible=True)
+            final[all_files] = gradio.update(value=str(_zipped(done, results)), visible=True)
+        yield final
+
+    def shown(result: Result, index: int) -> dict:
+        return {
+            pictures: gradio.update(value=tuple(map(str, result.previews)), visible=True),
+            download: gradio.update(value=str(result.file), visible=True),
+            zoom: gradio.update(visible=True),
+            view: _WHOLE,
+            place: gradio.update(visible=False),
+            across: round(100 * result.place[0]),
+            down: round(100 * result.place[1]),
+            index_shown: index,
+        }
+
+    def of_several(done: list[Result], chosen: gradio.SelectData):
+        return shown(done[chosen.index], chosen.index)
+
+    def look(view: str, across: float, down: float, width: float, done: list[Result], index: int):
+        result = done[index]
+        if view == _WHOLE:
+            return {pictures: tuple(map(str, result.previews)), place: gradio.update(visible=False)}
+        side = int(min(max(width or 0, 100), 2000))
+        detail = result.detail(across / 100, down / 100, side, min(side, 600))
+        if detail is None:
+            raise gradio.Error("It has been removed from this machine meanwhile. Drop the picture again.")
+        return {pictures: detail, place: gradio.update(visible=True)}
 
     def of_sample(chosen: gradio.SelectData):
-        path = Path(tempfile.mkdtemp(dir=results), f"sample_{chosen.index + 1}.png")
-        write_image(path, samples[chosen.index])
-        return str(path)
+        path = Path(tempfile.mkdtemp(dir=results), samples[chosen.index].name)
+        shutil.copyfile(samples[chosen.index], path)
+        return [str(path)]
 
     with gradio.Blocks(
         title="deepdeblur_tf", analytics_enabled=False, delete_cache=(PURGE_SECONDS, KEPT_SECONDS)
     ) as page:
         gradio.Markdown(f"# Motion deblurring\n{title}")
         with gradio.Row():
-            with gradio.Column(scale=1):
-                file = gradio.File(label=f"A blurry picture ({TITLES})", file_types=list(SUFFIXES), height=180)
+            # First, so that it is what one sees on a phone, too, where all columns are one.
+            with gradio.Column(scale=3, min_width=320, visible=False) as column:
+                status = gradio.HTML(elem_id="status")
+                stop_button = gradio.Button("Stop", size="sm", visible=False)
+                # Its own download would be the preview.
+                pictures = gradio.ImageSlider(
+                    label="blurry | restored",
+                    elem_id="pictures",
+                    format="png",
+                    interactive=False,
+                    max_height=600,
+                    buttons=["fullscreen"],
+                )
+                with gradio.Row():
+                    download = gradio.DownloadButton("Download the restored picture", variant="primary")
+                    all_files = gradio.DownloadButton("Download all, as a zip", visible=False)
+                with gradio.Group(visible=False) as zoom:
+                    view = gradio.Radio([_WHOLE, _PIXELS], value=_WHOLE, label="View")
+                    with gradio.Row(visible=False) as place:
+                        across = gradio.Slider(0, 100, step=1, label="Across, in %", buttons=[])
+                        down = gradio.Slider(0, 100, step=1, label="Down, in %", buttons=[])
+                several = gradio.Gallery(
+                    label="Restored; choose one",
+                    elem_id="several",
+                    columns=4,
+                    height="auto",
+                    allow_preview=False,
+                    visible=False,
+                    buttons=[],
+                )
+            with gradio.Column(scale=1, min_width=320):
+                file = gradio.File(
+                    label="Blurry pictures",
+                    file_count="multiple",
+                    file_types=["image", "video", *SUFFIXES],  # videos, to say where they are restored
+                    height=150,
+                )
+                gradio.HTML(
+                    f"{TITLES}; up to {max_pixels / 1e6:g} megapixels and {max_upload} MB each", elem_id="allowed"
+                )
                 file.async_move_resource_to_block_cache = functools.partial(
                     _uploaded, file.async_move_resource_to_block_cache
                 )
-                gallery = gradio.Gallery(
-                    samples,
-                    label="or one of these",
-                    columns=2,
-                    height=340,
-                    allow_preview=False,
-                    format="png",
-                    buttons=[],
+                chosen_scale = gradio.Radio(
+                    scales,
+                    value=scale if scale == "auto" else f"{scale:g}",
+                    label="Scale",
+                    info="at which it is restored: the longer the blur, the smaller",
                 )
-            with gradio.Column(scale=3):
-                slider = gradio.ImageSlider(label="blurry | restored", format="png", interactive=False, max_height=600)
-                words = gradio.Markdown()
-                download = gradio.DownloadButton("Download the restored picture", interactive=False)
-        # One picture at a time: the memory is that of one.
-        file.change(of_file, file, [slider, download, words], concurrency_limit=1, show_progress_on=slider)
-        gallery.select(of_sample, None, file)
+        gallery = gradio.Gallery(
+            [str(sample) for sample in samples],
+            label="or one of these",
+            elem_id="samples",
+            columns=4,
+            height="auto",
+            allow_preview=False,
+            buttons=[],
+        )
+        files, index_shown, width = gradio.State([]), gradio.State(0), gradio.Number(visible="hidden")
+        outputs = [
+            *(status, download, all_files, pictures, several, column, stop_button, zoom, view, place, across, down),
+            *(files, index_shown),
+        ]
+        how = {
+            "inputs": [file, chosen_scale, files],
+            "outputs": outputs,
+            "concurrency_limit": None,
+            "show_progress": "hidden",
+        }
+        gradio.on([file.upload, chosen_scale.input], restore, **how, trigger_mode="multiple", api_name="restore")
+        sample = gallery.select(of_sample, None, file, api_visibility="private")
+        sample.then(restore, **how, trigger_mode="multiple", api_visibility="private")
+        gradio.on([file.upload, gallery.select], None, js=_TO_THE_TOP)
+        stop_button.click(stop, api_visibility="private")
+        page.unload(stop)
+        several.select(of_several, files, outputs, api_visibility="private")
+        gradio.on(
+            [view.input, across.input, down.input],
+            look,
+            [view, across, down, width, files, index_shown],
+            [pictures, place],
+            js=_WITH_WIDTH,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return page.queue(max_size=32)
+
+
+def _status(lines: Iterable[str], stage: str = "", times: tuple[float, float] | None = None) -> str:
+    """What was done and what is being done, as HTML."""
+    paragraphs = [f"<p>{html.escape(line)}</p>" for line in lines]
+    if stage:
+        bar = "<progress></progress>"
+        if times is not None:
+            since, seconds = times
+            percent = min(99, int(100 * since / seconds))
+            stage += f", {percent} %, {_left(seconds - since)}"
+            bar = f'<progress max="100" value="{percent}"></progress>'
+        paragraphs.append(f"<p>{html.escape(stage)}</p>{bar}")
+    return f'<div role="status">{"".join(paragraphs)}</div>'
+
+
+def _left(seconds: float) -> str:
+    if seconds < 0:
+        return "longer than expected"
+    return f"about {max(1, round(seconds))} s left" if seconds < 100 else f"about {round(seconds / 60)} min left"
+
+
+def _zipped(done: list[Result], results: Path) -> Path:
+    """All results in one file; those of equal names are numbered."""
+    path = Path(tempfile.mkdtemp(dir=results), "restored.zip")
+    names: set[str] = set()
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, result in enumerate(done, 1):
+            name = result.file.name if result.file.name not in names else f"{number}_{result.file.name}"
+            names.add(name)
+            archive.write(result.file, name)
+    return path
 
 
 def remove_old(results: Path) -> None:

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 import zlib
 
 import imageio.v3 as iio
@@ -59,10 +61,11 @@ def address(model, tmp_path_factory):
 @pytest.fixture
 def page(address):
     sync_api = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        executable = BROWSER or playwright.chromium.executable_path
+        if not os.path.exists(executable):
+            pytest.skip("no Chromium on this machine")
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_default_timeout(MILLISECONDS)
         asked = []
@@ -74,13 +77,28 @@ def page(address):
         assert all(url.startswith((address, "data:", "blob:")) for url in asked)  # nobody else is told
 
 
-def drop(page, name, content):
-    page.locator("input[type=file]").first.set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+def drop(page, *files):
+    """Drops files, each (name, content), after those that are there are taken away."""
+    page.get_by_label("Clear").or_(page.locator("input[type=file]")).first.wait_for(state="attached")
+    if page.get_by_label("Clear").count():
+        page.get_by_label("Clear").first.click()
+    payload = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
+    page.locator("input[type=file]").first.set_input_files(payload)
 
 
-def download(page, folder):
+def png(image):
+    return iio.imwrite("<bytes>", image, extension=".png")
+
+
+def smooth(height, width):
+    """A picture whose file is small, as the page of these tests takes it."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows % 256, columns % 256, (rows + columns) // 2 % 256], axis=2).astype(np.uint8)
+
+
+def download(page, folder, button="Download the restored picture"):
     with page.expect_download() as expected:
-        page.get_by_text("Download the restored picture").click()
+        page.get_by_text(button).click()
     path = folder / expected.value.suggested_filename
     expected.value.save_as(path)
     return path
@@ -90,9 +108,9 @@ def download(page, folder):
 @pytest.mark.browser
 def test_a_picture_is_restored_shown_under_a_slider_and_downloaded(page, model, tmp_path, random):
     image = random.integers(0, 256, (120, 200, 3), dtype=np.uint8)
-    drop(page, "holiday.png", iio.imwrite("<bytes>", image, extension=".png"))
-    page.wait_for_selector("text=200x120 pixels")
-    slider = page.locator("[data-testid=imageslider], .slider-wrap, .slider").first
+    drop(page, ("holiday.png", png(image)))
+    page.wait_for_selector("text=holiday.png: 200x120 pixels, restored at scale 1 in")
+    slider = page.locator("#pictures")
     box = slider.bounding_box()
     before = slider.screenshot()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -100,18 +118,155 @@ def test_a_picture_is_restored_shown_under_a_slider_and_downloaded(page, model, 
     page.mouse.move(box["x"] + box["width"] / 5, box["y"] + box["height"] / 2, steps=5)
     page.mouse.up()
     assert slider.screenshot() != before
+    assert slider.get_by_label("Download").count() == 0  # it would give the preview
+    assert "parameters" not in page.locator("body").inner_text()
     path = download(page, tmp_path)
     assert path.name == "holiday_restored.png"
-    expected = restore(load_model(model), image)
-    np.testing.assert_array_equal(iio.imread(path), expected)
+    np.testing.assert_array_equal(iio.imread(path), restore(load_model(model), image))
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_scale_is_chosen_and_a_picture_restored_anew(page, model, tmp_path):
+    image = smooth(120, 200)
+    drop(page, ("holiday.png", png(image)))
+    page.wait_for_selector("text=restored at scale 1 in")
+    page.get_by_label("0.5", exact=True).click()
+    page.wait_for_selector("text=restored at scale 0.5 in")
+    expected = restore(load_model(model), image, scale=0.5)
+    np.testing.assert_array_equal(iio.imread(download(page, tmp_path)), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_several_pictures_come_with_a_download_each_and_one_of_all(page, tmp_path):
+    drop(page, ("a.png", png(smooth(60, 80))), ("film.mp4", bytes(50)), ("b.png", png(smooth(40, 50))))
+    page.wait_for_selector("text=b.png: 50x40 pixels")
+    assert "film.mp4: is a video" in page.locator("#status").inner_text()
+    assert "deepdeblur predict MODEL film.mp4" in page.locator("#status").inner_text()
+    assert download(page, tmp_path).name == "a_restored.png"
+    with zipfile.ZipFile(download(page, tmp_path, "Download all, as a zip")) as archive:
+        assert archive.namelist() == ["a_restored.png", "b_restored.png"]
+    page.locator("#several").get_by_label("Thumbnail 2 of 2").click()
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(page.locator("#pictures img").first).to_have_js_property("naturalWidth", 50)
+    path = download(page, tmp_path)
+    assert path.name == "b_restored.png"
+    assert iio.imread(path).shape == (40, 50, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_pixel_is_a_pixel_in_the_view_at_100_percent(page, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    image = smooth(500, 1990)
+    drop(page, ("wide.png", png(image)))
+    page.wait_for_selector("text=wide.png: 1990x500 pixels")
+    page.get_by_label("100 %").click()
+    for name, value in (("Across", "100"), ("Down", "0")):
+        page.get_by_label(f"number input for {name}").fill(value)
+        page.get_by_label(f"number input for {name}").press("Enter")
+    blurry = page.locator("#pictures img").first
+    expect = pytest.importorskip("playwright.sync_api").expect
+    inner = page.locator("#pictures").evaluate("element => element.clientWidth")
+    expect(blurry).to_have_js_property("naturalWidth", inner)
+    expect(blurry).to_have_js_property("clientWidth", inner)
+    page.wait_for_timeout(500)
+    shown = iio.imread(page.request.get(blurry.get_attribute("src")).body())
+    np.testing.assert_array_equal(shown, image[: shown.shape[0], -inner:])
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_on_a_phone_the_result_is_what_one_sees(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    def is_seen():
+        box = page.locator("#pictures").bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] <= 844
+        assert page.locator("#samples").bounding_box()["y"] > box["y"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    drop(page, ("holiday.png", png(smooth(400, 300))))
+    page.wait_for_selector("text=holiday.png: 300x400 pixels")
+    page.wait_for_function("document.querySelector('#pictures img')?.complete && scrollY === 0")
+    is_seen()
+    page.locator("#samples").get_by_label("Thumbnail 4 of 4").click()  # for which one scrolls down
+    page.wait_for_selector("text=rocket.jpg: 600x384 pixels")
+    page.wait_for_function("scrollY === 0")
+    is_seen()
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_sample_is_restored_by_a_click(page, tmp_path):
-    page.get_by_label("Thumbnail 2 of 4").click()
-    page.wait_for_selector("text=256x256 pixels")
-    assert download(page, tmp_path).name == "sample_2_restored.png"
+    page.locator("#samples").get_by_label("Thumbnail 2 of 4").click()
+    page.wait_for_selector("text=coffee.jpg: 560x360 pixels")
+    assert download(page, tmp_path).name == "coffee_restored.jpg"
+
+
+def test_every_sample_names_its_photo_and_licence():
+    from deepdeblur_tf.restoration.page import SAMPLES
+
+    names = [path.name for path in SAMPLES.glob("*.jpg")]
+    table = (SAMPLES / "samples.md").read_text(encoding="utf-8")
+    assert sorted(names) == sorted(re.findall(r"^\| `(.+?)` \| .+ \| (?:CC0|public domain) \|", table, re.M))
+    assert sum(path.stat().st_size for path in SAMPLES.iterdir()) < 400_000
+
+
+def test_the_time_left_is_that_of_this_picture(model, tmp_path):
+    from deepdeblur_tf.restoration.page import _status
+    from deepdeblur_tf.restoration.restorer import Restorer
+    from deepdeblur_tf.restoration.uploads import Upload
+
+    class Watching(Upload):
+        """Keeps what a visitor could see at each tile."""
+
+        def _progress(self, fraction):
+            seen.append((self.stage, self.times))
+            time.sleep(0.05)
+            super()._progress(fraction)
+
+    seen = []
+    iio.imwrite(tmp_path / "a.png", smooth(600, 500))
+    restorer = Restorer(load_model(model), tile=256)
+    result = Watching(str(tmp_path / "a.png"), 1).restored(restorer, 10**6, "predict", tmp_path)
+    assert "500x600 pixels, restored at scale 1" in result.words
+    stages, times = zip(*seen)
+    assert set(stages) == {"restoring"} and len(stages) == restorer.tiles
+    assert all(seconds > 0 for _, seconds in times)  # before the first tile, too: that is the probe's
+    since, seconds = times[-1]
+    assert since <= seconds < 3 * since  # by then the tiles have told
+    assert "restoring, 25 %, about 30 s left" in _status([], "restoring", (10, 40))
+    assert "about 3 min left" in _status([], "restoring", (20, 200))
+    assert "longer than expected" in _status([], "restoring", (50, 40))
+
+
+def test_a_stopped_picture_leaves_nothing(model, tmp_path):
+    from deepdeblur_tf.restoration.restorer import Restorer
+    from deepdeblur_tf.restoration.uploads import Upload
+
+    class Stopping(Upload):
+        def _progress(self, fraction):
+            self.stop()
+            super()._progress(fraction)
+
+    iio.imwrite(tmp_path / "a.png", smooth(600, 500))
+    (tmp_path / "results").mkdir()
+    restorer = Restorer(load_model(model), tile=256)
+    assert Stopping(str(tmp_path / "a.png"), 1).restored(restorer, 10**6, "predict", tmp_path / "results") is None
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_what_is_sent_to_a_browser_is_of_a_screens_size(model, tmp_path):
+    from deepdeblur_tf.restoration.restorer import Restorer
+    from deepdeblur_tf.restoration.uploads import Upload
+
+    iio.imwrite(tmp_path / "a.png", smooth(100, 4000))
+    result = Upload(str(tmp_path / "a.png"), 1).restored(Restorer(load_model(model)), 10**6, "predict", tmp_path)
+    assert iio.imread(result.file).shape == (100, 4000, 3)
+    assert [iio.imread(preview).shape for preview in result.previews] == [(50, 2000, 3)] * 2
 
 
 def chunk(kind, data):
@@ -136,20 +291,19 @@ def scans():
     "name, content, words",
     [
         ("notes.png", b"no picture at all", "notes.png: not a readable image"),
-        ("bomb.png", bomb(), "bomb.png has 3600.0 megapixels"),
-        ("large.png", iio.imwrite("<bytes>", np.zeros((1001, 1000, 3), np.uint8), extension=".png"), "1.0 megapixels"),
+        ("bomb.png", bomb(), "bomb.png: has 60000x60000 pixels, 3600.0 megapixels"),
+        ("large.png", png(np.zeros((1001, 1000, 3), np.uint8)), "begin the page with a larger --max_pixels"),
         ("moving.png", b"GIF89a" + bytes(300), "moving.png: is a GIF"),
-        ("thin.png", iio.imwrite("<bytes>", np.zeros((1, 70_000, 3), np.uint8), extension=".png"), "sides of 65535"),
+        ("thin.png", png(np.zeros((1, 70_000, 3), np.uint8)), "sides of 65535"),
         ("scans.jpg", scans(), "a JPEG of more than 200 scans"),
     ],
     ids=["text", "bomb", "large", "gif", "thin", "scans"],
 )
 def test_a_bad_file_gets_a_clear_word_and_the_next_one_works(page, name, content, words):
-    drop(page, name, content)
+    drop(page, (name, content))
     page.wait_for_selector(f"text={words}")
     assert "/" + tempfile.gettempdir().strip("/") not in page.locator("body").inner_text()  # no paths of the server
-    page.get_by_label("Remove this file").or_(page.get_by_label("Clear")).first.click()
-    drop(page, "good.png", iio.imwrite("<bytes>", np.zeros((20, 30, 3), np.uint8), extension=".png"))
+    drop(page, ("good.png", png(np.zeros((20, 30, 3), np.uint8))))
     page.wait_for_selector("text=30x20 pixels")
 
 
@@ -157,7 +311,7 @@ def test_a_bad_file_gets_a_clear_word_and_the_next_one_works(page, name, content
 @pytest.mark.browser
 def test_an_upload_is_bounded(page, random):
     noise = random.integers(0, 256, (700, 700, 3), dtype=np.uint8)
-    drop(page, "noise.png", iio.imwrite("<bytes>", noise, extension=".png"))
+    drop(page, ("noise.png", png(noise)))
     page.wait_for_selector("text=/exceeds|too large|maximum/i")
 
 
@@ -168,9 +322,10 @@ def test_a_program_gets_a_picture_restored(address, model, tmp_path, random):
     image = random.integers(0, 256, (60, 90, 3), dtype=np.uint8)
     iio.imwrite(tmp_path / "holiday.png", image)
     client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path))
-    _, download, words = client.predict(gradio_client.handle_file(tmp_path / "holiday.png"), api_name="/of_file")
+    pictures = [gradio_client.handle_file(tmp_path / "holiday.png")]
+    words, download, *_ = client.predict(pictures, "auto", api_name="/restore")
     path = download["value"] if isinstance(download, dict) else download
-    assert path.endswith("holiday_restored.png") and words.startswith("90x60 pixels in")
+    assert path.endswith("holiday_restored.png") and "holiday.png: 90x60 pixels, restored at scale 1 in" in words
     np.testing.assert_array_equal(iio.imread(path), restore(load_model(model), image))
 
 
@@ -189,7 +344,7 @@ def test_an_address_is_not_fetched(address):
         url = f"http://localhost:{server.server_port}/picture.png"
         client = gradio_client.Client(address, verbose=False)
         with pytest.raises(gradio_client.exceptions.AppError, match="Upload the picture itself"):
-            client.predict({"path": url, "meta": {"_type": "gradio.FileData"}}, api_name="/of_file")
+            client.predict([{"path": url, "meta": {"_type": "gradio.FileData"}}], "auto", api_name="/restore")
         server.shutdown()
     assert not asked
 
