@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +16,38 @@ from deepdeblur_tf.synthesis.generator import make_pair
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
 
 
+class Kept:
+    """The photos that are kept in RAM, of several sources: as long as half of what is available holds them."""
+
+    def __init__(self) -> None:
+        self.photos: dict[Path, np.ndarray] = {}
+        self._locks: collections.defaultdict[Path, threading.Lock] = collections.defaultdict(threading.Lock)
+        self._adding = threading.Lock()
+        self._room = available_memory() // 2
+
+    def photo(self, file: Path) -> np.ndarray:
+        """A photo, shrunk where it is large: uint8 [H, W, 3]."""
+        if file in self.photos:  # without a lock, for others may be decoding
+            return self.photos[file]
+        with self._adding:
+            own = self._locks[file]
+        with own:  # or several threads decode the same large photo
+            if file in self.photos:
+                return self.photos[file]
+            photo = shrunk(read_rgb(file))
+            with self._adding:
+                if photo.nbytes <= self._room:
+                    self.photos[file] = photo
+                    self._room -= photo.nbytes
+            return photo
+
+
 class MadePairs:
     """A source of pairs made from photos; see `data.protocol`.
 
     Args:
-        files: The photos. They are kept in RAM, large ones shrunk, as long as half of what is available holds them;
-            the others are decoded at every use.
+        files: The photos. Those that are not kept are decoded at every use.
+        kept: Where they are kept.
         count: int. Pairs an epoch.
         side: int. Height and width of a pair.
         settings: How pairs are made.
@@ -28,28 +55,17 @@ class MadePairs:
         split: "train", with other pairs in each epoch, or "validation".
     """
 
-    def __init__(self, files: Sequence[Path], count: int, side: int, settings: Synthesis, seed: int, split: str):
-        self.files, self.count, self.side, self.settings = files, count, side, settings
+    def __init__(
+        self, files: Sequence[Path], kept: Kept, count: int, side: int, settings: Synthesis, seed: int, split: str
+    ):
+        self.files, self.kept, self.count, self.side, self.settings = files, kept, count, side, settings
         self.is_endless = split == "train"
         self.names = [f"{split}/{index:06d}" for index in range(count)]
         self._key = (seed, ("train", "validation").index(split))
-        self._kept: dict[int, np.ndarray] = {}
-        self._reading = threading.Lock()
-        self._room = available_memory() // 2
-        self._pictures = Pictures(self._photo, len(files), settings.painted)
+        self._pictures = Pictures(lambda index: kept.photo(files[index]), len(files), settings.painted)
 
     def __len__(self) -> int:
         return self.count
-
-    def _photo(self, index: int) -> np.ndarray:
-        with self._reading:  # or several threads decode the same large photo
-            if index in self._kept:
-                return self._kept[index]
-            photo = shrunk(read_rgb(self.files[index]))
-            if photo.nbytes <= self._room:
-                self._kept[index] = photo
-                self._room -= photo.nbytes
-            return photo
 
     def read(self, index: int) -> np.ndarray:
         """Makes one pair: uint8 [side, side, 6], a function of the seed and the index."""

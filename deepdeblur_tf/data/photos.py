@@ -104,11 +104,12 @@ def find(experiment: Experiment) -> DataSet:
     images = experiment.validation.images if held else 0
 
     def opened() -> tuple[Source, Source]:
-        from deepdeblur_tf.data.made_pairs import MadePairs  # needs OpenCV
+        from deepdeblur_tf.data.made_pairs import Kept, MadePairs  # needs OpenCV
 
+        kept = Kept()
         return (
-            MadePairs(train.files, data.pairs, data.patch_size, settings, seed, "train"),
-            MadePairs(held.files, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"),
+            MadePairs(train.files, kept, data.pairs, data.patch_size, settings, seed, "train"),
+            MadePairs(held.files, kept, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"),
         )
 
     return DataSet((train, held), data.pairs, opened)

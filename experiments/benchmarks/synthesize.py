@@ -22,7 +22,7 @@ import imageio.v2 as iio
 import numpy as np
 
 from deepdeblur_tf.config import Synthesis
-from deepdeblur_tf.data.made_pairs import MadePairs
+from deepdeblur_tf.data.made_pairs import Kept, MadePairs
 from deepdeblur_tf.synthesis.pictures import PAINTINGS, painting
 from deepdeblur_tf.synthesize import main as synthesize
 
@@ -82,7 +82,7 @@ def main():
         for number in range(4):
             iio.imwrite(root / "photos" / f"{number}.png", np.roll(ground, 500 * number, axis=1)[:720, :1280])
         files = sorted((root / "photos").iterdir())
-        fast = MadePairs(files, PAIRS, 256, Synthesis(tilt=0.0), 0, "train")
+        fast = MadePairs(files, Kept(), PAIRS, 256, Synthesis(tilt=0.0), 0, "train")
         for number in range(PAINTINGS):  # made once in a training
             painting(number)
         fast.read(0)

@@ -52,7 +52,7 @@ if has_ray == "True":
 """
 
 PAGE = """
-import os, signal, sys, threading, urllib.request
+import os, signal, sys, threading, time, urllib.request
 from deepdeblur_tf import demo
 
 port = int(sys.argv[2])
@@ -63,11 +63,12 @@ def look():
             urllib.request.urlopen(f"http://127.0.0.1:{port}").read()
             break
         except OSError:
-            pass
+            time.sleep(0.1)
+    time.sleep(2)
     os.kill(os.getpid(), signal.SIGINT)
 
 threading.Thread(target=look, daemon=True).start()
-sys.exit(demo.main([sys.argv[1], "--port", str(port)]))
+sys.exit(0 if demo.main([sys.argv[1], "--port", str(port)]) in (0, 130) else 1)
 """
 
 

@@ -1,5 +1,7 @@
 """`data.layout: photos`: pairs made from sharp photos while the training runs."""
 
+import threading
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from deepdeblur_tf.data.kinds import find_data  # noqa: E402
 from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
 from deepdeblur_tf.data.protocol import PairsError  # noqa: E402
 from deepdeblur_tf.evaluate import main as evaluate  # noqa: E402
+from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.runs import provenance  # noqa: E402
 from deepdeblur_tf.runs.folder import Run, RunError  # noqa: E402
 from tests.helpers import ROOT  # noqa: E402
@@ -83,7 +86,7 @@ def test_photos_that_memory_does_not_hold_are_decoded_again(experiment, monkeypa
     decoded, _ = find_data(experiment()).open()
     for number in range(8):
         np.testing.assert_array_equal(decoded.read(number), kept.read(number))
-    assert len(decoded._kept) == 3 < len(kept._kept)
+    assert len(decoded.kept.photos) == 3 < len(kept.kept.photos)
 
 
 def test_other_photos_are_other_data_and_moved_ones_are_the_same(experiment, folder, tmp_path):
@@ -142,3 +145,31 @@ def test_photos_that_cannot_be_used_are_left_out_on_request(experiment, folder):
 def test_photos_need_a_folder(experiment):
     with pytest.raises(ConfigError, match="data.root: received 'scenes'; allowed: a folder of photos"):
         experiment(**{"data.root": "scenes"})
+
+
+def test_both_sources_share_the_memory_and_a_kept_photo_is_not_waited_for(tmp_path, monkeypatch, random):
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file in files:
+        iio.imwrite(file, random.integers(0, 256, (300, 300, 3), dtype=np.uint8))
+    monkeypatch.setattr(made_pairs, "available_memory", lambda: 4 * 300 * 300 * 3)
+    decoded, wait = [], threading.Event()
+
+    def read(file):
+        decoded.append(file)
+        if file == files[1]:
+            wait.wait(60)
+        return read_rgb(file)
+
+    monkeypatch.setattr(made_pairs, "read_rgb", read)
+    kept = made_pairs.Kept()
+    first = kept.photo(files[0])
+    slow = [threading.Thread(target=kept.photo, args=(files[1],)) for _ in range(2)]
+    for thread in slow:
+        thread.start()
+    assert kept.photo(files[0]) is first  # while another one is being decoded
+    wait.set()
+    for thread in slow:
+        thread.join()
+    for _ in range(2):
+        kept.photo(files[2])  # there was room for two
+    assert decoded == [*files, files[2]]
