@@ -29,6 +29,7 @@ os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what it tells is in /
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # and not for the terminal, page by page
 import ray  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
+from ray._private.node import Node  # noqa: E402
 from ray._raylet import Config  # type: ignore[attr-defined]  # noqa: E402
 from ray.data import ActorPoolStrategy, DataContext  # noqa: E402
 from ray.data.block import BlockMetadata  # noqa: E402
@@ -106,10 +107,14 @@ def _closed_to_others() -> Iterator[None]:
     os.environ.update(added)
     Config.initialize("")  # which has read the environment when it was loaded
     known, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    # Where there is no dashboard, its process only asks the metadata servers of three clouds which of them it runs in.
+    start = Node.start_api_server
+    setattr(Node, "start_api_server", lambda node, **_: None)  # noqa: B010
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = known
+        setattr(Node, "start_api_server", start)  # noqa: B010
         for key in added:
             del os.environ[key]
         Config.initialize("")
