@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import math
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -31,6 +34,9 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     Returns:
         The exit status: the command's, 2 for such an error, 130 for Ctrl+C. Other errors are defects, and raised.
     """
+    # A file's name need be no text, and is shown all the same.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # What it warns of, such as metadata that are cut off, either shows in no picture, or we say it ourselves.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
@@ -60,6 +66,23 @@ def remark_lines(remarks: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for remark, names in remarks.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         yield f"{remark} ({', '.join(names[:SHOWN])}{more})"
+
+
+def ending(place: str) -> str:
+    """What a file's name ends in, such as .txt, or the whole name."""
+    name = place.rsplit("/", 1)[-1]
+    return Path(name).suffix.lower() or name
+
+
+def left_alone_line(endings: Counter[str], what: str) -> str:
+    """A line about files that are no input.
+
+    Args:
+        endings: How many there are of each `ending`.
+        what: What they are not.
+    """
+    shown = ", ".join(sorted(endings)[:8]) + ", ..." * (len(endings) > 8)
+    return f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})"
 
 
 class ProgressBar(tqdm):

@@ -9,6 +9,7 @@ alone: restored.jsonl in the output folder says what each result was made of.
 from __future__ import annotations
 
 import argparse
+import collections
 import errno
 import functools
 import sys
@@ -22,6 +23,8 @@ from deepdeblur_tf.command_line import (
     ProgressBar,
     add_restoration_arguments,
     answered,
+    ending,
+    left_alone_line,
     remark_lines,
     restoration_options,
 )
@@ -101,9 +104,7 @@ def _predict(flags) -> int:
     except OSError as error:
         raise PredictionError(f"--output {output}: cannot be a folder ({error.strerror}).") from error
     if others:
-        endings = sorted({path.suffix.lower() or path.name for path in map(Path, others)})
-        shown = ", ".join(endings[:8]) + ", ..." * (len(endings) > 8)
-        print(f"left alone, no picture or video by their names: {len(others)} files ({shown})")
+        print(left_alone_line(collections.Counter(map(ending, others)), "picture or video"))
 
     options = restoration_options(flags)
     # The memory decides the tiles' size, as what is free at the time does; it shows by 1 of 255 at most.

@@ -7,6 +7,7 @@ photo. What it says is done is skipped, so the same command goes on after an int
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import hashlib
 import sys
@@ -18,6 +19,8 @@ from deepdeblur_tf.command_line import (
     ProgressBar,
     add_restoration_arguments,
     answered,
+    ending,
+    left_alone_line,
     remark_lines,
     restoration_options,
 )
@@ -134,16 +137,18 @@ def _restore(flags) -> int:
     is_done = manifest.done()
     if manifest.damaged:
         print("left out, for it cannot be read; what it told of is restored again:", *manifest.damaged, sep="\n  ")
-    found = 0
+    found, others = 0, collections.Counter[str]()
 
     def to_do() -> Iterator[Photo]:
         nonlocal found
-        for photo in find_photos(inputs, output):
+        for photo in find_photos(inputs, output, lambda place: others.update([ending(place)])):
             found += 1
             if flags.overwrite or not is_done(photo):
                 yield photo
 
     count = worklist.write(output, to_do())
+    if others:
+        print(left_alone_line(others, "photo"))
     if count < found:
         print(f"{found - count} of {found} photos are in {flags.output} already; --overwrite restores them again.")
     failed: list[str] = []

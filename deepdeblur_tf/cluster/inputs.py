@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from deepdeblur_tf.cluster import storage
@@ -27,12 +27,15 @@ class Photo(NamedTuple):
     changed: int
 
 
-def find_photos(inputs: Sequence[str], output: str) -> Iterator[Photo]:
+def find_photos(
+    inputs: Sequence[str], output: str, left_alone: Callable[[str], object] = lambda place: None
+) -> Iterator[Photo]:
     """Finds the photos to restore.
 
     Args:
         inputs: Places, as `restoration.inputs.expanded` has them.
         output: The place of the results' folder.
+        left_alone: Called with the place of each file of folders and patterns that is no photo by its name.
 
     Raises:
         PredictionError: an input that is not there or holds no photo, two photos for one result, a result that would
@@ -42,7 +45,7 @@ def find_photos(inputs: Sequence[str], output: str) -> Iterator[Photo]:
     seen: dict[int, int] = {}  # by hashes, for the names of a million take a gigabyte
     links: set[int] = set()  # what lies behind photos that are links
     for where in inputs:
-        for file, below in expanded(storage, where, output, SUFFIXES, "photo", lambda place: None):
+        for file, below in expanded(storage, where, output, SUFFIXES, "photo", left_alone):
             photo = Photo(file.place, f"{output}/{below}", file.size, file.changed)
             target, source = hash(identity(photo.target)), hash(identity(photo.source))
             if target in seen and seen[target] == source:

@@ -45,6 +45,11 @@ ROW = pa.schema(
 _LATER = {"left_out", "scale", "change"}  # columns that came later
 
 
+def readable(text: str) -> str:
+    r"""A text with what is no UTF-8 in the names of files as \xe9; Parquet holds nothing else."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class Manifest:
     """The manifest of an output folder.
 
@@ -63,6 +68,7 @@ class Manifest:
         self.damaged: list[str] = []
         self._rows: list[dict] = []
         self._own: list[str] = []  # parts that this object wrote
+        self._names: dict[str, str] = {}  # of files whose names are no UTF-8, by how the rows tell of them
         self._begun = self._written = time.monotonic()
 
     def done(self) -> Callable[[Photo], bool]:
@@ -77,14 +83,17 @@ class Manifest:
                     versions[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
                 else:
                     versions.pop(hash(row["input"]), None)
-        return lambda photo: versions.get(hash(photo.source)) == hash((photo.size, photo.changed))
+        return lambda photo: versions.get(hash(readable(photo.source))) == hash((photo.size, photo.changed))
 
     def add(self, rows: Iterable[dict]) -> None:
         """Adds rows, without the network and the options, and writes them from time to time.
 
         Who is killed loses a fiftieth of the work, at most a minute's. More parts would be slow to read.
         """
-        self._rows += rows
+        for row in rows:
+            texts = {key: readable(value) for key, value in row.items() if isinstance(value, str)}
+            self._names.update((text, row[key]) for key, text in texts.items() if text != row[key])
+            self._rows.append({**row, **texts})
         now = time.monotonic()
         if now - self._written > min(60, (now - self._begun) / 50):
             self.write()
@@ -102,7 +111,9 @@ class Manifest:
         for part in self._own[:]:
             for table in self._tables(part):
                 done = table.filter(pc.equal(table["status"], "done")).to_pylist()
-                for row, file in zip(done, storage.described([row["output"] for row in done])):
+                for row, file in zip(
+                    done, storage.described([self._names.get(row["output"], row["output"]) for row in done])
+                ):
                     if file.size < 0:
                         error = f"{file.place}: was restored, and is not there any more"
                         self.add([{**row, "status": "failed", "error": error}])

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import itertools
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,8 @@ def _file(where: str, info: fs.FileInfo) -> File:
 
 def kind(where: str) -> str:
     """What is at a place: "file", "folder" or "nothing"."""
+    if is_local(where):
+        return "folder" if os.path.isdir(where) else "file" if os.path.exists(where) else "nothing"
     system, path = _located(where)
     found = system.get_file_info(path).type
     return {fs.FileType.NotFound: "nothing", fs.FileType.Directory: "folder"}.get(found, "file")
@@ -89,9 +92,20 @@ def described(places: list[str]) -> list[File]:
     """What is known of files, those that are not there among them."""
     found: dict[str, fs.FileInfo] = {}
     for root, same in itertools.groupby(sorted(places), _root):
+        if root == "/":
+            continue
         system, paths = _located(root)[0], [_located(where)[1] for where in same]
         found.update((_named(root, info.path), info) for info in system.get_file_info(paths))
-    return [_file(where, found[where]) for where in places]
+    return [_local_file(where) if is_local(where) else _file(where, found[where]) for where in places]
+
+
+def _local_file(where: str) -> File:
+    """What is known of a file of this machine; not by pyarrow, for which a name is UTF-8."""
+    try:
+        status = os.stat(where)
+    except OSError:
+        return File(where, -1, 0)
+    return File(where, status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns)
 
 
 def walk(folder: str, skipped: str) -> Iterator[File]:
@@ -101,18 +115,19 @@ def walk(folder: str, skipped: str) -> Iterator[File]:
         folder: Where to begin.
         skipped: A folder that is left out.
     """
+    if is_local(folder):
+        found = (path for _, paths in files.walk(Path(folder), [Path(skipped)]) for path in paths)
+        yield from (file for file in map(_local_file, map(str, found)) if file.size >= 0)
+        return
     system, root = _located(folder)
-    waiting, visited = [root], {os.path.realpath(skipped), os.path.realpath(root)} if is_local(folder) else {skipped}
+    waiting = [root]
     while waiting:
         folders = []
         for info in sorted(system.get_file_info(fs.FileSelector(waiting.pop())), key=lambda info: info.base_name):
             if info.base_name[:1] == ".":
                 continue
             if info.type == fs.FileType.Directory:
-                # Links may lead round in circles.
-                known = os.path.realpath(info.path) if is_local(folder) else _named(folder, info.path)
-                if known not in visited:
-                    visited.add(known)
+                if _named(folder, info.path) != skipped:
                     folders.append(info.path)
             elif info.is_file:
                 yield _file(folder, info)
@@ -121,6 +136,8 @@ def walk(folder: str, skipped: str) -> Iterator[File]:
 
 def names(folder: str) -> list[str]:
     """The names of what lies in a folder; none for one that is not there."""
+    if is_local(folder):
+        return os.listdir(folder) if os.path.isdir(folder) else []
     system, path = _located(folder)
     return [info.base_name for info in system.get_file_info(fs.FileSelector(path, allow_not_found=True))]
 

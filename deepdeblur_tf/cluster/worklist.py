@@ -6,6 +6,7 @@ So no process holds the names of all of them, and every machine can read them, a
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from deepdeblur_tf.cluster import storage
 from deepdeblur_tf.cluster.inputs import Photo
 from deepdeblur_tf.cluster.manifest import FOLDER
 
-_PHOTOS = pa.schema([("source", pa.string()), ("target", pa.string()), ("size", pa.int64()), ("changed", pa.int64())])
+# Names are bytes, for not all are UTF-8.
+_PHOTOS = pa.schema([("source", pa.binary()), ("target", pa.binary()), ("size", pa.int64()), ("changed", pa.int64())])
 _ROWS = 1000  # that are read and written at once
 
 # Photos are passed on in groups, each of which takes the driver 5 milliseconds and 3 KB that Ray does not give back:
@@ -37,12 +39,16 @@ def write(output: str, photos: Iterable[Photo]) -> int:
         nonlocal count
         rest = iter(photos)
         with pq.ParquetWriter(beside, _PHOTOS) as writer:
-            while rows := [photo._asdict() for photo in itertools.islice(rest, _ROWS)]:
+            while rows := [_row(photo) for photo in itertools.islice(rest, _ROWS)]:
                 writer.write_table(pa.Table.from_pylist(rows, _PHOTOS))
                 count += len(rows)
 
     storage.write_whole(place(output), write)
     return count
+
+
+def _row(photo: Photo) -> dict:
+    return {**photo._asdict(), "source": os.fsencode(photo.source), "target": os.fsencode(photo.target)}
 
 
 def groups(output: str) -> Iterator[list[Photo]]:
@@ -51,6 +57,7 @@ def groups(output: str) -> Iterator[list[Photo]]:
     with storage.local_copy(place(output)) as path, pq.ParquetFile(path) as file:
         least = file.metadata.num_rows / _GROUPS
         for row in (row for batch in file.iter_batches(batch_size=_ROWS) for row in batch.to_pylist()):
+            row.update(source=os.fsdecode(row["source"]), target=os.fsdecode(row["target"]))
             group.append(Photo(**row))
             is_large = len(group) >= _GROUP_PHOTOS or sum(photo.size for photo in group) >= _GROUP_BYTES
             if is_large and len(group) >= least:

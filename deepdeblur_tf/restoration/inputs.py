@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import itertools
 import os
@@ -129,12 +130,20 @@ def _split(pattern: str) -> tuple[str, str]:
 
 def _listed(store: Store, where: str) -> Iterator[tuple[File, str]]:
     try:
-        with store.local_copy(where) as path, open(path, encoding="utf-8") as file:
+        with store.local_copy(where) as path, open(path, encoding=_encoding(path), errors="surrogateescape") as file:
             lines = (line.strip() for line in file)
             while batch := list(itertools.islice(filter(None, lines), 1000)):  # object stores answer many at a time
+                if any("\0" in line for line in batch):
+                    raise PredictionError(f"{where}: is no list of files, a line of text for each, in UTF-8 or UTF-16.")
                 yield from zip(store.described([store.place(line) for line in batch]), map(_below, batch))
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{where}: is no list of files, a line of text in UTF-8 for each.") from error
+    except UnicodeDecodeError as error:  # half a character of UTF-16
+        raise PredictionError(f"{where}: is no list of files, but cut off or damaged ({error.reason}).") from error
+
+
+def _encoding(path: Path) -> str:
+    """A text's encoding by its first bytes: UTF-16, as some editors of Windows write it, or UTF-8."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _below(line: str) -> str:
@@ -146,7 +155,8 @@ def _below(line: str) -> str:
 
 
 def _expression(pattern: str) -> str:
-    """A pattern of *, **, ? and [ ], as `glob` has them, as a regular expression."""
+    """A pattern of *, **, ? and [ ], as `glob` has them, as a regular expression; .jpg is for .JPG, too."""
+    pattern, suffix = re.fullmatch(r"(.*?)(\.\w+)?", pattern, re.DOTALL).groups("")  # type: ignore[union-attr]
     known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
     def translated(part: str) -> str:
@@ -154,4 +164,5 @@ def _expression(pattern: str) -> str:
             return re.sub(r"^\[!", "[^", part)
         return known.get(part) or re.escape(part)
 
-    return "".join(map(translated, re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)))
+    parts = map(translated, re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern))
+    return f"{''.join(parts)}(?i:{re.escape(suffix)})"

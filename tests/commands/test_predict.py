@@ -121,6 +121,18 @@ def test_what_is_left_out_of_a_files_metadata_is_said_in_a_line(tmp_path, model,
     assert "left out: EXIF data that do not begin as such (1.jpg, 2.jpg)\n" in said and "Warning" not in errors
 
 
+def test_a_name_that_is_no_utf_8_is_restored_and_shown(tmp_path, model, capfd):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    name = os.fsdecode(b"J\xfcrgen.jpg")
+    Image.new("RGB", (64, 48), "gray").save(folder / name, exif=b"Exif\0\0no header")
+    (folder / os.fsdecode(b"\xfc")).touch()
+    for said in ("1 of 1 files", "1 of 1 files are in"):
+        assert main([str(model), str(folder), "--output", str(tmp_path / "out")]) == 0
+        assert said in capfd.readouterr().out
+    assert (tmp_path / "out" / name).is_file()
+
+
 @pytest.mark.slow
 def test_what_is_done_is_skipped_unless_told(tmp_path, tree, model, capfd):
     out = tmp_path / "out"

@@ -21,7 +21,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from deepdeblur_tf.cluster import storage  # noqa: E402
+from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
 from deepdeblur_tf.cluster.inputs import Photo, find_photos  # noqa: E402
 from deepdeblur_tf.cluster.manifest import ROW, Manifest  # noqa: E402
 from deepdeblur_tf.errors import UserError  # noqa: E402
@@ -219,11 +219,59 @@ def test_names_of_results(tmp_path, monkeypatch):
     assert found_by_both(["list.txt"]) == [f"/results/{name}" for name in listed]
 
 
+def test_patterns_take_endings_of_any_case(tmp_path, monkeypatch):
+    for name in ("1.JPG", "2.jpg", "3.Jpg", "a.PNG", "B.jpg"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert found_by_both(["[123].jpg"]) == ["/results/1.JPG", "/results/2.jpg", "/results/3.Jpg"]
+    assert found_by_both(["[Bb].JPG"]) == ["/results/B.jpg"]
+    assert found_by_both(["*.png"]) == ["/results/a.PNG"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_lists_of_other_editors(tmp_path, monkeypatch, encoding):
+    monkeypatch.chdir(tmp_path)
+    text = "photos/Jürgen.png\r\nphotos/2.png\r\n"
+    (tmp_path / "list.txt").write_bytes(("\ufeff" * (encoding == "utf-16-le") + text).encode(encoding))
+    assert found_by_both(["list.txt"]) == ["/results/photos/Jürgen.png", "/results/photos/2.png"]
+
+
+def test_files_that_are_left_alone_are_told(tmp_path):
+    for name in ("1.png", "notes.md", "b/c.MOV"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    others = []
+    assert len(list(find_photos([str(tmp_path)], "/results", others.append))) == 1
+    assert sorted(others) == [str(tmp_path / "b" / "c.MOV"), str(tmp_path / "notes.md")]
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+    folder = tmp_path / "photos" / os.fsdecode(b"m\xfcnchen")
+    folder.mkdir(parents=True)
+    name = os.fsdecode(b"J\xfcrgen.png")
+    (folder / name).write_bytes(b"123")
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(os.fsencode(folder / name) + b"\n")
+    (photo,) = find_photos([str(tmp_path / "photos")], str(tmp_path / "out"))
+    assert photo.source == str(folder / name) and photo.size == 3 and photo.target.endswith(f"{folder.name}/{name}")
+    assert [other.source for other in find_photos([str(listed)], str(tmp_path / "out"))] == [photo.source]
+    assert worklist.write(str(tmp_path), [photo]) == 1 and list(worklist.groups(str(tmp_path))) == [[photo]]
+    kept = Manifest(str(tmp_path / "out"), "network", {})
+    (Path(photo.target).parent).mkdir(parents=True)
+    Path(photo.target).touch()
+    rows = {"output": photo.target, "input_bytes": 3, "input_changed_ns": photo.changed}
+    kept.add([{"input": photo.source, "status": "done", **rows}])
+    kept.write()
+    assert list(kept.fail_gone()) == []
+    again = Manifest(str(tmp_path / "out"), "network", {})
+    assert again.done()(photo) and manifest(tmp_path / "out")[0]["input"].endswith(r"m\xfcnchen/J\xfcrgen.png")
+
+
 def test_inputs_that_cannot_be_used(tmp_path):
     for name in ("a/1.png", "b/1.png", "c/notes.md"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    (tmp_path / "list.txt").write_bytes(b"\xff")
+    (tmp_path / "list.txt").write_bytes(b"a\0\1\xff")
     for inputs, message in (
         (["list.txt"], "is no list of files"),
         (["a", "b"], "would both become /results/1.png"),

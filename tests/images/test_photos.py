@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from deepdeblur_tf.images import opening
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.photos import read_photo, write_photo
+from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.rgb import image_size, read_rgb
 
 
 @pytest.fixture
@@ -171,3 +173,21 @@ def test_truncated_files_are_refused_by_name(tmp_path, random, name):
         with pytest.raises(ImageError) as error:
             read_photo(tmp_path / name)
         assert str(tmp_path / name) in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_pictures_of_any_size_are_read(tmp_path):
+    Image.new("1", (20_000, 9_500), 1).save(tmp_path / "a.png")  # 190 megapixels, more than Pillow takes
+    photo = read_photo(tmp_path / "a.png")
+    assert photo.rgb.shape == (9_500, 20_000, 3) and photo_pixels(tmp_path / "a.png") == 190_000_000
+    assert (photo.rgb[::500, ::500] == 255).all() and image_size(tmp_path / "a.png") == (9_500, 20_000)
+
+
+def test_a_picture_that_the_memory_cannot_hold_is_refused_by_its_header(tmp_path, monkeypatch):
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "a.png")
+    monkeypatch.setattr(opening, "available_memory", lambda: 100 * 2**20)
+    words = r"a.png: 3000x2000 pixels need 0.134 GiB of memory; 0.0977 GiB are free. Close other programs, or make it"
+    for read in (read_photo, read_rgb):
+        with pytest.raises(ImageError, match=words):
+            read(tmp_path / "a.png")
