@@ -146,10 +146,11 @@ def test_an_rgb_video_is_read_as_it_is(tmp_path, codec):
     else:  # 10 bits
         frame = frame_of([image[..., channel].astype(np.uint16) * 4 for channel in (1, 2, 0)], "gbrp10le")
         write_video(tmp_path / "a.mkv", [frame], codec="ffv1", options={}, pix_fmt="gbrp10le")
-        image = np.rint(image * 4.0 / 1023 * 255)
+        image = np.rint(image * 4.0 / 1023 * 65535)
     frames = []
     restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: frames.append(frame) or frame)
-    np.testing.assert_array_equal(frames[0], image)
+    assert frames[0].dtype == (np.uint8 if codec == "png" else np.uint16)
+    assert np.abs(frames[0] - image.astype(float)).max() <= (codec != "png")  # 1 of 65535
     assert shown(tmp_path / "b.mkv")[1][3] == LIMITED
 
 
