@@ -35,6 +35,11 @@ Name = Annotated[
     "letters, digits, '.', '_' and '-', for it names a folder",
     lambda value: re.fullmatch(r"[\w.-]+", value) and value.strip("."),
 ]
+OwnName = Annotated[
+    str,
+    "a folder's name or the end of files' names, such as lq, or nothing",
+    lambda value: value == "" or (re.search(r"\w", value.strip("._-")) and not re.search(r"[/\\\0]", value)),
+]
 Seed = Annotated[int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32]
 Count = Annotated[int, "a whole number, 0 or above", lambda value: value >= 0]
 PositiveInt = Annotated[int, "a whole number above 0", lambda value: value > 0]
@@ -88,6 +93,10 @@ class Data:
         layout: How the folder is laid out; `auto` finds out. `photos` is a folder of sharp photos, from which blurry
             ones are made while the training runs, as the section `synthesis` says; every tenth photo is validated on.
         pairs: How many pairs an epoch of `layout: photos` has; each epoch makes new ones.
+        blurry: What the folder of blurry images is called in a data set of paired folders, or what their files' names
+            end with, beside `sharp` for the sharp ones. Both are empty for names that are recognised: input and target,
+            blur and sharp, lq and gt, A and B, and more.
+        sharp: See `blurry`.
         blur: GOPRO's kind of blur: `blur` averages 8-bit values, `blur_gamma` linear light (gamma 2.2).
         patch_size: Side of the square training patches, in pixels.
         cache: Where decoded pairs are kept: `none` decodes at every use, `memory` keeps them in RAM, `disk` in
@@ -103,6 +112,8 @@ class Data:
     root: str = SCENES
     layout: Layout = "auto"
     pairs: PositiveInt = 4000
+    blurry: OwnName = ""
+    sharp: OwnName = ""
     blur: Literal["blur", "blur_gamma"] = "blur"
     patch_size: MultipleOf4 = 256
     cache: Literal["none", "memory", "disk"] = "none"
@@ -537,6 +548,10 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
     if data.root == SCENES and data.patch_size > SCENE_SIZE:
         raise _refused("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
+    if data.blurry.lower() == data.sharp.lower() != "" or bool(data.blurry) != bool(data.sharp):
+        raise _refused("data.sharp", data.sharp, f"another name than data.blurry, {data.blurry!r}; both or neither")
+    if data.blurry and kind_of(data) != "pairs":
+        raise _refused("data.blurry", data.blurry, f"nothing for {kind_of(data)}, which are no pairs on disk")
     if data.root == SCENES and data.layout == "photos":
         raise _refused("data.root", data.root, "a folder of photos with data.layout: photos")
     if experiment.training.adversarial:

@@ -12,8 +12,10 @@ from deepdeblur_tf.config import Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, spread
 from deepdeblur_tf.files import walk
-from deepdeblur_tf.images.rgb import SUFFIXES, image_size
-from deepdeblur_tf.layouts import LAYOUTS
+from deepdeblur_tf.images.formats import SUFFIXES
+from deepdeblur_tf.images.rgb import SUFFIXES as USUAL_SUFFIXES
+from deepdeblur_tf.images.rgb import image_size
+from deepdeblur_tf.layouts import BLURRY_MARKS, LAYOUTS, SHARP_MARKS, Named, unmarked
 
 # A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
 SPLITS = {
@@ -99,6 +101,9 @@ class PairedFolder:
         lines = [
             f"{self.split}: {len(self.pairs)} pairs in {scenes} ({self.layout} layout, {self.blur}) in {self.root}"
         ]
+        if LAYOUTS[self.layout].has_names and self.pairs:
+            blurry, sharp = (path.relative_to(self.root) for path in (self.pairs[0].blurry, self.pairs[0].sharp))
+            lines.append(f"  such as {blurry} (blurry) and {sharp} (sharp)")
         known = GOPRO_LARGE["train" if self.split == "train" else "validation"]
         whole = known if self.layout == "gopro" else {}
         if set(counts) & set(whole):
@@ -115,7 +120,9 @@ class PairedFolder:
         return "\n".join(lines)
 
 
-def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> PairedFolder:
+def find_pairs(
+    root, split: str, layout: str = "auto", blur: str = "blur", blurry: str = "", sharp: str = ""
+) -> PairedFolder:
     """Finds the pairs of one split of a data set.
 
     Args:
@@ -124,9 +131,14 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
         layout: "auto", or one of
             "gopro": {train,test}/<scene>/{blur,blur_gamma,sharp}/*;
             "reds": {train,val}/{train,val}_{blur,sharp}/<sequence>/*;
-            "paired": [{train,val,test}/]{input,target}/**/* or [{train,val,test}/]{blur,sharp}/**/*. Without a
-            folder for the split the root itself is the training set, and there is no validation set.
+            "paired": [{train,val,test}/][<scene>/]{input,target}/**/*, or {blur,sharp} and others of
+            `layouts.PAIRED_NAMES`;
+            "marked": [{train,val,test}/]**/<name>_{blur,sharp}.*, or others of `layouts.BLURRY_MARKS`.
+            In the last two, without a folder for the split the root itself is the training set, and there is no
+            validation set.
         blur: "blur" or "blur_gamma"; the latter exists in the gopro layout only.
+        blurry: What the folder of blurry images is called, or their files' names end with, in the last two layouts.
+        sharp: The same of the sharp ones. Both or neither.
 
     Returns:
         The pairs; none where the data set has no such split.
@@ -139,7 +151,12 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
     if not root.is_dir():
         raise PairsError(f"{root}: no such folder. Give the one that the data set was unpacked into.")
     folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
-    tried = LAYOUTS if layout == "auto" else {layout: LAYOUTS[layout]}
+    named = Named(blur, blurry, sharp)
+    tried = {name: way for name, way in LAYOUTS.items() if way.has_names or not blurry}
+    if layout != "auto":
+        if layout not in tried:
+            raise PairsError(f"data.blurry and data.sharp are for the layouts {' and '.join(tried)}, not for {layout}.")
+        tried = {layout: LAYOUTS[layout]}
     has_splits = any((root / name).is_dir() for names in SPLITS.values() for name in names)
     if folder is None and not has_splits and split == "train":
         folder = root
@@ -148,16 +165,16 @@ def find_pairs(root, split: str, layout: str = "auto", blur: str = "blur") -> Pa
             raise PairsError(f"{root}: has no training set. Looked for the folder {' or '.join(SPLITS[split])}.")
         return PairedFolder(root, split, layout, blur, ())
     for name, way in tried.items():
-        found = list(way.folders(folder, blur))
+        found = list(way.folders(folder, named))
         if found:
             if blur == "blur_gamma" and not way.has_gamma:
                 raise PairsError(f"{root}: blur_gamma exists in the gopro layout only; this is the {name} layout.")
-            pairs = [pair for scene, blurry, sharp in found for pair in _match(scene, blurry, sharp)]
+            pairs = [pair for scene_and_folders in found for pair in _match(*scene_and_folders, named)]
             if pairs:
                 return PairedFolder(root, split, name, blur, tuple(sorted(pairs, key=lambda pair: pair.name)))
     raise PairsError(
-        f"{folder}: no pairs found. Looked for {'; '.join(way.looked_for(folder, blur) for way in tried.values())}; "
-        f"with images ending in {', '.join(SUFFIXES)}."
+        f"{folder}: no pairs found. Looked for {'; '.join(way.looked_for(folder, named) for way in tried.values())}; "
+        f"with images ending in {', '.join(SUFFIXES)}. Other names are told with data.blurry and data.sharp."
     )
 
 
@@ -189,7 +206,7 @@ def check_sizes(pairs, smallest: int) -> None:
 def find(experiment: Experiment) -> DataSet:
     """As `protocol.Kind` has it."""
     data = experiment.data
-    train, validation = (find_pairs(data.root, split, data.layout, data.blur) for split in ("train", "validation"))
+    train, validation = (_find(data, split) for split in ("train", "validation"))
     if data.on_error == "stop":
         check_sizes(train.pairs, data.patch_size)
     check_sizes(validation.pairs, 1)
@@ -201,6 +218,10 @@ def find(experiment: Experiment) -> DataSet:
     return DataSet((train, validation), len(train), opened)
 
 
+def _find(data: Data, split: str) -> PairedFolder:
+    return find_pairs(data.root, split, data.layout, data.blur, data.blurry, data.sharp)
+
+
 def _kept(source: Files, data: Data) -> Source:
     if data.cache == "memory":
         return InMemory(source)
@@ -209,9 +230,9 @@ def _kept(source: Files, data: Data) -> Source:
 
 def find_test_set(data: Data, was_trained_on: bool = False) -> TestSet:
     """As `protocol.Kind` has it; `data.root` may also be one split of the data set, such as GOPRO_Large/test."""
-    folder = find_pairs(data.root, "test", data.layout, data.blur)
+    folder = _find(data, "test")
     if not folder.pairs:
-        whole = find_pairs(data.root, "train", data.layout, data.blur)
+        whole = _find(data, "train")
         if was_trained_on:
             raise PairsError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
         if any((folder.root / name).is_dir() for name in SPLITS["train"]):
@@ -236,23 +257,77 @@ def in_words(data: Data) -> str:
     return f"`{Path(data.root).name}` (layout {data.layout}, `{data.blur}`)"
 
 
+def _is_usual(path: Path) -> bool:
+    return path.suffix.lower() in USUAL_SUFFIXES
+
+
 def _images(folder: Path) -> dict[str, Path]:
-    """The images of a folder and its sub-folders, by their path without suffix."""
+    """The images of a folder and its sub-folders, by their path without suffix.
+
+    Where a TIFF or the like has the name of a PNG, JPEG or BMP, the latter counts.
+    """
     found: dict[str, Path] = {}
     for path in sorted(file for _, files in walk(folder) for file in files):
         if path.suffix.lower() in SUFFIXES:
             key = path.relative_to(folder).with_suffix("").as_posix()
-            if key in found:
+            if key not in found or _is_usual(path) > _is_usual(found[key]):
+                found[key] = path
+            elif _is_usual(path) == _is_usual(found[key]):
                 raise PairsError(f"{path}: has the same name as {found[key]}; which one is meant?")
-            found[key] = path
     return found
 
 
-def _match(scene: str, blurry_folder: Path, sharp_folder: Path) -> Iterator[Pair]:
+def _without_marks(images: dict[str, Path], marks: tuple[str, ...], has_others: bool) -> dict[str, Path]:
+    """Images by their names without their mark; those that have none too, where there may be such."""
+    found: dict[str, Path] = {}
+    for key, path in images.items():
+        subfolder, slash, stem = key.rpartition("/")
+        name = unmarked(stem, marks)
+        if name is not None or has_others:
+            name = f"{subfolder}{slash}{name or stem}"
+            if name in found:
+                raise PairsError(f"{path}: is for the same pair as {found[name]}; which one is meant?")
+            found[name] = path
+    return found
+
+
+def _without_strays(blurry: dict[str, Path], sharp: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Leaves out TIFFs and the like that no pair is made of, where the pairs are PNGs, JPEGs or BMPs."""
+    common = blurry.keys() & sharp.keys()
+    if not common or any(not _is_usual(images[key]) for images in (blurry, sharp) for key in common):
+        return blurry, sharp
+    blurry, sharp = ({key: path for key, path in images.items() if _is_usual(path)} for images in (blurry, sharp))
+    return blurry, sharp
+
+
+def _in_one_folder(folder: Path, named: Named) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The blurry and the sharp images of a folder in which their names tell them apart."""
+    images = _images(folder)
+    blurry, sharp = (_without_marks(images, marks, has_others=False) for marks in named.marks)
+    others = sorted(set(images.values()) - {*blurry.values(), *sharp.values()})
+    if others:
+        marks = (" or ".join(f"_{mark}" for mark in marks) for marks in named.marks)
+        raise PairsError(f"{others[0]}: is it blurry or sharp? Its name should end in {', or in '.join(marks)}.")
+    return blurry, sharp
+
+
+def _in_two_folders(blurry_folder: Path, sharp_folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The images of both folders by the names that pair most of them: their own, or those without marks."""
+    blurry, sharp = _without_strays(_images(blurry_folder), _images(sharp_folder))
+    if blurry.keys() != sharp.keys():
+        bare_blurry = _without_marks(blurry, (*BLURRY_MARKS, blurry_folder.name), has_others=True)
+        bare_sharp = _without_marks(sharp, (*SHARP_MARKS, sharp_folder.name), has_others=True)
+        if len(bare_blurry.keys() & bare_sharp.keys()) > len(blurry.keys() & sharp.keys()):
+            return bare_blurry, bare_sharp
+    return blurry, sharp
+
+
+def _match(scene: str, blurry_folder: Path, sharp_folder: Path, named: Named) -> Iterator[Pair]:
     for folder, partner in ((blurry_folder, sharp_folder), (sharp_folder, blurry_folder)):
         if not folder.is_dir():
             raise PairsError(f"{folder}: no such folder, but {partner} is there.")
-    blurry, sharp = _images(blurry_folder), _images(sharp_folder)
+    is_one = blurry_folder == sharp_folder
+    blurry, sharp = _in_one_folder(blurry_folder, named) if is_one else _in_two_folders(blurry_folder, sharp_folder)
     if not blurry and not sharp:
         raise PairsError(f"{blurry_folder}: no images found. Looked for files ending in {', '.join(SUFFIXES)}.")
     for images, others, partner in ((blurry, sharp, sharp_folder), (sharp, blurry, blurry_folder)):

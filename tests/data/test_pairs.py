@@ -5,8 +5,9 @@ import shutil
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
-from deepdeblur_tf.config import Data
+from deepdeblur_tf.config import ConfigError, Data
 from deepdeblur_tf.data.kinds import find_data, find_test_set
 from deepdeblur_tf.data.pairs import GOPRO_LARGE, check_sizes, find_pairs
 from deepdeblur_tf.data.protocol import PairsError
@@ -225,3 +226,154 @@ def test_two_images_of_one_name_are_refused(gopro):
     shutil.copy(folder / "000001.png", folder / "000001.bmp")
     with pytest.raises(PairsError, match="same name"):
         find_pairs(gopro, "train")
+
+
+@pytest.mark.parametrize("blurry, sharp", [("lq", "gt"), ("LQ", "GT"), ("A", "B"), ("blur", "gt"), ("Blurry", "Sharp")])
+@pytest.mark.parametrize("prefix", ["", "train/", "train/scene001/"])
+def test_paired_folders_of_other_names(write_pairs, blurry, sharp, prefix):
+    root = write_pairs([(prefix + blurry, prefix + sharp)])
+    train = find_pairs(root, "train")
+    scene = "scene001/" if "scene" in prefix and (blurry, sharp) != ("blur", "sharp") else ""
+    assert names(train) == [f"{scene}000001", f"{scene}000002"]
+    assert train.pairs[0].blurry == root / f"{prefix}{blurry}/000001.png"
+    assert train.pairs[0].sharp == root / f"{prefix}{sharp}/000001.png"
+    # Which is which can be seen.
+    assert f"such as {prefix}{blurry}/000001.png (blurry) and {prefix}{sharp}/000001.png (sharp)" in train.describe()
+
+
+def test_names_that_were_recognised_before_others_still_win(write_pairs):
+    root = write_pairs([("lq", "gt"), ("A", "B"), ("blur", "sharp"), ("input", "target")])
+    for kept in (("input", "target"), ("blur", "sharp"), ("lq", "gt"), ("A", "B")):
+        pair = find_pairs(root, "train").pairs[0]
+        assert (pair.blurry.parent.name, pair.sharp.parent.name) == kept
+        shutil.rmtree(root / kept[0])
+        shutil.rmtree(root / kept[1])
+
+
+def test_a_scene_that_lacks_a_paired_folder_is_named(write_pairs):
+    root = write_pairs([("train/s1/lq", "train/s1/gt"), ("train/s2/input", "train/s2/target"), ("train/s3/lq", "away")])
+    with pytest.raises(PairsError, match="s3/gt: no such folder, but .*s3/lq is there"):
+        find_pairs(root, "train")
+    shutil.rmtree(root / "train/s3")
+    assert names(find_pairs(root, "train")) == ["s1/000001", "s1/000002", "s2/000001", "s2/000002"]
+
+
+def test_folders_of_the_users_names(write_pairs, small_experiment):
+    root = write_pairs([("train/shaky", "train/still"), ("val/shaky", "val/still")])
+    with pytest.raises(PairsError, match="no pairs found.*data.blurry and data.sharp"):
+        find_pairs(root, "train")
+    flags = {"data.root": str(root), "data.patch_size": 32, "data.blurry": "shaky", "data.sharp": "still"}
+    found = find_data(small_experiment(**flags))
+    assert [len(split) for split in found.splits] == [2, 2]
+    with pytest.raises(PairsError, match="no pairs found. Looked for shaky beside stil;"):
+        find_data(small_experiment(**{**flags, "data.sharp": "stil"}))
+    with pytest.raises(PairsError, match="are for the layouts paired and marked, not for gopro"):
+        find_data(small_experiment(**{**flags, "data.layout": "gopro"}))
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ({"data.blurry": "lq"}, "data.sharp: received ''; allowed: another name than data.blurry"),
+        ({"data.blurry": "lq", "data.sharp": "LQ"}, "allowed: another name than data.blurry, 'lq'"),
+        ({"data.blurry": "../lq", "data.sharp": "gt"}, "data.blurry: received '../lq'; allowed: a folder's name"),
+        ({"data.blurry": "lq", "data.sharp": "gt", "data.layout": "photos"}, "nothing for photos"),
+    ],
+)
+def test_names_that_are_none(small_experiment, tmp_path, flags, message):
+    with pytest.raises(ConfigError, match=message):
+        small_experiment(**{"data.root": str(tmp_path), **flags})
+
+
+@pytest.mark.parametrize(
+    "blurry, sharp, flags",
+    [
+        ("{}_blur", "{}_sharp", {}),
+        ("{}-Blurred", "{}-GT", {}),
+        ("lq_{}", "gt_{}", {}),
+        ("{}_a", "{}_b", {"blurry": "_A", "sharp": "_B"}),
+    ],
+)
+@pytest.mark.parametrize("subfolder", ["", "deep/"])
+def test_names_of_files_tell_the_sides_apart_in_one_folder(write_pairs, blurry, sharp, flags, subfolder):
+    root = write_pairs([(f"test/{subfolder}", f"test/{subfolder}")], [f"{blurry.format('7')}.png"])
+    write_pairs([(f"test/{subfolder}", f"test/{subfolder}")], [f"{sharp.format('7')}.png"])
+    found = find_pairs(root, "test", **flags)
+    assert names(found) == [f"{subfolder}7"] and found.layout == "marked"
+    assert found.pairs[0].blurry == root / "test" / subfolder / f"{blurry.format('7')}.png"
+    assert found.pairs[0].sharp == root / "test" / subfolder / f"{sharp.format('7')}.png"
+    write_pairs([(f"test/{subfolder}", f"test/{subfolder}")], ["8.png"])
+    with pytest.raises(PairsError, match=r"8.png: is it blurry or sharp\?"):
+        find_pairs(root, "test", **flags)
+    (root / "test" / subfolder / "8.png").rename(root / "test" / subfolder / f"{blurry.format('8')}.png")
+    with pytest.raises(PairsError, match=f"{blurry.format('8')}.png: has no partner"):
+        find_pairs(root, "test", **flags)
+
+
+@pytest.mark.parametrize(
+    "folders, blurry, sharp",
+    [
+        (("blur", "gt"), "blur_{}", "gt_{}"),  # RealBlur's names
+        (("input", "target"), "{}_blur", "{}_sharp"),
+        (("input", "target"), "{}_blur", "{}"),
+        (("A", "B"), "{}_A", "{}_B"),
+    ],
+)
+def test_marked_files_in_two_folders(write_pairs, folders, blurry, sharp):
+    root = write_pairs([folders], [f"{kind.format(number)}.png" for kind in (blurry, sharp) for number in (1, 2)])
+    for folder, other in zip(folders, (sharp, blurry)):
+        for number in (1, 2):
+            (root / folder / f"{other.format(number)}.png").unlink()
+    found = find_pairs(root, "train")
+    assert names(found) == ["1", "2"] and found.layout == "paired"
+    assert found.pairs[1].blurry.stem == blurry.format(2) and found.pairs[1].sharp.stem == sharp.format(2)
+    (root / folders[1] / f"{sharp.format(2)}.png").unlink()
+    with pytest.raises(PairsError, match=f"{blurry.format(2)}.png: has no partner"):
+        find_pairs(root, "train")
+
+
+def test_no_image_is_lost_among_marked_ones(write_pairs):
+    root = write_pairs([("input", "away"), ("away", "target")], ["1_blur.png"])
+    (root / "target/1_blur.png").rename(root / "target/1_sharp.png")
+    shutil.copy(root / "input/1_blur.png", root / "input/1.png")
+    with pytest.raises(PairsError, match="1_blur.png: is for the same pair as .*1.png"):
+        find_pairs(root, "train")
+
+
+def test_marks_that_are_on_both_sides_stay(write_pairs):
+    root = write_pairs([("input", "target")], ["gt_1.png", "1_blur.png"])
+    assert names(find_pairs(root, "train")) == ["1_blur", "gt_1"]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".webp"])
+def test_pairs_in_other_formats(write_pairs, suffix, small_experiment):
+    root = write_pairs([("input", "target"), ("val/input", "val/target")])
+    pixels = {path: iio.imread(path) for path in root.rglob("*.png")}
+    for path, image in pixels.items():
+        Image.fromarray(image).save(path.with_suffix(suffix), **({"lossless": True} if suffix == ".webp" else {}))
+        path.unlink()
+    found = find_test_set(Data(str(root / "val")))
+    expected = [pixels[root / "val" / side / "000002.png"] for side in ("input", "target")]
+    np.testing.assert_array_equal(found.source.read(1), np.concatenate(expected, axis=2))
+
+
+def test_what_was_found_before_other_formats_were_read_is_found_still(write_pairs):
+    root = write_pairs([("input", "target")])
+    before = find_pairs(root, "train").fingerprint()
+    for name in ("input/000001.tif", "input/alone.webp", "target/preview.tiff"):
+        Image.new("RGB", (4, 4)).save(root / name)
+    assert find_pairs(root, "train").fingerprint() == before
+    # The partner of a PNG may be a TIFF, and then a TIFF without one is missed.
+    (root / "target/000002.png").unlink()
+    Image.new("RGB", (48, 40)).save(root / "target/000002.tif")
+    with pytest.raises(PairsError, match="alone.webp: has no partner"):
+        find_pairs(root, "train")
+
+
+def test_a_deep_tiff_is_named(write_pairs):
+    root = write_pairs([("lq", "gt")])
+    for side in ("lq", "gt"):
+        (root / side / "000001.png").unlink()
+        Image.fromarray(np.zeros((40, 48), np.uint16)).save(root / side / "000001.tif")
+    with pytest.raises(ImageError, match="lq/000001.tif: has 16 bits a channel"):
+        find_test_set(Data(str(root)))
