@@ -519,6 +519,17 @@ def checked(model: Model) -> Model:
     return model
 
 
+def checked_names(data: Data) -> Data:
+    """Data whose `blurry` and `sharp` are checked. Raises ConfigError."""
+    for name in ("blurry", "sharp"):
+        _set(data, name, OwnName, f"data.{name}", getattr(data, name))
+    if data.blurry.lower() == data.sharp.lower() != "" or bool(data.blurry) != bool(data.sharp):
+        raise _refused("data.sharp", data.sharp, f"another name than data.blurry, {data.blurry!r}; both or neither")
+    if data.blurry and kind_of(data) != "pairs":
+        raise _refused("data.blurry", data.blurry, f"nothing for {kind_of(data)}, which are no pairs on disk")
+    return data
+
+
 def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Reads an experiment file.
 
@@ -548,10 +559,7 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
     if data.root == SCENES and data.patch_size > SCENE_SIZE:
         raise _refused("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
-    if data.blurry.lower() == data.sharp.lower() != "" or bool(data.blurry) != bool(data.sharp):
-        raise _refused("data.sharp", data.sharp, f"another name than data.blurry, {data.blurry!r}; both or neither")
-    if data.blurry and kind_of(data) != "pairs":
-        raise _refused("data.blurry", data.blurry, f"nothing for {kind_of(data)}, which are no pairs on disk")
+    checked_names(data)
     if data.root == SCENES and data.layout == "photos":
         raise _refused("data.root", data.root, "a folder of photos with data.layout: photos")
     if experiment.training.adversarial:

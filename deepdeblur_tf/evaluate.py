@@ -1,5 +1,7 @@
 """Measures networks: python -m deepdeblur_tf.evaluate MODEL [MODEL ...] --data DIR [--output DIR]
 
+And finished pictures of any program: python -m deepdeblur_tf.evaluate --restored DIR --data DIR
+
 An interrupted evaluation is continued by the same command; what is measured is not measured again.
 """
 
@@ -13,21 +15,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
-from deepdeblur_tf.config import SCENES, Data, load_experiment
+from deepdeblur_tf.config import SCENES, Data, checked_names, load_experiment
 from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.networks.location import model_file, run_of
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Measures one or more networks on pairs of blurry and sharp images: loss, PSNR, SSIM (both "
-        "conventions) and MS-SSIM of every image, the report's table, and pictures. The same command continues an "
-        "interrupted evaluation.",
+        description="Measures one or more networks, or pictures that any program restored, on pairs of blurry and "
+        "sharp images: loss, PSNR, SSIM (both conventions) and MS-SSIM of every image, the report's table, and "
+        "pictures. The same command continues an interrupted evaluation.",
     )
     parser.add_argument(
-        "models", metavar="MODEL", nargs="+", help="A finished run's folder, a .keras file, or photographs."
+        "models", metavar="MODEL", nargs="*", help="A finished run's folder, a .keras file, or photographs."
+    )
+    parser.add_argument(
+        "--restored",
+        metavar="DIR",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="Folders of finished pictures of any program, to be measured with the networks or without any; named and "
+        "in sub-folders as the data set's, in any format that is read.",
     )
     parser.add_argument(
         "--data",
@@ -35,6 +47,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="The data set: GOPRO's, REDS's or a paired layout, of which the test or validation set is measured; or "
         f"one split of it; or {SCENES} for the embedded scenes. Defaults to what the run was trained on.",
     )
+    parser.add_argument(
+        "--blurry",
+        metavar="NAME",
+        default="",
+        help="What the data set's folder of blurry images is called, or their files' names end with, beside --sharp; "
+        "for names that are not recognised.",
+    )
+    parser.add_argument("--sharp", metavar="NAME", default="", help="See --blurry.")
     parser.add_argument("--blur", choices=("blur", "blur_gamma"), help="GOPRO's kind of blur. Defaults to blur.")
     parser.add_argument(
         "--output",
@@ -70,38 +90,48 @@ def main(arguments=None, prog="python -m deepdeblur_tf.evaluate") -> int:
 def _evaluate(flags) -> int:
     if flags.images is not None and flags.images < 1:
         raise UserError(f"--images: received {flags.images}; allowed: a whole number above 0.")
+    if not flags.models and not flags.restored:
+        raise UserError("name what is to be measured: a MODEL, or a folder of finished pictures with --restored.")
     data = _data(flags)
     name = data.folder.resolve().name if data.folder else data.root
     output = Path(flags.output or Path("evaluation", f"{name}_{data.blur}"))
-    labels = _labels(flags.models)
+    labels = _labels(flags.models, flags.restored)
     files = [model_file(model) for model in flags.models]
+    finished = [Path(folder).expanduser().resolve() for folder in flags.restored]
     test_set = find_test_set(data, was_trained_on=not flags.data)
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
 
-    from deepdeblur_tf.evaluation.comparison import Network, evaluate_networks
+    from deepdeblur_tf.evaluation.comparison import Finished, Network, evaluate_all
     from deepdeblur_tf.evaluation.tables import terminal_table
 
     if len(labels) == 1:
         joint = output if flags.output else output / labels[0]
-        networks = [Network(labels[0], files[0], joint)]
+        folders = [joint]
     else:
         joint = output / "compared" / "_and_".join(labels)
-        networks = [Network(label, file, output / label) for label, file in zip(labels, files)]
-    results = evaluate_networks(networks, test_set, flags.images, pictures, restoration_options(flags), joint)
+        folders = [output / label for label in labels]
+    # The networks come first: of finished pictures there is no loss for the line of the blurry images.
+    kinds = [Network] * len(files) + [Finished] * len(finished)
+    candidates = [kind(*row) for kind, *row in zip(kinds, labels, [*files, *finished], folders)]
+    results = evaluate_all(candidates, test_set, flags.images, pictures, restoration_options(flags), joint)
     print(terminal_table(results))
     print(f"tables and pictures: {joint / 'report.md'}")
     return 0
 
 
-def _labels(models: list[str]) -> list[str]:
-    """Short and different names: the run's, with the file's where it is not the run's last network."""
-    labels: list[str] = []
+def _labels(models: list[str], restored: list[str]) -> list[str]:
+    """Short and different names: the run's, with the file's where it is not the run's last network, or the folder's."""
+    names = []
     for model in models:
         path, run = Path(model).expanduser().resolve(), run_of(model)
         name = run.folder.resolve().name if run else path.stem
         if run and path not in (run.folder.resolve(), run.model.resolve()):
             name = f"{name}_{path.stem}"
+        names.append(name)
+    names += [Path(folder).expanduser().resolve().name for folder in restored]
+    labels: list[str] = []
+    for name in names:
         labels.append(name if name not in labels else f"{name}_{len(labels) + 1}")
     return labels
 
@@ -109,18 +139,28 @@ def _labels(models: list[str]) -> list[str]:
 def _data(flags) -> Data:
     """What is measured on."""
     if flags.data:
-        return Data(flags.data, blur=flags.blur or "blur")
+        return checked_names(Data(flags.data, blur=flags.blur or "blur", blurry=flags.blurry, sharp=flags.sharp))
+    if not flags.models:
+        raise UserError("name the data set of the finished pictures with --data.")
     datas = []
     for model in flags.models:
         run = run_of(model)
         if run is None:
             raise UserError(f"{model} lies in no run folder; name the data set with --data.")
         data = load_experiment(run.config).data
-        datas.append(Data(data.root, data.layout, blur=flags.blur or data.blur))
+        datas.append(
+            Data(
+                data.root,
+                data.layout,
+                blurry=flags.blurry or data.blurry,
+                sharp=flags.sharp or data.sharp,
+                blur=flags.blur or data.blur,
+            )
+        )
     if any(data != datas[0] for data in datas):
         shown = ", ".join(sorted({f"{data.root} ({data.blur})" for data in datas}))
         raise UserError(f"the runs were trained on different data ({shown}); name one with --data and --blur.")
-    return datas[0]
+    return checked_names(datas[0])
 
 
 def _pictures(flags, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
@@ -128,7 +168,8 @@ def _pictures(flags, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
     pictures: dict[str, list] = {}
     for text in flags.pictures or ():
         found = re.fullmatch(r"(.*)@(\d+),(\d+)", text)
-        name = re.sub(r"\.(png|jpe?g|bmp)$", "", found[1] if found else text, flags=re.IGNORECASE)
+        name = found[1] if found else text
+        name = name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in SUFFIXES else name
         if name not in names:
             close = difflib.get_close_matches(name, names, 1)
             meant = f" Did you mean {close[0]}?" if close else ""

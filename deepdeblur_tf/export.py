@@ -91,6 +91,8 @@ def _export(flags) -> int:
     sha256 = sha256_of(file)
     evaluations = [read_summary(Path(name).expanduser()) for name in flags.evaluation]
     for name, summary in zip(flags.evaluation, evaluations):
+        if "model" not in summary:
+            raise UserError(f"--evaluation {name}: measured finished pictures, not {file}.")
         if summary["model"]["sha256"] != sha256:
             raise UserError(f"--evaluation {name}: measured another network, {summary['model']['file']}, not {file}.")
     formats = list(dict.fromkeys(flags.format))

@@ -1,9 +1,12 @@
-"""Networks measured on the same pairs, into tables and pictures; an interrupted evaluation goes on where it stopped."""
+"""Networks and finished pictures measured on the same pairs, into tables and pictures.
+
+An interrupted evaluation goes on where it stopped.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +16,9 @@ from deepdeblur_tf.command_line import ProgressBar
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data.protocol import PairsError, TestSet
 from deepdeblur_tf.data.sources import spread
+from deepdeblur_tf.evaluation.finished import FinishedPictures
 from deepdeblur_tf.evaluation.folder import Evaluation, EvaluationError, Result
-from deepdeblur_tf.evaluation.measurement import means, measure
+from deepdeblur_tf.evaluation.measurement import means, measure, measure_finished
 from deepdeblur_tf.evaluation.plots import plot_gains, plot_scenes
 from deepdeblur_tf.evaluation.published import REPORT_FRAMES
 from deepdeblur_tf.evaluation.tables import is_gopro, write_markdown
@@ -44,8 +48,26 @@ class Network(NamedTuple):
     folder: Path
 
 
-def evaluate_networks(
-    networks: Sequence[Network],
+class Finished(NamedTuple):
+    """Pictures of any program to be measured.
+
+    Attributes:
+        label: What they are called in tables and pictures.
+        pictures: The folder that holds them.
+        folder: Where their figures go.
+    """
+
+    label: str
+    pictures: Path
+    folder: Path
+
+
+# From an image's number to the columns of metrics.csv and the restored image, uint8 [H, W, 3].
+Measured = Callable[[int], "tuple[dict, np.ndarray]"]
+
+
+def evaluate_all(
+    candidates: Sequence[Network | Finished],
     test_set: TestSet,
     count: int | None,
     pictures: Mapping[str, Sequence[tuple[int, int]]],
@@ -53,42 +75,55 @@ def evaluate_networks(
     folder: Path,
     say=print,
 ) -> list[Result]:
-    """Measures networks on the same images, and writes the tables and pictures of each and those of all compared.
+    """Measures networks and finished pictures on the same images.
+
+    Writes the tables and pictures of each, and those of all compared.
 
     Args:
-        networks: What to measure.
+        candidates: What to measure.
         test_set: On what.
         count: How many of its images, evenly spread; None for all. What is measured already stays in the tables.
         pictures: Names of the images to show, with (left, top) of the details to enlarge; none for those where the
             error is largest. Empty for three images, those that the report names where they are there.
         options: The options of `Restorer`.
-        folder: Where the comparison of all goes; what concerns a single network goes into its own folder.
+        folder: Where the comparison of all goes; what concerns a single candidate goes into its own folder.
         say: Called with each line for the user.
 
     Returns:
-        The figures of each network.
+        The figures of each candidate.
 
     Raises:
+        FinishedError: finished pictures that are missing or of another size, before anything is measured.
         EvaluationError: a folder holds another evaluation or is in use, images that cannot be read, wrong corners.
         UserError: options that are not allowed, or a file that is no network.
     """
     names = test_set.source.names
     wanted = {names[i] for i in spread(len(names), count or len(names))}
     with contextlib.ExitStack() as claims:
-        evaluations, restorers = [], []
-        for network in networks:
-            restorer = Restorer(load_model(network.file), **options)
-            evaluation = Evaluation(
-                network.folder, network.label, _about(network, restorer, test_set, options), test_set
-            )
+        evaluations, measures = [], []
+        finished = {
+            candidate: FinishedPictures(candidate.pictures, test_set)
+            for candidate in candidates
+            if isinstance(candidate, Finished)
+        }
+        for pictures_there in finished.values():
+            pictures_there.check([index for index, name in enumerate(names) if name in wanted or name in pictures])
+        for candidate in candidates:
+            if isinstance(candidate, Finished):
+                about, of_image = _finished(finished[candidate], test_set)
+            else:
+                about, of_image = _network(candidate, test_set, options)
+            evaluation = Evaluation(candidate.folder, candidate.label, about, test_set)
             claims.enter_context(evaluation.claimed())
             # All are measured on what one of them was measured on already, so that the tables compare the same images.
             wanted.update(evaluation.read_rows())
             evaluations.append(evaluation)
-            restorers.append(restorer)
+            measures.append(of_image)
         pictures = dict(pictures) or _default_pictures([name for name in names if name in wanted])
         _check_corners(pictures, test_set)
         indices = [index for index, name in enumerate(names) if name in wanted or name in pictures]
+        for pictures_there in finished.values():
+            pictures_there.check(indices)  # also what was measured before, of another candidate
         say(f"measuring {len(indices)} of {len(names)} images")
         if count and len(wanted) > count:
             say(
@@ -96,10 +131,10 @@ def evaluate_networks(
                 "another folder with --output."
             )
         results = []
-        with ProgressBar(total=len(indices) * len(networks), unit="image") as bar:
-            for evaluation, restorer in zip(evaluations, restorers):
+        with ProgressBar(total=len(indices) * len(candidates), unit="image") as bar:
+            for evaluation, of_image in zip(evaluations, measures):
                 try:
-                    _measure_missing(evaluation, restorer, indices, pictures, bar)
+                    _measure_missing(evaluation, of_image, indices, pictures, bar)
                 finally:
                     results.append(evaluation.summarise())
         for evaluation, result in zip(evaluations, results):
@@ -109,9 +144,10 @@ def evaluate_networks(
         return results
 
 
-def _about(network: Network, restorer: Restorer, test_set: TestSet, options: Mapping) -> dict:
-    run = run_of(network.file)
-    return {
+def _network(network: Network, test_set: TestSet, options: Mapping) -> tuple[dict, Measured]:
+    """What determines a network's figures, and how they are measured."""
+    run, restorer = run_of(network.file), Restorer(load_model(network.file), **options)
+    about = {
         "model": {
             "file": str(network.file),
             "sha256": sha256_of(network.file),
@@ -121,9 +157,20 @@ def _about(network: Network, restorer: Restorer, test_set: TestSet, options: Map
         "data": test_set.about,
         "restoration": dict(options),
     }
+    return about, lambda index: measure(restorer, test_set.source.read(index))
 
 
-def _measure_missing(evaluation: Evaluation, restorer: Restorer, indices, pictures, bar) -> None:
+def _finished(pictures: FinishedPictures, test_set: TestSet) -> tuple[dict, Measured]:
+    """What determines the figures of finished pictures, and how they are measured."""
+
+    def of_image(index: int) -> tuple[dict, np.ndarray]:
+        restored = pictures.read(index)
+        return measure_finished(restored, test_set.source.read(index)), restored
+
+    return {**pictures.about(), "data": test_set.about}, of_image
+
+
+def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, pictures, bar) -> None:
     """Measures the images that have no row yet, and restores those once more that a picture lacks."""
     source = evaluation.test_set.source
     rows, failed = evaluation.read_rows(), []
@@ -134,7 +181,7 @@ def _measure_missing(evaluation: Evaluation, restorer: Restorer, indices, pictur
         if name in rows and not is_missing:
             continue
         try:
-            row, restored = measure(restorer, source.read(index))
+            row, restored = of_image(index)
         except (ImageError, PairsError) as error:
             failed.append(str(error))
             continue

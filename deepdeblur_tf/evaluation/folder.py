@@ -29,6 +29,7 @@ COLUMNS = ("image", *_FIGURES, "check")
 # What must be equal for figures to stand in one table.
 _IDENTITY = (
     ("model", "sha256"),
+    ("pictures", "fingerprint"),  # in place of a model and its restoration
     ("data", "blur"),
     ("data", "fingerprint"),
     ("restoration", "tile"),
@@ -80,7 +81,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network measured on one set of images, and its folder.
+    """One network, or finished pictures, measured on one set of images, and its folder.
 
         metrics.csv     a row an image, in the order of measuring
         summary.json    what was measured, and the means, overall and per scene
@@ -89,7 +90,8 @@ class Evaluation:
     Args:
         folder: Its path.
         label: What the network is called in tables and pictures.
-        about: What determines the figures: the sections model, data and restoration of the summary.
+        about: What determines the figures: the sections model, data and restoration of the summary, or of finished
+            pictures pictures and data.
         test_set: The images.
         changed: The images whose rows in metrics.csv were changed, as `read_rows` found them.
     """
@@ -224,7 +226,9 @@ class Evaluation:
 
 
 def _identity(about: dict) -> dict:
-    return {f"{section}.{key}": about[section].get(key, _BEFORE.get(key)) for section, key in _IDENTITY}
+    return {
+        f"{section}.{key}": about[section].get(key, _BEFORE.get(key)) for section, key in _IDENTITY if section in about
+    }
 
 
 def read_summary(folder: Path) -> dict:
@@ -238,7 +242,8 @@ def read_summary(folder: Path) -> dict:
         raise EvaluationError(f"{folder}: holds no summary.json. Give a folder that `evaluate` wrote.")
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        needed = [(section, key) for section, key in _IDENTITY if key not in _BEFORE]
+        sections = ("pictures", "data") if "pictures" in summary else ("model", "data", "restoration")
+        needed = [(section, key) for section, key in _IDENTITY if section in sections and key not in _BEFORE]
         complete = all(key in summary[section] for section, key in (*needed, ("data", "root")))
         if complete and all("psnr" in summary["overall"][side] for side in ("restored", "blurry")):
             return summary

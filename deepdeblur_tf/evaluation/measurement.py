@@ -62,10 +62,32 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
     def loss(of_levels):
         return float(tf.add_n(multiscale_loss(sharp_levels, of_levels)))
 
-    row = {"loss": loss([level[None] for level in levels]) if levels else math.nan, **_quality(restored, sharp)}
-    before = {"loss": loss(blurry_levels), **_quality(blurry, sharp)}
-    row.update({f"blurry_{key}": value for key, value in before.items()}, seconds=seconds, tiles=restorer.tiles)
-    return row, restored
+    own_loss = loss([level[None] for level in levels]) if levels else math.nan
+    row = _row(restored, pair, own_loss, loss(blurry_levels))
+    return {**row, "seconds": seconds, "tiles": restorer.tiles}, restored
+
+
+def measure_finished(restored: np.ndarray, pair: np.ndarray) -> dict:
+    """Measures a picture that another program restored.
+
+    Args:
+        restored: uint8 [H, W, 3], RGB.
+        pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's.
+
+    Returns:
+        The columns as `measure` gives them; NaN for those that belong to a network: loss, seconds, tiles.
+    """
+    return {**_row(restored, pair, math.nan, math.nan), "seconds": math.nan, "tiles": math.nan}
+
+
+def _row(restored: np.ndarray, pair: np.ndarray, loss: float, blurry_loss: float) -> dict:
+    blurry, sharp = np.split(pair, 2, axis=2)
+    before = {"loss": blurry_loss, **_quality(blurry, sharp)}
+    return {
+        "loss": loss,
+        **_quality(restored, sharp),
+        **{f"blurry_{key}": value for key, value in before.items()},
+    }
 
 
 def means(rows: Sequence[dict]) -> dict:

@@ -112,13 +112,15 @@ def _difference(one: float, other: float) -> float:
 
 
 def _differences_table(results: Sequence[Result]) -> str:
-    """Each network against the first, image by image, with the 95 % interval of the mean difference."""
+    """Each against the first, image by image, with the 95 % interval of the mean difference."""
     first = results[0]
     scenes = {image: image if first.independent else scene for image, scene in first.scenes.items()}
     lines = []
     for result in results[1:]:
         for name, title in _TITLES.items():
-            images = [image for image, row in first.rows.items() if not math.isnan(row[name])]
+            # Finished pictures have no loss, small images no SSIM.
+            rows = zip(first.rows, first.rows.values(), (result.rows[image] for image in first.rows))
+            images = [image for image, *both in rows if not any(math.isnan(row[name]) for row in both)]
             if not images:
                 continue
             values = [_difference(first.rows[image][name], result.rows[image][name]) for image in images]
@@ -160,6 +162,12 @@ def _published_table(results: Sequence[Result]) -> str:
 
 
 def _about(result: Result) -> str:
+    pictures = result.summary.get("pictures")
+    if pictures:
+        return (
+            f"- **{result.label}**: finished pictures in `{pictures['folder']}` (fingerprint "
+            f"{pictures['fingerprint']}); figures in `{result.folder}`"
+        )
     model, data, restoration = (result.summary[key] for key in ("model", "data", "restoration"))
     tiled = sum(row["tiles"] > 1 for row in result.rows.values())
     ways = [f"{tiled} of {len(result.rows)} images in tiles" if tiled else "whole images"]
@@ -216,7 +224,7 @@ def write_markdown(path: Path, results: Sequence[Result], frames: Sequence[str],
     blocks.append("\n".join(f"- {_TITLES.get(key, key)}: {text}" for key, text in first.summary["convention"].items()))
     for name, measure in MEASURES.items():
         small = sum(math.isnan(row[name]) for row in first.rows.values())
-        if small:
+        if small and measure.of:
             blocks.append(
                 f"{small} images have a side below {measure.smallest} pixels, too small for {measure.title}; its means "
                 "are of the other images."

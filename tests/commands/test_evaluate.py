@@ -463,3 +463,111 @@ def test_chosen_details(tmp_path, data, model, capfd):
         if np.array_equal(details[26 : 26 + 252, column : column + 252], doubled)
     ]
     assert len(found) == 1
+
+
+def finish(data, folder, name_of="{scene}/{file}.png"):
+    """Another program's pictures: the mean of blurry and sharp."""
+    made = {}
+    for name in NAMES:
+        scene, _, file = name.partition("/")
+        sides = [iio.imread(data / "test" / scene / kind / f"{file}.png") for kind in ("blur", "sharp")]
+        made[name] = np.mean(sides, axis=0).astype(np.uint8)
+        path = folder / name_of.format(scene=scene, file=file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(made[name]).save(path)
+    return made
+
+
+def test_finished_pictures_of_any_program_are_measured(tmp_path, data, capfd):
+    made = finish(data, tmp_path / "theirs", "{scene}/{file}.tif")
+    out = tmp_path / "out"
+    said = evaluate(capfd, "--restored", tmp_path / "theirs", "--data", data, "--output", out).out
+    rows = read_csv(out / "metrics.csv")
+    assert [row["image"] for row in rows] == NAMES
+    for row in rows:
+        scene, _, file = row["image"].partition("/")
+        sharp = iio.imread(data / "test" / scene / "sharp" / f"{file}.png")
+        for measure in ("psnr", "ssim", "ssim_matlab", "ms_ssim"):
+            expected = float(getattr(metrics, measure)(made[row["image"]], sharp))
+            assert float(row[measure]) == pytest.approx(expected, abs=1e-6)
+        assert row["loss"] == row["seconds"] == row["tiles"] == row["blurry_loss"] == ""
+    summary = json.loads((out / "summary.json").read_text())
+    assert "model" not in summary and "restoration" not in summary and summary["finished"]
+    assert summary["pictures"]["folder"] == str(tmp_path / "theirs") and summary["pictures"]["found"] == 4
+    assert summary["overall"]["restored"]["loss"] is None and summary["overall"]["seconds"] is None
+    mean = np.mean([float(row["psnr"]) for row in rows])
+    assert re.search(rf"theirs +- +{mean:.2f} ", said)
+    text = (out / "report.md").read_text()
+    assert f"finished pictures in `{tmp_path / 'theirs'}` (fingerprint {summary['pictures']['fingerprint']})" in text
+    assert "nan" not in text and "too small for" not in text
+    for name in ("overview", "details", "gain", "scenes"):
+        assert (out / "figures" / f"{name}.png").is_file()
+    # Other pictures in that folder are another evaluation.
+    finish(data, tmp_path / "theirs", "{scene}/{file}.tif")
+    evaluate(capfd, "--restored", tmp_path / "theirs", "--data", data, "--output", out)
+    Image.new("RGB", (171, 165)).save(tmp_path / "theirs" / f"{NAMES[0]}.tif")
+    error = evaluate(capfd, "--restored", tmp_path / "theirs", "--data", data, "--output", out, status=2).err
+    assert "holds another evaluation" in error and "pictures.fingerprint" in error
+
+
+@pytest.mark.parametrize("name_of", ["{scene}/blur/{file}.webp", "test/{scene}/blur/{file}.png", "{scene}/{file}.JPG"])
+def test_finished_pictures_are_named_as_in_the_data_set(tmp_path, data, capfd, name_of):
+    finish(data, tmp_path / "theirs", name_of)
+    evaluate(capfd, "--restored", tmp_path / "theirs", "--data", data, "--output", tmp_path / "out", "--images", 1)
+    assert len(read_csv(tmp_path / "out" / "metrics.csv")) == 1
+
+
+def test_finished_pictures_that_cannot_be_measured_are_named_before(tmp_path, data, capfd):
+    finish(data, tmp_path / "theirs")
+    arguments = ("--restored", tmp_path / "theirs", "--data", data, "--output", tmp_path / "out")
+    (tmp_path / "theirs" / f"{NAMES[3]}.png").unlink()
+    Image.new("RGB", (165, 171)).save(tmp_path / "theirs" / f"{NAMES[1]}.png")
+    Image.new("RGBA", (171, 165)).save(tmp_path / "theirs" / f"{NAMES[2]}.png")
+    error = evaluate(capfd, *arguments, status=2).err
+    assert "3 pictures" in error and "has transparency" in error
+    assert f"{tmp_path / 'theirs' / NAMES[3]}.*: no such picture" in error
+    assert f"{NAMES[1]}.png: is 165x171, the sharp picture 171x165" in error
+    assert not (tmp_path / "out").exists()
+    evaluate(capfd, *arguments, "--images", 1)  # the first is sound
+    assert len(read_csv(tmp_path / "out" / "metrics.csv")) == 1
+
+
+def test_finished_pictures_that_are_not_there(tmp_path, data, capfd):
+    (tmp_path / "empty").mkdir()
+    for arguments, message in [
+        ((), "name what is to be measured: a MODEL, or a folder of finished pictures with --restored"),
+        (("--restored", tmp_path / "empty"), "name the data set of the finished pictures with --data"),
+        (("--restored", tmp_path / "none", "--data", data), "none: no such folder"),
+        (
+            ("--restored", tmp_path / "empty", "--data", data),
+            f"no picture of the data set. Looked for {NAMES[0]}",
+        ),
+    ]:
+        assert message in evaluate(capfd, *arguments, "--output", tmp_path / "out", status=2).err
+
+
+@pytest.mark.slow
+def test_finished_pictures_beside_a_network(tmp_path, data, model, capfd):
+    finish(data, tmp_path / "theirs")
+    finish(data, tmp_path / "other" / "theirs")
+    folders = (tmp_path / "theirs", tmp_path / "other" / "theirs")
+    out = tmp_path / "out"
+    said = evaluate(capfd, model, "--restored", *folders, "--data", data, "--output", out).out
+    assert [line.split()[0] for line in said.splitlines() if line[:6] in ("blurry", "first ", "theirs")] == [
+        *("blurry", "first", "theirs", "theirs_3")
+    ]
+    text = (out / "compared" / "first_and_theirs_and_theirs_3" / "report.md").read_text()
+    assert "theirs - first | PSNR (dB) |" in text and "nan" not in text
+    assert "theirs - first | Loss |" not in text  # pictures of others have none
+    assert Image.open(out / "compared/first_and_theirs_and_theirs_3/figures/overview.png").width > 5 * 171
+    for label in ("first", "theirs", "theirs_3"):
+        assert len(read_csv(out / label / "metrics.csv")) == 4
+
+
+def test_a_data_set_of_other_names_is_measured(tmp_path, write_pairs, capfd):
+    root = write_pairs([("shaky", "still")])
+    arguments = ("--restored", root / "still", "--data", root, "--output", tmp_path / "out")
+    assert "no pairs found" in evaluate(capfd, *arguments, status=2).err
+    assert "both or neither" in evaluate(capfd, *arguments, "--blurry", "shaky", status=2).err
+    evaluate(capfd, *arguments, "--blurry", "shaky", "--sharp", "still")
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["overall"]["restored"]["psnr"] == "inf"
