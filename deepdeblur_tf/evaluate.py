@@ -112,8 +112,10 @@ def _evaluate(flags) -> int:
         joint = output / "compared" / "_and_".join(labels)
         folders = [output / label for label in labels]
     # The networks come first: of finished pictures there is no loss for the line of the blurry images.
-    kinds = [Network] * len(files) + [Finished] * len(finished)
-    candidates = [kind(*row) for kind, *row in zip(kinds, labels, [*files, *finished], folders)]
+    count = len(files)
+    candidates: list[Network | Finished] = []
+    candidates += [Network(*row) for row in zip(labels, files, folders)]
+    candidates += [Finished(*row) for row in zip(labels[count:], finished, folders[count:])]
     results = evaluate_all(candidates, test_set, flags.images, pictures, restoration_options(flags), joint)
     print(terminal_table(results))
     print(f"tables and pictures: {joint / 'report.md'}")
