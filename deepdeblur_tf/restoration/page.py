@@ -32,6 +32,7 @@ CSS = """
 #status p { margin: 0 0 4px; overflow-wrap: anywhere; }
 #allowed { color: var(--body-text-color-subdued); font-size: var(--text-sm); overflow-wrap: anywhere; }
 #samples .grid-container, #several .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+#samples .grid-wrap, #several .grid-wrap { min-height: 0; }
 #status progress { width: 100%; height: 12px; accent-color: var(--color-accent); }
 """
 
@@ -185,8 +186,8 @@ def build_page(
                 with gradio.Group(visible=False) as zoom:
                     view = gradio.Radio([_WHOLE, _PIXELS], value=_WHOLE, label="View")
                     with gradio.Row(visible=False) as place:
-                        across = gradio.Slider(0, 100, step=1, label="Across, in %", buttons=[])
-                        down = gradio.Slider(0, 100, step=1, label="Down, in %", buttons=[])
+                        across = gradio.Slider(0, 100, step=1, label="Across", buttons=[])
+                        down = gradio.Slider(0, 100, step=1, label="Down", buttons=[])
                 several = gradio.Gallery(
                     label="Restored; choose one",
                     elem_id="several",
@@ -229,15 +230,11 @@ def build_page(
             *(status, download, all_files, pictures, several, column, stop_button, zoom, view, place, across, down),
             *(files, index_shown),
         ]
-        how = {
-            "inputs": [file, chosen_scale, files],
-            "outputs": outputs,
-            "concurrency_limit": None,
-            "show_progress": "hidden",
-        }
-        gradio.on([file.upload, chosen_scale.input], restore, **how, trigger_mode="multiple", api_name="restore")
+        how = {"inputs": [file, chosen_scale, files], "outputs": outputs}
+        how |= {"concurrency_limit": None, "trigger_mode": "multiple", "show_progress": "hidden"}
+        gradio.on([file.upload, chosen_scale.input], restore, **how, api_name="restore")
         sample = gallery.select(of_sample, None, file, api_visibility="private")
-        sample.then(restore, **how, trigger_mode="multiple", api_visibility="private")
+        sample.then(restore, **how, api_visibility="private")
         gradio.on([file.upload, gallery.select], None, js=_TO_THE_TOP)
         stop_button.click(stop, api_visibility="private")
         page.unload(stop)
