@@ -70,9 +70,13 @@ def _save(image: Image.Image, coded: io.BytesIO, name: str, options: dict) -> No
 
         pillow_heif.from_pillow(image).save(coded, **options)
     else:
-        # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess.
-        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 8 * len(image.getbands()) * image.width * image.height)
-        image.save(coded, name, **options)
+        # Noisy pictures in progressive JPEG need a larger buffer than Pillow's guess, of 31 bits at the most.
+        before, wanted = ImageFile.MAXBLOCK, 8 * len(image.getbands()) * image.width * image.height
+        ImageFile.MAXBLOCK = max(before, min(wanted, 2**31 - 1))
+        try:
+            image.save(coded, name, **options)
+        finally:
+            ImageFile.MAXBLOCK = before  # every image takes a buffer of this size, to be read as an array, too
 
 
 def _jpeg(image: Any, content: bytes) -> dict:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images import deep
@@ -265,3 +265,11 @@ def test_a_grey_picture_stored_in_colour_stays_grey(tmp_path, picture, kind):
     pixels = np.asarray(opened(target))
     assert photo.is_grey and opened(target).mode == "RGB"
     assert (pixels[..., :1] == pixels).all() and difference(pixels, grey) < 3
+
+
+def test_a_large_picture_leaves_pillow_as_it_was(tmp_path, random):
+    before = ImageFile.MAXBLOCK
+    Image.fromarray(random.integers(0, 256, (300, 400, 3), dtype=np.uint8)).save(tmp_path / "a.jpg", progressive=True)
+    photo = read_photo(tmp_path / "a.jpg")
+    write_photo(tmp_path / "b.jpg", photo, photo.rgb)
+    assert before == ImageFile.MAXBLOCK  # of 90 megapixels it was so large that no other image could be read
