@@ -7,6 +7,7 @@ import inspect
 import io
 import math
 import re
+import socket
 import sys
 import warnings
 from collections import Counter
@@ -184,6 +185,37 @@ def restoration_options(flags: argparse.Namespace) -> dict:
         **{name: getattr(flags, name) for name in names},
         "scale": flags.scale if flags.scale == "auto" else float(flags.scale),
     }
+
+
+def check_address(host: str, port: int | None) -> None:
+    """Raises UserError for a port that is none, and for an address that this machine cannot listen on."""
+    if port is not None and not 1 <= port <= 65535:
+        raise UserError(f"--port: received {port}; allowed: 1 to 65535.")
+    try:
+        with socket.create_server((host, 0), family=_family(host)):
+            pass
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket at an address of `check_address`, which nobody can reach before `listen`.
+
+    Raises:
+        UserError: the port is taken.
+    """
+    bound = socket.socket(_family(host))
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise UserError(f"--port: received {port}; allowed: a port that is free ({error.strerror}).") from error
+    return bound
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _gibibytes(text: str) -> int:

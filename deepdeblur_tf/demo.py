@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.command_line import add_restoration_arguments, answered, check_address, restoration_options
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.networks.location import TRAINED, model_file
@@ -69,9 +68,7 @@ def _serve(flags) -> int:
     for name in ("max_pixels", "max_upload"):
         if getattr(flags, name) < 1:
             raise UserError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
-    if flags.port is not None and not 1 <= flags.port <= 65535:
-        raise UserError(f"--port: received {flags.port}; allowed: 1 to 65535.")
-    _check_host(flags.host)
+    check_address(flags.host, flags.port)
     need("gradio", "demo", "the page")
 
     from deepdeblur_tf.networks.archive import load_model
@@ -119,14 +116,6 @@ def _serve(flags) -> int:
             return 0
         finally:
             page.close(verbose=False)
-
-
-def _check_host(host: str) -> None:
-    try:
-        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            pass
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"--host: received {host!r}, where this machine cannot listen ({error}).") from error
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import struct
+import subprocess
+import sys
 import termios
 import threading
 from fractions import Fraction
@@ -174,6 +177,22 @@ def plain_imresize(image, scale):
             lines.append(np.tensordot(weight, pixels, axes=(0, axis)))
         image = np.clip(np.floor(np.stack(lines, axis=axis) + 0.5), 0, 255).astype(np.uint8)
     return image
+
+
+@contextlib.contextmanager
+def server(model, *flags):
+    """The process of `serve`, and host:port where it answers; it is ended, if it has not ended yet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "deepdeblur_tf.serve", str(model), "--port", str(port), *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert f" on http://127.0.0.1:{port}/v1/models/deepdeblur " in process.stdout.readline()
+            yield process, f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m deepdeblur_tf.train": "training/test_interruptions.py",
     ".venv/bin/deepdeblur train": "training/test_interruptions.py",
     ".venv/bin/deepdeblur demo photographs": "commands/test_demo.py",
+    ".venv/bin/deepdeblur serve photographs": "commands/test_serve.py",
     ".venv/bin/deepdeblur export photographs exported --format onnx tflite openvino": "serving/test_formats.py",
     ".venv/bin/deepdeblur predict_many ": "commands/test_predict_many.py",
     ".venv/bin/deepdeblur train --config paper ": "training/test_adversarial.py",

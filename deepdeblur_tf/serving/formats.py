@@ -144,3 +144,12 @@ def write_quietly(name: str, service: Service, path: Path) -> None:
     with quiet_libraries(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         FORMATS[name].write(service, path)
+
+
+def newest_version(folder: Path) -> Path | None:
+    """The version folder that is served of an export, the highest number; `folder` may be one. None for others."""
+    file = FORMATS["saved_model"].file
+    if (folder / file).is_file():
+        return folder.resolve()
+    versions = [path.parent for path in folder.glob(f"*/{file}") if path.parent.name.isdecimal()]
+    return max(versions, key=lambda path: int(path.name), default=None)

@@ -1,16 +1,12 @@
 """The exported SavedModel, in processes that know nothing of this package, as a server runs it."""
 
-import base64
 import io
-import json
 import random as python_random
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import imageio.v3 as iio
 import numpy as np
@@ -25,7 +21,7 @@ from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.serving.signatures import Service
-from tests.helpers import ROOT
+from tests.helpers import ROOT, server
 
 
 @pytest.fixture(scope="module")
@@ -270,27 +266,13 @@ def assert_restored(folder, model):
     np.testing.assert_array_equal(iio.imread(folder / "restored.png"), expected)
 
 
-@pytest.fixture
-def rest_address(serve):
-    """A server of the JSON that TensorFlow Serving documents (RESTful API, "Encoding binary values")."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            assert self.path == "/v1/models/deepdeblur:predict"
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            images = [base64.b64decode(instance["image_bytes"]["b64"]) for instance in asked["instances"]]
-            answers = [{"b64": base64.b64encode(answer).decode()} for answer in serve(*images)]
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"predictions": answers}).encode())
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
+@pytest.fixture(scope="module")
+def rest_address(exported):
+    """Where `serve` answers for the export."""
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        pytest.importorskip(package)
+    with server(exported.parent) as (_, address):
+        yield address
 
 
 @pytest.mark.slow

@@ -1,0 +1,113 @@
+"""A server of restorations: python -m deepdeblur_tf.serve MODEL|EXPORT (the extra `serve`)
+
+Answers as TensorFlow Serving does by REST, so that its clients and those of docs/serving.md need no other server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from deepdeblur_tf.command_line import MAX_PIXELS, answered, bound_socket, check_address
+from deepdeblur_tf.errors import UserError, need
+from deepdeblur_tf.networks.location import NetworkError, model_file
+from deepdeblur_tf.serving.formats import newest_version
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Restores pictures for programs, by the REST of TensorFlow Serving: POST "
+        "/v1/models/deepdeblur:predict. One request is computed at a time, the others wait.",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL|EXPORT",
+        help="A finished run's folder, a .keras file, photographs, or a folder that export wrote, of which the newest "
+        "version is served. Exports are programs: serve those of people that you trust.",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="The address to listen on. Defaults to %(default)s, which only this machine reaches; nobody is asked for "
+        "a password.",
+    )
+    parser.add_argument("--port", type=int, default=8501, metavar="N", help="The port. Defaults to %(default)s.")
+    parser.add_argument(
+        "--max_pixels",
+        type=int,
+        metavar="N",
+        help=f"Pixels that a picture may have. Defaults to {MAX_PIXELS}, for an export to what it was made with.",
+    )
+    parser.add_argument(
+        "--max_upload",
+        type=int,
+        default=64,
+        metavar="MB",
+        help="Size that a request may have. Defaults to %(default)s.",
+    )
+    parser.add_argument(
+        "--max_waiting",
+        type=int,
+        default=16,
+        metavar="N",
+        help="Requests that may wait for their turn; further ones are refused (503). Defaults to %(default)s.",
+    )
+    return parser
+
+
+def main(arguments=None, prog="python -m deepdeblur_tf.serve") -> int:
+    """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
+    flags = _parser(prog).parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is as Ctrl+C
+    return answered(lambda: _serve(flags), "stopped")
+
+
+def _serve(flags) -> int:
+    for name, least in (("max_pixels", 1), ("max_upload", 1), ("max_waiting", 0)):
+        value = getattr(flags, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name}: received {value}; allowed: a whole number of {least} or more.")
+    source = _source(flags)
+    check_address(flags.host, flags.port)
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        need(package, "serve", "the server")
+
+    with bound_socket(flags.host, flags.port) as listener:
+        from deepdeblur_tf.serving.rest import build_app, serve
+        from deepdeblur_tf.serving.servable import of_export, of_network
+        from deepdeblur_tf.serving.version import NAME
+
+        max_pixels = flags.max_pixels or MAX_PIXELS
+        servable = of_export(source) if source.is_dir() else of_network(source, max_pixels)
+        app = build_app(servable, NAME, flags.max_upload * 10**6, flags.max_waiting)
+        host, port = listener.getsockname()[:2]
+        listener.listen()  # from now on requests are kept for the server, so that the line is true
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/models/{NAME}"
+        print(f"serving version {servable.version} on {address} (Ctrl+C stops it)", flush=True)
+        try:
+            serve(app, listener)
+        except KeyboardInterrupt:  # what stopped it, raised again behind it
+            pass
+    print("stopped")
+    return 0
+
+
+def _source(flags) -> Path:
+    """What is served: a network's file, or the folder of an export's version."""
+    try:
+        return model_file(flags.model)
+    except NetworkError as error:
+        version = newest_version(Path(flags.model).expanduser())
+        if version is None:
+            raise UserError(f"{error} Or give a folder that export wrote.") from error
+    if flags.max_pixels:
+        raise UserError(f"--max_pixels: {version} was exported with a bound of its own. Leave it out, or export anew.")
+    return version
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""A server of one model by the REST of TensorFlow Serving (FastAPI, Uvicorn): the app, and how it is run.
+
+One request is computed at a time, so that the memory is that of one picture; others wait, no more than a few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.serving.servable import Refused, Servable, answer_of, inputs_of
+from deepdeblur_tf.serving.tensors import BadRequest, answer_text, described, read_request, tensors_of
+
+BODY_SECONDS = 300  # that a body may take to arrive: it waits in memory, in one of the few places
+
+
+class Metrics:
+    """What Prometheus asks for."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        self.requests = Counter("deepdeblur_requests", "Predictions asked for.", ["status"], registry=self.registry)
+        self.seconds = Histogram(
+            "deepdeblur_request_seconds",
+            "From a request to its answer.",
+            buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300),
+            registry=self.registry,
+        )
+        self.present = Gauge("deepdeblur_requests_present", "Being computed or waiting.", registry=self.registry)
+
+
+def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) -> FastAPI:
+    """Builds the app.
+
+    Args:
+        servable: What answers.
+        name: What requests call it.
+        max_body: Bytes that a request's body may have.
+        max_waiting: Requests that may wait while one is computed.
+
+    Returns:
+        The app. What `app.state.is_stopping` is set to is asked before a request is taken, and again before it is
+        computed.
+    """
+    metrics = Metrics()
+    turn: asyncio.Lock
+    worker = ThreadPoolExecutor(1, "restoring")
+    present = 0
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_):
+        nonlocal turn
+        turn = asyncio.Lock()  # here, for on Python 3.9 it belongs to the loop that runs now
+        with worker:
+            yield
+
+    # Its pages of documentation would fetch scripts from servers of others.
+    app = FastAPI(title=name, openapi_url=None, lifespan=lifespan)
+    app.state.is_stopping = lambda: False
+
+    def compute(body: bytes) -> str:
+        request = read_request(body)
+        if request.signature not in servable.signatures:
+            names = ", ".join(servable.signatures)
+            raise BadRequest(f"signature_name: received {request.signature!r}; allowed: {names}")
+        signature = servable.signatures[request.signature]
+        return answer_text(answer_of(signature, tensors_of(request, inputs_of(signature))), request.in_rows)
+
+    def check(request: Request) -> None:
+        model, version = request.path_params["model"], request.path_params.get("version")
+        if model != name or version not in (None, str(servable.version)):
+            asked = model if version is None else f"{model}, version {version}"
+            raise HTTPException(404, f"there is no {asked}; allowed: {name}, version {servable.version}")
+
+    def refusal() -> HTTPException | None:
+        if app.state.is_stopping():
+            return HTTPException(503, "the server is being stopped")
+        if present > max_waiting:
+            words = f"busy: {max_waiting} requests are waiting, and no more may. Try again later"
+            return HTTPException(503, words, {"Retry-After": "10"})
+        return None
+
+    async def predict(request: Request) -> Response:
+        nonlocal present
+        check(request)
+        begin, status, refused = time.perf_counter(), 500, refusal()
+        is_present = refused is None
+        present += is_present
+        metrics.present.set(present)
+        try:
+            body = await asyncio.wait_for(_read(request, max_body, refused), BODY_SECONDS)
+            async with turn:
+                if refused := refusal() if app.state.is_stopping() else None:
+                    raise refused
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                text = await asyncio.get_running_loop().run_in_executor(worker, compute, body)
+            status = 200
+            return Response(text, media_type="application/json")
+        except HTTPException as error:
+            status = error.status_code
+            raise
+        except BadRequest as error:
+            status = 400
+            raise HTTPException(status, str(error)) from error
+        except Refused as error:
+            status = 413 if error.is_too_large else 400
+            raise HTTPException(status, str(error)) from error
+        except asyncio.TimeoutError as error:
+            status = 408
+            raise HTTPException(status, f"the body did not arrive within {BODY_SECONDS} seconds") from error
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            status = 503
+            raise HTTPException(status, "the memory is full. Try again later, or with smaller pictures") from error
+        except ClientDisconnect:
+            status = 499  # as nginx counts them; nobody reads it
+            return Response(status_code=status)
+        finally:
+            present -= is_present
+            metrics.present.set(present)
+            metrics.requests.labels(status).inc()
+            metrics.seconds.observe(time.perf_counter() - begin)
+
+    async def status(request: Request) -> dict:
+        check(request)
+        fine = {"error_code": "OK", "error_message": ""}
+        return {"model_version_status": [{"version": str(servable.version), "state": "AVAILABLE", "status": fine}]}
+
+    async def metadata(request: Request) -> dict:
+        check(request)
+        signatures = {
+            key: {
+                "inputs": {each: described(spec) for each, spec in inputs_of(signature).items()},
+                "outputs": {each: described(spec) for each, spec in signature.structured_outputs.items()},
+                "method_name": "tensorflow/serving/predict",
+            }
+            for key, signature in servable.signatures.items()
+        }
+        return {
+            "model_spec": {"name": name, "signature_name": "", "version": str(servable.version)},
+            "metadata": {"signature_def": {"signature_def": signatures}},
+        }
+
+    for path in ("/v1/models/{model}", "/v1/models/{model}/versions/{version}"):
+        app.get(f"{path}/metadata")(metadata)
+        app.get(path)(status)
+        app.post(f"{path}:predict")(predict)
+
+    @app.get("/metrics")
+    async def current_metrics() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(AnyHTTPException)
+    async def in_json(_: Request, error: AnyHTTPException) -> Response:
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def defect(_: Request, error: Exception) -> Response:
+        """Its traceback goes to the terminal, not to strangers."""
+        return JSONResponse({"error": "the server failed; its terminal says why"}, 500)
+
+    return app
+
+
+async def _read(request: Request, most: int, refused: HTTPException | None) -> bytes:
+    """The body of a request, or the error that refuses it.
+
+    That comes when the body has been read, and thrown away, for most clients look for no answer before all is sent;
+    those that ask first (Expect) are told at once.
+    """
+    too_large = HTTPException(413, f"the request is larger than {most} bytes, which are allowed")
+    declared = request.headers.get("content-length", "")
+    if refused is None and declared.isdecimal() and int(declared) > most:
+        refused = too_large
+    if refused and "expect" in request.headers:
+        raise refused
+    body = bytearray()
+    async for part in request.stream():
+        if refused is None and len(body) + len(part) > most:
+            refused = too_large
+            body.clear()
+        if refused is None:
+            body += part
+    if refused:
+        raise refused
+    return bytes(body)
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Answers requests until SIGINT or SIGTERM, then finishes what is computed and refuses what waits.
+
+    Args:
+        app: Of `build_app`.
+        listener: A bound socket.
+    """
+    # No colours and no line a request: what comes is errors.
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, use_colors=False, server_header=False, ws="none"
+    )
+    server = uvicorn.Server(config)
+    app.state.is_stopping = lambda: server.should_exit
+    server.run(sockets=[listener])

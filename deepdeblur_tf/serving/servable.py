@@ -1,0 +1,83 @@
+"""What a server of ours answers with: the signatures of a network, or of the newest version of an export."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepdeblur_tf.compat import tf
+from deepdeblur_tf.errors import UserError, quiet_libraries
+from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.serving.signatures import Service
+
+
+class Servable(NamedTuple):
+    """A version of a model, as TensorFlow Serving calls it.
+
+    Attributes:
+        version: Its number.
+        signatures: By their names, functions from tensors to {name: tensor}.
+        owner: What holds their variables, which functions alone do not keep.
+    """
+
+    version: int
+    signatures: dict[str, tf.types.experimental.ConcreteFunction]
+    owner: Any
+
+
+class Refused(ValueError):
+    """A request that a signature refused; `is_too_large` tells whether for the pixels of a picture."""
+
+    def __init__(self, message: str, is_too_large: bool):
+        super().__init__(message)
+        self.is_too_large = is_too_large
+
+
+def of_network(file: Path, max_pixels: int) -> Servable:
+    """A network's signatures as its export has them, version 1; `max_pixels` as `Service` has it."""
+    service = Service(load_model(file), max_pixels)
+    names = ("serving_default", "restore_uint8")
+    return Servable(1, {name: getattr(service, name).get_concrete_function() for name in names}, service)
+
+
+def of_export(version: Path) -> Servable:
+    """The signatures of an export's version folder.
+
+    Raises:
+        UserError: it holds no SavedModel that can be loaded.
+    """
+    try:
+        with quiet_libraries():
+            loaded = tf.saved_model.load(str(version))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{version}: cannot be loaded ({reason}). Export the network once more.") from error
+    number = int(version.name) if version.name.isdecimal() else 1
+    return Servable(number, dict(loaded.signatures), loaded)
+
+
+def inputs_of(signature) -> dict[str, tf.TensorSpec]:
+    """What a signature takes, by name."""
+    return {spec.name: spec for spec in tf.nest.flatten(signature.structured_input_signature)}
+
+
+def answer_of(signature, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Calls a signature.
+
+    Raises:
+        Refused: says in a line what is wrong with the tensors.
+    """
+    try:
+        return signature(**tensors)
+    except tf.errors.InvalidArgumentError as error:
+        message = _reason(error.message)
+        # In the words of `signatures` and `decoding`; an empty picture is none that is too large.
+        too_large = re.search(r"\b[1-9]\d*x[1-9]\d* pixels; allowed are ", message)
+        raise Refused(message, too_large is not None) from error
+
+
+def _reason(message: str) -> str:
+    """The line that says what went wrong, out of where in which file of this machine it did."""
+    lines = re.findall(r"^(.+)\n\t \[\[\{\{node", message, re.M) or message.splitlines() or ["refused"]
+    return re.sub(r"^assertion failed: \[(.*)\]$", r"\1", lines[-1])
