@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,9 @@ def of_network(file: Path, max_pixels: int) -> Servable:
     """A network's signatures as its export has them, version 1; `max_pixels` as `Service` has it."""
     service = Service(load_model(file), max_pixels)
     names = ("serving_default", "restore_uint8")
-    return Servable(1, {name: getattr(service, name).get_concrete_function() for name in names}, service)
+    signatures = {name: getattr(service, name).get_concrete_function() for name in names}
+    _set_up(signatures)
+    return Servable(1, signatures, service)
 
 
 def of_export(version: Path) -> Servable:
@@ -50,11 +53,22 @@ def of_export(version: Path) -> Servable:
     try:
         with quiet_libraries():
             loaded = tf.saved_model.load(str(version))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+        signatures = dict(loaded.signatures)
+        _set_up(signatures)
+    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{version}: cannot be loaded ({reason}). Export the network once more.") from error
+        raise UserError(f"{version}: cannot be served ({reason}). Export the network once more.") from error
     number = int(version.name) if version.name.isdecimal() else 1
-    return Servable(number, dict(loaded.signatures), loaded)
+    return Servable(number, signatures, loaded)
+
+
+def _set_up(signatures) -> None:
+    """Calls each signature once, for nobody is to wait while it is optimised, nor read what libraries say meanwhile."""
+    image = tf.zeros((1, 4, 4, 3), tf.uint8)
+    tensors = {"image_bytes": tf.io.encode_png(image[0])[None]}, {"image": image}
+    for name, inputs in zip(("serving_default", "restore_uint8"), tensors):
+        with quiet_libraries(), contextlib.suppress(tf.errors.InvalidArgumentError):  # a bound below 16 pixels
+            signatures[name](**inputs)
 
 
 def inputs_of(signature) -> dict[str, tf.TensorSpec]:
