@@ -256,11 +256,11 @@ MEASURES = {
         ssim,
         SSIM_SMALLEST,
     ),
+    "ms_ssim": Measure("MS-SSIM", 4, "five scales, per channel (Wang et al. 2003)", ms_ssim, MS_SSIM_SMALLEST),
     "ssim_matlab": Measure(
         "SSIM, MATLAB on RGB",
         4,
         "MATLAB's ssim on RGB arrays: 11x11x11 Gaussian, border repeated (most GOPRO tables)",
         ssim_matlab,
     ),
-    "ms_ssim": Measure("MS-SSIM", 4, "five scales, per channel (Wang et al. 2003)", ms_ssim, MS_SSIM_SMALLEST),
 }

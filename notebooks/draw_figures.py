@@ -1,8 +1,8 @@
-"""Draws the figures of README.md and docs/: python notebooks/draw_figures.py [--run runs/quickstart]
+"""Draws the figures of README.md and docs/: python notebooks/draw_figures.py
 
-Everything in them comes from the real thing: the network of `build_model`, the data pipeline, a trained run, and what
-`photographs`, the network that comes with the package, makes of raccoon.jpg. That photo, with raccoon_sharp.jpg, was
-made by `--photo` of `scipy.datasets.face()` (public-domain-image.com, public domain), as `synthesize` blurs photos.
+Everything in them comes from the real thing: the network of `build_model`, the data pipeline, and what `photographs`,
+the network that comes with the package, makes of raccoon.jpg. That photo, with raccoon_sharp.jpg, was made by `--photo`
+of `scipy.datasets.face()` (public-domain-image.com, public domain), as `synthesize` blurs photos.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from matplotlib.patches import FancyBboxPatch
 
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import Data
-from deepdeblur_tf.data.kinds import find_data, find_test_set
-from deepdeblur_tf.images.panels import side_by_side, stacked
+from deepdeblur_tf.data.kinds import find_data
+from deepdeblur_tf.images.panels import side_by_side
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.synthesis.generator import make_pair
 from deepdeblur_tf.synthesis.photographs import placed
@@ -31,29 +30,10 @@ from deepdeblur_tf.synthesis.pictures import Pictures
 from deepdeblur_tf.synthesis.profiles import PROFILES
 
 FOLDER = Path(__file__).parent / "figures"
-SHOWN = ((8, 130, 100), (9, 20, 60), (12, 60, 90))  # validation scene, left and top of the detail
-SIDE = 120  # pixels of a detail
-ENLARGED = 2
 RACCOON = (FOLDER / "raccoon.jpg", FOLDER / "raccoon_sharp.jpg")
 FACE = np.s_[40:480, 430:960]
 
 COLOURS = {"image": "#dbe9f6", "convolution": "#fde0c5", "blocks": "#f9c6a0", "up": "#cfe8cf"}
-
-
-def before_and_after(run: str) -> None:
-    """Details of validation scenes: blurry, restored, sharp."""
-    network, source = deepdeblur_tf.load_model(run), find_test_set(Data("scenes")).source
-    rows = []
-    for index, left, top in SHOWN:
-        pair = source.read(index)
-        blurry, sharp = pair[..., :3], pair[..., 3:]
-        images = (blurry, deepdeblur_tf.restore(network, blurry), sharp)
-        details = [
-            image[top : top + SIDE, left : left + SIDE].repeat(ENLARGED, 0).repeat(ENLARGED, 1) for image in images
-        ]
-        psnrs = [float(deepdeblur_tf.metrics.psnr(image, sharp)) for image in images[:2]]
-        rows.append(side_by_side(details, [f"blurry {psnrs[0]:.2f} dB", f"restored {psnrs[1]:.2f} dB", "sharp"]))
-    iio.imwrite(FOLDER / "before_and_after.png", stacked(rows))
 
 
 def blurred(file: str) -> None:
@@ -175,15 +155,12 @@ def _side_by_side(levels) -> np.ndarray:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", help="The folder of a trained quickstart; draws before_and_after.png.")
     parser.add_argument("--photo", help="A sharp photo; makes raccoon.jpg and raccoon_sharp.jpg anew.")
     flags = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     tf.keras.utils.set_random_seed(0)
     network()
     data()
-    if flags.run:
-        before_and_after(flags.run)
     if flags.photo:
         blurred(flags.photo)
     photograph()

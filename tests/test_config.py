@@ -301,3 +301,16 @@ def test_small_files_are_answered_at_once(tmp_path):
     refused(tmp_path, f"? {'a' * 90_000}\n: 1")
     with pytest.raises(ConfigError, match="received"):
         load_experiment(ROOT / "experiments" / "quickstart.yaml", {"training.decay.epochs": "[" * 50_000})
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        ({"data.layout": "photos", "data.root": "p", "data.cache": "disk"}, "data.cache: received 'disk'"),
+        ({"data.layout": "photos", "data.root": "p", "data.blur": "blur_gamma"}, "data.blur: received 'blur_gamma'"),
+        ({"training.warmup": 10}, "training.warmup: received 10; allowed: 0 unless training.schedule is cosine"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(overrides, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_experiment(QUICKSTART, overrides)

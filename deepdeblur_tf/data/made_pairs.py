@@ -14,6 +14,7 @@ from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.memory import available_memory
 from deepdeblur_tf.synthesis.generator import make_pair
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
+from deepdeblur_tf.synthesis.threads import leave_cores_to_pairs
 
 
 class Kept:
@@ -58,6 +59,7 @@ class MadePairs:
     def __init__(
         self, files: Sequence[Path], kept: Kept, count: int, side: int, settings: Synthesis, seed: int, split: str
     ):
+        leave_cores_to_pairs()
         self.files, self.kept, self.count, self.side, self.settings = files, kept, count, side, settings
         self.is_endless = split == "train"
         self.names = [f"{split}/{index:06d}" for index in range(count)]

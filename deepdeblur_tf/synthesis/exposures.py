@@ -9,9 +9,6 @@ import numpy as np
 
 from deepdeblur_tf.synthesis.camera import TONE_CURVES
 
-# OpenCV's own threads would take the cores from those that make other pairs.
-cv2.setNumThreads(1)
-
 _LIGHT = TONE_CURVES["gamma"].decode(np.arange(256) / 255)
 _ROWS = 16  # of an image that are averaged at once, which fit the processor's cache
 

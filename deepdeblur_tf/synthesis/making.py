@@ -11,6 +11,7 @@ from typing import Protocol
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.synthesis.dataset import DataSet, Made
 from deepdeblur_tf.synthesis.inputs import Scene
+from deepdeblur_tf.synthesis.threads import leave_cores_to_pairs
 
 
 class Maker(Protocol):
@@ -55,6 +56,7 @@ def make_all(
     Raises:
         OSError: the disk is full, or cannot be written.
     """
+    leave_cores_to_pairs()
     todo = [scene for scene, count in counts.items() if len(data_set.done(scene.key)) < count]
     drivers = max(1, min(len(todo), jobs))  # each reads a scene, whose pairs the pool makes
     ahead = math.ceil(jobs / drivers) + 1

@@ -14,9 +14,6 @@ import numpy as np
 from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values
 from deepdeblur_tf.synthesis.motion import Motion, inverse, translation
 
-# OpenCV's own threads would take the cores from those that make other pairs.
-cv2.setNumThreads(1)
-
 T = TypeVar("T")
 
 

@@ -191,7 +191,7 @@ def _guards(setup: _Setup) -> list[tf.keras.callbacks.Callback]:
     """What must see each step before the others do."""
     if setup.experiment.training.on_nan == "skip":
         return []
-    return [StopOnNonFiniteLoss(setup.stream.names)]
+    return [StopOnNonFiniteLoss(None if setup.stream.source.is_endless else setup.stream.names)]
 
 
 def _progress(setup: _Setup, first_epoch: int, lines: EpochLines):

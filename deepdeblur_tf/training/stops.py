@@ -21,10 +21,11 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
     """Raises `NonFiniteLoss` at the first step that the trainer skipped. Belongs before all others.
 
     Args:
-        names: From a step, counted from 1, to the names of its batch's images.
+        names: From a step, counted from 1, to the names of its batch's images. None for pairs that are made while the
+            training runs, which are no files.
     """
 
-    def __init__(self, names: Callable[[int], list[str]]):
+    def __init__(self, names: Callable[[int], list[str]] | None):
         super().__init__()
         self.names = names
 
@@ -32,11 +33,12 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
         if logs["skipped"]:
             step = self.model.steps_done
             value = next(name for name, value in logs.items() if not math.isfinite(value))
+            images = f" The batch's images: {', '.join(self.names(step))}." if self.names else ""
+            spoilt = " take a spoilt image out," if self.names else ""
             raise NonFiniteLoss(
                 f"the {value.replace('_', ' ')} became {logs[value]} at step {step}, so training stopped before the "
-                f"weights changed. The batch's images: {', '.join(self.names(step))}. The same command would come to "
-                "the same step again: lower training.learning_rate in a new run, take a spoilt image out, or use "
-                "--training.on_nan skip."
+                f"weights changed.{images} The same command would come to the same step again: lower "
+                f"training.learning_rate in a new run,{spoilt} or use --training.on_nan skip."
             )
 
 

@@ -24,7 +24,7 @@ from deepdeblur_tf.restoration.restorer import Restorer, restore
 from deepdeblur_tf.train import main as train
 from tests.helpers import ROOT, SMALL_FLAGS, read_csv
 
-COLUMNS = ["loss", "psnr", "ssim", "ssim_matlab", "ms_ssim"]
+COLUMNS = ["loss", "psnr", "ssim", "ms_ssim", "ssim_matlab"]
 
 
 def save_network(path, seed=5, **settings):
@@ -76,7 +76,7 @@ def test_every_figure_is_what_the_metrics_say(tmp_path, data, model, capfd):
     output = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out")
     rows = read_csv(tmp_path / "out" / "metrics.csv")
     assert [row["image"] for row in rows] == NAMES
-    assert list(rows[0]) == ["image", *COLUMNS, "seconds", "tiles", *(f"blurry_{name}" for name in COLUMNS)]
+    assert list(rows[0]) == ["image", *COLUMNS, "seconds", "tiles", *(f"blurry_{name}" for name in COLUMNS), "check"]
     network = load_model(model)
     for row in rows:
         scene, _, name = row["image"].partition("/")

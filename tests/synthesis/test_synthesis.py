@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -306,3 +308,11 @@ def test_large_photos_are_shrunk():
     assert shrunk(np.zeros((1080, 1920, 3), np.uint8)).shape == (1080, 1920, 3)
     assert shrunk(np.zeros((2160, 3840, 3), np.uint8)).shape == (1080, 1920, 3)
     assert shrunk(np.zeros((4000, 6000, 3), np.uint8)).shape == (1333, 2000, 3)
+
+
+def test_importing_leaves_opencvs_threads_as_they_are():
+    """Only where pairs are made does the package end them: a host program may need them."""
+    code = "import cv2; before = cv2.getNumThreads()\n"
+    code += "from deepdeblur_tf.synthesis import exposures, photographs, rendering\n"
+    code += "from deepdeblur_tf.data import made_pairs\nassert cv2.getNumThreads() == before"
+    subprocess.run([sys.executable, "-c", code], check=True)
