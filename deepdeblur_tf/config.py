@@ -562,8 +562,10 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
     checked_names(data)
     if data.root == SCENES and data.layout == "photos":
         raise _refused("data.root", data.root, "a folder of photos with data.layout: photos")
-    if data.layout == "photos" and data.cache != "none":
-        raise _refused("data.cache", data.cache, "none with data.layout: photos, which keeps its photos in RAM")
+    if data.layout == "photos" and data.cache == "disk":
+        raise _refused(
+            "data.cache", data.cache, "none or memory with data.layout: photos, which keeps its photos in RAM"
+        )
     if data.layout == "photos" and data.blur != "blur":
         raise _refused("data.blur", data.blur, "blur with data.layout: photos; synthesis.linear averages light")
     if experiment.training.warmup and experiment.training.schedule != "cosine":
