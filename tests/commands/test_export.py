@@ -131,7 +131,7 @@ def test_a_card_shows_what_was_evaluated(known):
     summary = {"data": {"root": "/secret/GOPRO_Large/", "blur": "blur_gamma"}, "overall": overall}
     card = write_card(gather(known.model, [summary]), 1, 500_000, 1.0, [])
     assert (
-        "| GOPRO_Large (`blur_gamma`) | 1111 | 25.00 → 27.99 | 0.8458 → 0.8458 | – → – | inf → inf |" in card
+        "| GOPRO_Large (`blur_gamma`) | 1111 | 25.00 → 27.99 | 0.8458 → 0.8458 | inf → inf | – → – |" in card
         and "Up to 500,000 pixels" in card
         and "/secret" not in card
     )
