@@ -207,6 +207,7 @@ def place(tmp_path_factory, scenes):
             write(f"pairs/{split}/target/{number}.png", sharp)
         for name in ("holiday", "PHOTOS"):
             write(f"{name}/{number}.png", np.roll(scenes[1][1], 32 * number, 0))
+        write(f"THEIRS/GOPR0384_11_00/{number:06d}.png", sharp)
         for part in ("train/GOPR0372_07_00", "test/GOPR0384_11_00"):
             for kind in ("blur", "blur_gamma", "sharp"):
                 write(f"GOPRO_Large/{part}/{kind}/{number:06d}.png", sharp if kind == "sharp" else blurry)
