@@ -3,6 +3,7 @@
 3 epochs of 10 steps, with a checkpoint after every step. `test_train` stops and continues a shorter run.
 """
 
+import shutil
 import signal
 
 import pytest
@@ -49,8 +50,11 @@ def test_a_signal_at_any_moment_loses_no_step_and_no_row(run, uninterrupted, mon
 @pytest.mark.parametrize("aim", [None, "checkpoint"])
 def test_kills_at_random_moments_change_nothing(run, uninterrupted, aim):
     # The short form of `python -m experiments.benchmarks.kills`.
-    # On a machine that is busy, the run may be over before the second.
-    assert kill_again_and_again(run, kills=2, seed=1, aim=aim) >= 1
+    for _ in range(3):  # on a machine that is busy, a run may be over before the second kill, and is begun anew
+        shutil.rmtree(run, ignore_errors=True)
+        if (struck := kill_again_and_again(run, kills=2, seed=1, aim=aim)) == 2:
+            break
+    assert struck == 2
     assert_equal_runs(run, uninterrupted)
 
 
