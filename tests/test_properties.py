@@ -19,6 +19,7 @@ from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.pyramid import pyramid
 from deepdeblur_tf.resizing import imresize
+from deepdeblur_tf.yaml_text import shown
 from tests.helpers import ROOT
 
 sizes = st.integers(1, 40)
@@ -131,7 +132,7 @@ def test_any_value_is_of_the_settings_type_or_refused_by_name(key, value):
     try:
         found = attrgetter(key)(load_experiment(ROOT / "experiments" / "gopro_pixel_shuffle.yaml", {key: value}))
     except ConfigError as error:
-        assert str(error).startswith((f"{key}: received {value!r}; allowed: ", *TOGETHER.get(key, ())))
+        assert str(error).startswith((f"{key}: received {shown(value)}; allowed: ", *TOGETHER.get(key, ())))
     else:
         assert type(found) is (float if config.SETTINGS[key] == config.PositiveFloat else type(default))
 
