@@ -306,7 +306,7 @@ class Training:
             of channels to as many, above all the residual blocks', and Adam for all else, with a tenth of the learning
             rate for biases.
         learning_rate: The optimizer's learning rate at the start.
-        decay: When the learning rate falls.
+        decay: When the learning rate falls, unless along a cosine.
         epsilon: Adam's epsilon; Keras's default is 1e-7, others' is 1e-8.
         clip: Gradients are clipped by value to [-clip, clip] before the optimizer; 0 for no clipping.
         checkpoint_minutes: At most so many minutes of training are lost when the process is killed.
@@ -551,10 +551,29 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         >>> experiment.training.epochs, experiment.model.filters
         (2, 32)
     """
-    values = {"name": None, **_read(yaml_path), **_by_key(overrides or {}, "overrides")}
+    experiment = _experiment({**_read(yaml_path), **_by_key(overrides or {}, "overrides")})
+    _check_together(experiment)
+    return experiment
+
+
+def recorded_experiment(path: Path) -> Experiment:
+    """The experiment that a run recorded. What an earlier version let pass beside other settings is no fault here.
+
+    Raises:
+        ConfigError: as `load_experiment`, but for settings that exclude each other.
+    """
+    return _experiment(_read(path))
+
+
+def _experiment(values: Mapping[str, Any]) -> Experiment:
     experiment = Experiment(name="")
-    set_all(experiment, values)
-    data = experiment.data
+    set_all(experiment, {"name": None, **values})
+    return experiment
+
+
+def _check_together(experiment: Experiment) -> None:
+    """Raises ConfigError for settings that exclude each other, or that would do nothing beside others."""
+    data, training = experiment.data, experiment.training
     if data.root == SCENES and data.cache == "disk":
         raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
     if data.root == SCENES and data.patch_size > SCENE_SIZE:
@@ -568,11 +587,16 @@ def load_experiment(yaml_path, overrides: Mapping[str, Any] | None = None) -> Ex
         )
     if data.layout == "photos" and data.blur != "blur":
         raise _refused("data.blur", data.blur, "blur with data.layout: photos; synthesis.linear averages light")
-    if experiment.training.warmup and experiment.training.schedule != "cosine":
-        raise _refused("training.warmup", experiment.training.warmup, "0 unless training.schedule is cosine")
-    if experiment.training.adversarial:
+    if training.warmup and training.schedule != "cosine":
+        raise _refused("training.warmup", training.warmup, "0 unless training.schedule is cosine")
+    if training.schedule == "cosine":
+        if training.decay.epochs not in ([], Decay().epochs):
+            raise _refused("training.decay.epochs", training.decay.epochs, "[] where training.schedule is cosine")
+        if training.decay.factor != Decay().factor:
+            words = f"{Decay().factor}, the default, where training.schedule is cosine"
+            raise _refused("training.decay.factor", training.decay.factor, words)
+    if training.adversarial:
         _check_adversarial(experiment)
-    return experiment
 
 
 def _check_adversarial(experiment: Experiment) -> None:

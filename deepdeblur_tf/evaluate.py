@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
-from deepdeblur_tf.config import SCENES, Data, checked_names, load_experiment
+from deepdeblur_tf.config import SCENES, Data, checked_names, recorded_experiment
 from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.formats import SUFFIXES
@@ -149,7 +149,7 @@ def _data(flags) -> Data:
         run = run_of(model)
         if run is None:
             raise UserError(f"{model} lies in no run folder; name the data set with --data.")
-        data = load_experiment(run.config).data
+        data = recorded_experiment(run.config).data
         datas.append(
             Data(
                 data.root,

@@ -10,7 +10,14 @@ import yaml
 from deepdeblur_tf import train
 from deepdeblur_tf.claims import differing
 from deepdeblur_tf.command_line import add_settings, settings_of
-from deepdeblur_tf.config import SETTINGS, ConfigError, effective_settings, load_experiment, to_yaml
+from deepdeblur_tf.config import (
+    SETTINGS,
+    ConfigError,
+    effective_settings,
+    load_experiment,
+    recorded_experiment,
+    to_yaml,
+)
 from tests.helpers import ROOT
 
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -309,8 +316,33 @@ def test_small_files_are_answered_at_once(tmp_path):
         ({"data.layout": "photos", "data.root": "p", "data.cache": "disk"}, "data.cache: received 'disk'"),
         ({"data.layout": "photos", "data.root": "p", "data.blur": "blur_gamma"}, "data.blur: received 'blur_gamma'"),
         ({"training.warmup": 10}, "training.warmup: received 10; allowed: 0 unless training.schedule is cosine"),
+        (
+            {"training.schedule": "cosine"},  # the file's own decay
+            "training.decay.epochs: received [8, 12, 14]; allowed: [] where training.schedule is cosine",
+        ),
+        (
+            {"training.schedule": "cosine", "training.decay": {"epochs": [], "factor": 0.25}},
+            "training.decay.factor: received 0.25; allowed: 0.5, the default, where training.schedule is cosine",
+        ),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(overrides, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         load_experiment(QUICKSTART, overrides)
+
+
+def test_a_decay_that_says_nothing_may_stand_beside_a_cosine(tmp_path):
+    recipe = load_experiment("photographs")
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(recipe), encoding="utf-8")  # as a run records it, with the defaults of decay
+    assert load_experiment(path) == recorded_experiment(path) == recipe
+    overrides = {"training.schedule": "cosine", "training.decay.epochs": []}
+    assert load_experiment(QUICKSTART, overrides).training.decay.epochs == []
+
+
+def test_what_a_run_of_an_earlier_version_recorded_is_read(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(load_experiment(QUICKSTART)).replace("piecewise", "cosine"), encoding="utf-8")
+    assert recorded_experiment(path).training.decay.epochs == [8, 12, 14]
+    with pytest.raises(ConfigError, match="decay"):
+        load_experiment(path)

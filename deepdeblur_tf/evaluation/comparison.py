@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deepdeblur_tf.command_line import ProgressBar
-from deepdeblur_tf.config import load_experiment
+from deepdeblur_tf.config import recorded_experiment
 from deepdeblur_tf.data.protocol import PairsError, TestSet
 from deepdeblur_tf.data.sources import spread
 from deepdeblur_tf.evaluation.finished import FinishedPictures
@@ -152,7 +152,7 @@ def _network(network: Network, test_set: TestSet, options: Mapping) -> tuple[dic
             "file": str(network.file),
             "sha256": sha256_of(network.file),
             "parameters": restorer.model.count_params(),
-            "experiment": load_experiment(run.config).name if run else None,
+            "experiment": recorded_experiment(run.config).name if run else None,
         },
         "data": test_set.about,
         "restoration": dict(options),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepdeblur_tf.claims import claimed, differing, refuse_other
-from deepdeblur_tf.config import ConfigError, Experiment, effective_settings, load_experiment, to_yaml
+from deepdeblur_tf.config import ConfigError, Experiment, effective_settings, recorded_experiment, to_yaml
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import UNFINISHED, write_whole
 from deepdeblur_tf.runs.provenance import changes, read
@@ -114,7 +114,7 @@ class Run:
         traces = (self.lock, self.provenance, self.last_checkpoints, self.model)
         if self.config.is_file() and any(path.exists() for path in traces):
             try:
-                held = load_experiment(self.config)
+                held = recorded_experiment(self.config)
             except ConfigError as error:
                 raise RunError(f"{self.folder} is no run folder: {error}\nGive another one with --output.") from error
             return held if self.model.is_file() or self.has_checkpoint else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deepdeblur_tf.config import load_experiment, to_yaml
+from deepdeblur_tf.config import recorded_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.metrics import MEASURES
@@ -52,7 +52,7 @@ def gather(file: Path, evaluations: Sequence[dict]) -> Known:
     is_best = run is not None and file.resolve() == run.best.resolve()
     settings = ""
     if run:
-        experiment = load_experiment(run.config)
+        experiment = recorded_experiment(run.config)
         # Its name without the path, which says more of the machine than of the data.
         root = Path(experiment.data.root).name
         settings = to_yaml(dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root)))
@@ -117,7 +117,7 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
         return body.strip().replace("\n## ", "\n### ")
     if run is None:
         return "Not known: the network was exported from a file outside of its run's folder."
-    experiment = load_experiment(run.config)
+    experiment = recorded_experiment(run.config)
     data, training = experiment.data, experiment.training
     history = run.read_history()
     row = _best(history) if is_best else history[-1] if history else {}

@@ -18,7 +18,7 @@ from PIL import Image
 import deepdeblur_tf
 from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import load_experiment
+from deepdeblur_tf.config import recorded_experiment
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of, write_json, write_whole
 from deepdeblur_tf.networks.archive import load_model
@@ -196,7 +196,7 @@ def _describe(file: Path, sha256: str, model, max_pixels, known: Known, checks, 
         "model": {
             "file": file.name,
             "sha256": sha256,
-            "experiment": load_experiment(run.config).name if run else None,
+            "experiment": recorded_experiment(run.config).name if run else None,
             "parameters": model.count_params(),
         },
         "max_pixels": max_pixels,

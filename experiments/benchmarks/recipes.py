@@ -37,7 +37,7 @@ VARIANTS = {
     "Adam": {"training.optimizer": "adam"},
     "Charbonnier's loss": {"training.loss": "charbonnier"},
     "L1 loss": {"training.loss": "l1"},
-    "a constant rate": {"training.schedule": "piecewise", "training.decay.epochs": []},
+    "a constant rate": {"training.schedule": "piecewise", "training.decay.epochs": [], "training.warmup": 0},
     "no moving average": {"training.ema": 0},
     "float32": {"training.precision": "float32"},
     "photos alone": {"synthesis.painted": 0},
