@@ -16,9 +16,9 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, settings_of
 from deepdeblur_tf.config import Experiment, set_all
+from deepdeblur_tf.creation.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
+from deepdeblur_tf.creation.profiles import PROFILES
 from deepdeblur_tf.errors import UserError, need
-from deepdeblur_tf.synthesis.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
-from deepdeblur_tf.synthesis.profiles import PROFILES
 
 SHOWN = 10  # warnings of a kind
 _OF_FRAMES = ("frames",)
@@ -152,14 +152,14 @@ def _synthesize(flags) -> int:
 
 def _from_frames(flags, scenes: list[Scene], failed: dict[str, None]):
     """(what makes the pairs, the settings that they depend on)."""
-    from deepdeblur_tf.synthesis.sequences import Sequences
+    from deepdeblur_tf.creation.from_frames import FromFrames
 
-    return Sequences(flags.frames, flags.seed), {"from": "frames", "frames": flags.frames}
+    return FromFrames(flags.frames, flags.seed), {"from": "frames", "frames": flags.frames}
 
 
 def _from_photos(flags, scenes: list[Scene], failed: dict[str, None]):
     """The same, for photos."""
-    from deepdeblur_tf.synthesis.photographs import Photographs
+    from deepdeblur_tf.creation.from_photos import FromPhotos
 
     experiment = Experiment("", synthesis=dataclasses.replace(PROFILES[flags.profile or "camera"]))
     set_all(experiment, settings_of(flags))
@@ -175,16 +175,16 @@ def _from_photos(flags, scenes: list[Scene], failed: dict[str, None]):
         "masks": {key: path.stat().st_size for key, path in masks.items()},
         **{f"synthesis.{name}": value for name, value in vars(experiment.synthesis).items()},
     }
-    return Photographs(scenes, experiment.synthesis, size, pairs, flags.seed, masks), settings
+    return FromPhotos(scenes, experiment.synthesis, size, pairs, flags.seed, masks), settings
 
 
 def _make(flags, maker, settings: dict, scenes: list[Scene], counts: dict[Scene, int], failed: dict[str, None]) -> int:
     """Makes the pairs, and says what there is."""
-    from deepdeblur_tf.synthesis.dataset import DataSet
-    from deepdeblur_tf.synthesis.making import make_all
+    from deepdeblur_tf.creation.folder import DataSetFolder
+    from deepdeblur_tf.creation.making import make_all
 
     settings = {**settings, "test": flags.test, "seed": flags.seed}
-    data_set = DataSet(Path(flags.output), maker.kinds, settings, scenes)
+    data_set = DataSetFolder(Path(flags.output), maker.kinds, settings, scenes)
     with data_set.claimed():
         # Of the scenes that can be opened: what is finished of others makes up for nothing that is missing.
         done = sum(len(data_set.done(scene.key)) for scene in counts)
@@ -213,7 +213,7 @@ def _report(flags, data_set) -> int:
     if blurry:
         print(f"left out: {blurry} of {len(entries)} pairs, whose sharp frames are blurry, unlike those near them")
     if data_set.settings["from"] == "frames":
-        from deepdeblur_tf.synthesis.sequences import jerkiness
+        from deepdeblur_tf.creation.from_frames import jerkiness
 
         warnings = [f"warning: {warning}" for warning in map(jerkiness, by_scene.values()) if warning]
         if len(warnings) > SHOWN:

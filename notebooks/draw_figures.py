@@ -21,13 +21,12 @@ from matplotlib.patches import FancyBboxPatch
 
 import deepdeblur_tf
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.creation.profiles import PROFILES
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.images.panels import side_by_side
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.synthesis.generator import make_pair
-from deepdeblur_tf.synthesis.photographs import placed
-from deepdeblur_tf.synthesis.pictures import Pictures
-from deepdeblur_tf.synthesis.profiles import PROFILES
+from deepdeblur_tf.synthesis.pictures import Pictures, placed
 
 FOLDER = Path(__file__).parent / "figures"
 RACCOON = (FOLDER / "raccoon.jpg", FOLDER / "raccoon_sharp.jpg")

@@ -19,7 +19,7 @@ MODULES = {
 COMMANDS = {"__main__", *(module for module, _, _ in deepdeblur_tf.__main__.COMMANDS.values())}
 # A room imports from itself and from those before it.
 ROOMS = (
-    *("files", "images", "synthesis", "data", "runs", "networks", "restoration"),
+    *("files", "images", "synthesis", "creation", "data", "runs", "networks", "restoration"),
     *("cluster", "training", "evaluation", "serving", "commands"),
 )
 

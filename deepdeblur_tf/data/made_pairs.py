@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from deepdeblur_tf.config import Synthesis
@@ -14,7 +15,6 @@ from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.memory import available_memory
 from deepdeblur_tf.synthesis.generator import make_pair
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
-from deepdeblur_tf.synthesis.threads import leave_cores_to_pairs
 
 
 class Kept:
@@ -59,7 +59,7 @@ class MadePairs:
     def __init__(
         self, files: Sequence[Path], kept: Kept, count: int, side: int, settings: Synthesis, seed: int, split: str
     ):
-        leave_cores_to_pairs()
+        cv2.setNumThreads(1)  # its own would take the cores from those that make other pairs
         self.files, self.kept, self.count, self.side, self.settings = files, kept, count, side, settings
         self.is_endless = split == "train"
         self.names = [f"{split}/{index:06d}" for index in range(count)]

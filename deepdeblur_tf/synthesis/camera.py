@@ -12,8 +12,6 @@ from PIL import Image
 
 GAMMA = 2.2  # GOPRO's approximation of a camera's response (Nah et al., section 2)
 
-AVERAGED = (7, 9, 11, 13)  # GOPRO's 7 to 13 frames, where there is a middle one
-
 
 class ToneCurve(NamedTuple):
     """How linear light becomes the values of a picture, both in [0, 1].
@@ -56,6 +54,12 @@ TONE_CURVES = {
 def light_of_values(curve: str) -> np.ndarray:
     """The light of each 8-bit value through a tone curve: float32 [256], 1 for white."""
     return TONE_CURVES[curve].decode(np.arange(256) / 255).astype(np.float32)
+
+
+def to_8_bits(image: np.ndarray, curve: str | None) -> np.ndarray:
+    """float [0, 1] to uint8, rounded; linear light through a tone curve, values without one as they are."""
+    values = TONE_CURVES[curve].encode(image) if curve else image
+    return np.floor(values * 255 + 0.5).astype(np.uint8)
 
 
 _LIGHT = 0.94  # the value from which on a light may be brighter than white

@@ -10,8 +10,9 @@ import numpy as np
 
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.synthesis import camera, sensor
+from deepdeblur_tf.synthesis.exposures import AVERAGED
 from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
-from deepdeblur_tf.synthesis.rendering import Cutout, defocused, margin_of, render, to_8_bits
+from deepdeblur_tf.synthesis.rendering import Cutout, defocused, margin_of, render
 
 Size = tuple[int, int]  # (height, width) in pixels
 # From a random generator and a side in pixels to a square sharp picture, uint8 [side, side, 3].
@@ -54,7 +55,7 @@ def make_pair(
     is_blurred = random.random() >= settings.unblurred
     linear = bool(random.random() < settings.linear)
     exposure = float(random.uniform(0.25, 1.75)) if random.random() < settings.exposure else 1.0
-    most_views = int(random.choice(camera.AVERAGED)) if random.random() < settings.broken else None
+    most_views = int(random.choice(AVERAGED)) if random.random() < settings.broken else None
     motion = still()
     if is_blurred:
         longest = settings.long_path if _drawn(random, settings.long) else settings.path
@@ -109,7 +110,7 @@ def make_pair(
         amount, deviation = float(random.uniform(*_SHARPENING)), float(random.uniform(*_SHARPENING_RADIUS))
         values = camera.TONE_CURVES[curve].encode(blurry) if curve else blurry
         blurry = sensor.sharpened(values.astype(np.float32), amount, deviation)
-    blurry, sharp = to_8_bits(blurry, None if amount else curve), to_8_bits(sharp, curve)
+    blurry, sharp = camera.to_8_bits(blurry, None if amount else curve), camera.to_8_bits(sharp, curve)
     quality = None
     if random.random() < settings.jpeg:
         quality = int(random.integers(settings.jpeg_quality[0], settings.jpeg_quality[1] + 1))

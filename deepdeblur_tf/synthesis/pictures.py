@@ -1,4 +1,4 @@
-"""Sharp pictures for the generator: crops of photos, and paintings."""
+"""Sharp pictures for the generator: crops and views of photos, and paintings."""
 
 from __future__ import annotations
 
@@ -72,6 +72,25 @@ def crop(random: np.random.Generator, photo: np.ndarray, side: int) -> np.ndarra
         chosen = cv2.resize(chosen, (side, side), interpolation=cv2.INTER_AREA)
     chosen = np.rot90(chosen, random.integers(4))
     return np.ascontiguousarray(chosen[:, ::-1] if random.random() < 0.5 else chosen)
+
+
+def placed(
+    random: np.random.Generator, photo: np.ndarray, extent: tuple[int, int]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """A view of a photo, somewhere on it; beyond its borders the world is its mirror image.
+
+    Args:
+        random: The generator.
+        photo: uint8 [H, W, 3].
+        extent: (height, width) of the view.
+
+    Returns:
+        (uint8 [height, width, 3], (x, y) of its upper left corner in the photo).
+    """
+    above, left = (max(0, wanted - there + 1) // 2 for wanted, there in zip(extent, photo.shape))
+    mirrored = cv2.copyMakeBorder(photo, above, above, left, left, cv2.BORDER_REFLECT)
+    y, x = (int(random.integers(0, there - wanted + 1)) for there, wanted in zip(mirrored.shape, extent))
+    return mirrored[y : y + extent[0], x : x + extent[1]], (x - left, y - above)
 
 
 def _detail(picture: np.ndarray) -> float:

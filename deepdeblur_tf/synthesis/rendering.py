@@ -11,7 +11,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values
+from deepdeblur_tf.synthesis.camera import light_of_values, to_8_bits
 from deepdeblur_tf.synthesis.motion import Motion, inverse, translation
 
 T = TypeVar("T")
@@ -189,9 +189,3 @@ def defocused(picture: np.ndarray, radius: float) -> np.ndarray:
     light = cv2.filter2D(cv2.LUT(picture, light_of_values("gamma")), -1, kernel, borderType=cv2.BORDER_REFLECT)
     # What is computed by Fourier transforms is off by some 1e-7, below 0 too.
     return to_8_bits(np.clip(light, 0, 1), "gamma")
-
-
-def to_8_bits(image: np.ndarray, curve: str | None) -> np.ndarray:
-    """float [0, 1] to uint8, rounded; linear light through a tone curve, values without one as they are."""
-    values = TONE_CURVES[curve].encode(image) if curve else image
-    return np.floor(values * 255 + 0.5).astype(np.uint8)

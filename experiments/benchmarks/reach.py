@@ -18,10 +18,10 @@ from deepdeblur_tf import load_model, metrics
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.restoration.scale import SCALES
-from deepdeblur_tf.synthesis.camera import light_of_values
+from deepdeblur_tf.synthesis.camera import light_of_values, to_8_bits
 from deepdeblur_tf.synthesis.motion import Motion, smooth_path
-from deepdeblur_tf.synthesis.photographs import placed
-from deepdeblur_tf.synthesis.rendering import margin_of, render, to_8_bits
+from deepdeblur_tf.synthesis.pictures import placed
+from deepdeblur_tf.synthesis.rendering import margin_of, render
 
 LENGTHS = (2, 5, 10, 15, 20, 30, 40, 60, 80, 100)  # pixels
 

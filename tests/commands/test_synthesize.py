@@ -1,4 +1,4 @@
-"""Data sets from one's own videos and photos: the arithmetic, the files, interruptions, and what is refused."""
+"""Data sets from one's own videos and photos: the files, interruptions, and what is refused."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ from PIL import Image
 cv2 = pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 
 from deepdeblur_tf.config import Data, load_experiment  # noqa: E402
+from deepdeblur_tf.creation.folder import DataSetFolder  # noqa: E402
+from deepdeblur_tf.creation.measures import displacement  # noqa: E402
 from deepdeblur_tf.data.kinds import find_test_set  # noqa: E402
 from deepdeblur_tf.data.pairs import find_pairs  # noqa: E402
 from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
 from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.images.videos import footage, video_frames  # noqa: E402
-from deepdeblur_tf.synthesis.dataset import DataSet  # noqa: E402
-from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean  # noqa: E402
 from deepdeblur_tf.synthesize import main  # noqa: E402
 from deepdeblur_tf.train import main as train  # noqa: E402
 from tests.helpers import ROOT, write_video  # noqa: E402
@@ -80,29 +80,6 @@ def content(folder):
 
 def run(*arguments):
     return main([str(argument) for argument in arguments])
-
-
-# GOPRO's arithmetic
-
-
-@pytest.mark.parametrize("count", [3, 7, 9, 11, 13])
-def test_the_means_are_exact(random, count):
-    frames = random.integers(0, 256, (count, 67, 131, 3), dtype=np.uint8)
-    frames[:, :8] = random.choice([0, 255], (count, 8, 131, 3))
-    values = frames.astype(np.float64)
-    np.testing.assert_array_equal(mean(frames), np.rint(values.mean(axis=0)))
-    light = np.mean((values / 255) ** 2.2, axis=0)
-    np.testing.assert_array_equal(gamma_mean(frames), np.rint(255 * light ** (1 / 2.2)))
-
-
-def test_the_means_of_known_frames():
-    frames = [np.full((2, 2, 3), value, np.uint8) for value in (0, 0, 255, 10, 3, 7, 1)]
-    assert mean(frames)[0, 0, 0] == 39  # 276 / 7 = 39.43
-    frames = [np.full((2, 2, 3), value, np.uint8) for value in (0, 0, 255)]
-    assert mean(frames)[0, 0, 0] == 85
-    assert gamma_mean(frames)[0, 0, 0] == 155  # 255 / 3^(1/2.2) = 154.76
-    same = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    np.testing.assert_array_equal(gamma_mean([same] * 7), same)
 
 
 def test_a_data_set_from_frames_is_gopros(write_frames, tmp_path):
@@ -430,7 +407,7 @@ def test_a_finished_scene_that_cannot_be_opened_makes_up_for_no_other(photos, tm
 
 def test_pairs_that_are_removed_meanwhile_are_not_done(photos, tmp_path, capsys, monkeypatch):
     arguments = (photos, "--from", "photos", "--pairs", 2, "--output", tmp_path / "out")
-    add = DataSet.add
+    add = DataSetFolder.add
 
     def removing(self, scene, made):
         add(self, scene, made)
@@ -438,7 +415,7 @@ def test_pairs_that_are_removed_meanwhile_are_not_done(photos, tmp_path, capsys,
             shutil.rmtree(self.folder / scene / "sharp")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DataSet, "add", removing)
+        patch.setattr(DataSetFolder, "add", removing)
         assert run(*arguments) == 1
     said = capsys.readouterr()
     assert "failed: 3" in said.err and "photo1/000001: was made, and is not there any more" in said.err

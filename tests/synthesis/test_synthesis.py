@@ -10,17 +10,16 @@ pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 from scipy import ndimage  # noqa: E402
 
 from deepdeblur_tf.config import Synthesis  # noqa: E402
-from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values, with_lights  # noqa: E402
+from deepdeblur_tf.creation.profiles import PROFILES  # noqa: E402
+from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values, to_8_bits, with_lights  # noqa: E402
 from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
 from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
 from deepdeblur_tf.synthesis.pictures import Pictures, shrunk  # noqa: E402
-from deepdeblur_tf.synthesis.profiles import PROFILES  # noqa: E402
 from deepdeblur_tf.synthesis.rendering import (  # noqa: E402
     Cutout,
     defocused,
     margin_of,
     render,
-    to_8_bits,
     view_counts,
     view_times,
 )
@@ -313,6 +312,6 @@ def test_large_photos_are_shrunk():
 def test_importing_leaves_opencvs_threads_as_they_are():
     """Only where pairs are made does the package end them: a host program may need them."""
     code = "import cv2; before = cv2.getNumThreads()\n"
-    code += "from deepdeblur_tf.synthesis import exposures, photographs, rendering\n"
+    code += "from deepdeblur_tf.creation import from_frames, from_photos, making\n"
     code += "from deepdeblur_tf.data import made_pairs\nassert cv2.getNumThreads() == before"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.claims import claimed, differing, refuse_other
+from deepdeblur_tf.creation.inputs import Scene, SynthesisError
 from deepdeblur_tf.files import UNFINISHED, write_json, write_whole
 from deepdeblur_tf.images.panels import overview, tiled
 from deepdeblur_tf.images.rgb import read_rgb
-from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError
 
 _SHOWN = 12  # pairs on the contact sheet, in two columns
 _WIDTH, _HEIGHT = 400, 300  # of each image on it, at most, in pixels
@@ -51,7 +51,7 @@ def encoded(image: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _PNG)[1].tobytes()
 
 
-class DataSet:
+class DataSetFolder:
     """A data set on disk. Its methods may be called by several threads.
 
     A pair's files are written whole, then its line, so that a line stands for files that are there. While it is being

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol
 
+import cv2
+
+from deepdeblur_tf.creation.folder import DataSetFolder, Made
+from deepdeblur_tf.creation.inputs import Scene
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.synthesis.dataset import DataSet, Made
-from deepdeblur_tf.synthesis.inputs import Scene
-from deepdeblur_tf.synthesis.threads import leave_cores_to_pairs
 
 
 class Maker(Protocol):
-    """What makes pairs from scenes: `Sequences` and `Photographs`."""
+    """What makes pairs from scenes: `FromFrames` and `FromPhotos`."""
 
     @property
     def kinds(self) -> Sequence[str]:
@@ -38,7 +39,7 @@ class Maker(Protocol):
 def make_all(
     maker: Maker,
     counts: Mapping[Scene, int],
-    data_set: DataSet,
+    data_set: DataSetFolder,
     jobs: int,
     failed: Callable[[str], None],
     progress: Callable[[int], object],
@@ -56,7 +57,7 @@ def make_all(
     Raises:
         OSError: the disk is full, or cannot be written.
     """
-    leave_cores_to_pairs()
+    cv2.setNumThreads(1)  # its own would take the cores from those that make other pairs
     todo = [scene for scene, count in counts.items() if len(data_set.done(scene.key)) < count]
     drivers = max(1, min(len(todo), jobs))  # each reads a scene, whose pairs the pool makes
     ahead = math.ceil(jobs / drivers) + 1

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from deepdeblur_tf.config import Synthesis
+from deepdeblur_tf.creation.folder import Made, encoded
+from deepdeblur_tf.creation.inputs import Scene, SynthesisError, check_size
+from deepdeblur_tf.creation.threads import in_order
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
-from deepdeblur_tf.synthesis.dataset import Made, encoded
 from deepdeblur_tf.synthesis.generator import Size, make_pair
-from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError, check_size
-from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
-from deepdeblur_tf.synthesis.threads import in_order
+from deepdeblur_tf.synthesis.pictures import Pictures, placed, shrunk
 
 _SPLITS = ("train", "test")
 _CUT_FROM = 64  # photos of a split that objects are cut from; these are kept in memory
@@ -32,7 +32,7 @@ _SOFTNESS = 0.6  # of its edge, a standard deviation in pixels
 T = TypeVar("T")
 
 
-class Photographs:
+class FromPhotos:
     """Makes pairs from photos.
 
     Args:
@@ -82,7 +82,7 @@ class Photographs:
         ahead: int,
         failed: Callable[[str], None],
     ) -> Iterator[Made]:
-        """Makes a photo's pairs; see `Sequences.pairs`."""
+        """Makes a photo's pairs; see `FromFrames.pairs`."""
         numbers = [number for number in range(1, self._count + 1) if number not in done]
         for future in in_order(pool, (partial(self._make, scene, number) for number in numbers), ahead):
             try:
@@ -159,20 +159,3 @@ def within(size: Size, photo: Sequence[int]) -> Size:
     if (photo[0] > photo[1]) != (size[0] > size[1]):
         size = (size[1], size[0])
     return min(size[0], photo[0]), min(size[1], photo[1])
-
-
-def placed(random: np.random.Generator, photo: np.ndarray, extent: Size) -> tuple[np.ndarray, tuple[int, int]]:
-    """A view of a photo, somewhere on it; beyond its borders the world is its mirror image.
-
-    Args:
-        random: The generator.
-        photo: uint8 [H, W, 3].
-        extent: (height, width) of the view.
-
-    Returns:
-        (uint8 [height, width, 3], (x, y) of its upper left corner in the photo).
-    """
-    above, left = (max(0, wanted - there + 1) // 2 for wanted, there in zip(extent, photo.shape))
-    mirrored = cv2.copyMakeBorder(photo, above, above, left, left, cv2.BORDER_REFLECT)
-    y, x = (int(random.integers(0, there - wanted + 1)) for there, wanted in zip(mirrored.shape, extent))
-    return mirrored[y : y + extent[0], x : x + extent[1]], (x - left, y - above)

@@ -13,14 +13,14 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
+from deepdeblur_tf.creation.folder import Made, encoded
+from deepdeblur_tf.creation.inputs import Scene, SynthesisError, check_size
+from deepdeblur_tf.creation.measures import displacement, sharpness
+from deepdeblur_tf.creation.threads import in_order
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.images.videos import footage, video_frames
-from deepdeblur_tf.synthesis.camera import AVERAGED
-from deepdeblur_tf.synthesis.dataset import Made, encoded
-from deepdeblur_tf.synthesis.exposures import displacement, gamma_mean, mean, sharpness
-from deepdeblur_tf.synthesis.inputs import Scene, SynthesisError, check_size
-from deepdeblur_tf.synthesis.threads import in_order
+from deepdeblur_tf.synthesis.exposures import AVERAGED, gamma_mean, mean
 
 NEAR = 8  # pairs before and after one, with whose sharp frames its own is compared
 LEAST = 0.5  # of the median of their sharpness; a frame with less is blurry itself
@@ -44,7 +44,7 @@ class Length(NamedTuple):
     rate: float | None
 
 
-class Sequences:
+class FromFrames:
     """Makes pairs from videos and folders of frames.
 
     Args:

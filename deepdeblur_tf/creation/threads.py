@@ -7,14 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import cv2
-
 T = TypeVar("T")
-
-
-def leave_cores_to_pairs() -> None:
-    """Ends OpenCV's own threads, which would take the cores from those that make other pairs."""
-    cv2.setNumThreads(1)
 
 
 def in_order(pool: ThreadPoolExecutor, calls: Iterable[Callable[[], T]], ahead: int) -> Iterator[Future[T]]:
