@@ -91,10 +91,10 @@ class ProgressBar(tqdm):
 
     def __init__(self, **options):
         self._is_drawn = sys.stderr.isatty()
-        how = {"mininterval": 0.2, "dynamic_ncols": True}
+        drawing = {"mininterval": 0.2, "dynamic_ncols": True}
         if not self._is_drawn:
-            how = {"mininterval": 30, "miniters": 1, "ncols": 0, "leave": False}
-        super().__init__(**options, **how)
+            drawing = {"mininterval": 30, "miniters": 1, "ncols": 0, "leave": False}
+        super().__init__(**options, **drawing)
 
     def display(self, msg=None, pos=None):
         if self._is_drawn:

@@ -131,7 +131,7 @@ def kind_of(data: Data) -> str:
     """The kind of data: the module of `deepdeblur_tf.data` that finds, describes and opens it."""
     if data.root == SCENES:
         return "scenes"
-    return "photos" if data.layout == "photos" else "pairs"
+    return "photos" if data.layout == "photos" else "paired_files"
 
 
 @dataclass
@@ -230,13 +230,13 @@ class Model:
             the paper.
         levels: Levels of the pyramid, 1 to 3; 3 in the paper and the report.
         blocks: Residual blocks a level; 9 in the report.
-        filters: Feature maps of each convolution of the finest level; 64 in the report, on all levels.
+        filters: Channels of each convolution of the finest level; 64 in the report, on all levels.
         kernel_size: Side of the convolutions' kernels; 5 in the report.
         global_skip: Whether each level's blurry input is added to its output, so that the network learns the
             difference, and starts as the identity; not in the report.
         shuffle_input: What the levels work on: 1 for pixels, as in the report; 2 for half their resolution, with 2x2
             pixels as channels: a quarter of the work, twice the receptive field.
-        widening: How many times as many feature maps a coarser level has as the next finer one: 1, as in the report,
+        widening: How many times as many channels a coarser level has as the next finer one: 1, as in the report,
             or 2, for all levels to take about as long; long blur is undone on the coarse ones.
         pyramid: How the coarser levels are made: `matlab_bicubic` by MATLAB's `imresize`, as in the report, `gaussian`
             as in the authors' PyTorch code; the network is always used with the one that it was trained with.
@@ -258,7 +258,7 @@ class Model:
 
     @property
     def channels(self) -> list[int]:
-        """The feature maps of each level, finest first."""
+        """The channels of each level, finest first."""
         return [self.filters * self.widening**level for level in range(self.levels)]
 
 
@@ -525,7 +525,7 @@ def checked_names(data: Data) -> Data:
         _set(data, name, OwnName, f"data.{name}", getattr(data, name))
     if data.blurry.lower() == data.sharp.lower() != "" or bool(data.blurry) != bool(data.sharp):
         raise _refused("data.sharp", data.sharp, f"another name than data.blurry, {data.blurry!r}; both or neither")
-    if data.blurry and kind_of(data) != "pairs":
+    if data.blurry and kind_of(data) != "paired_files":
         raise _refused("data.blurry", data.blurry, f"nothing for {kind_of(data)}, which are no pairs on disk")
     return data
 

@@ -74,10 +74,10 @@ def _serve(flags) -> int:
     from deepdeblur_tf.networks.archive import load_model
     from deepdeblur_tf.restoration.restorer import Restorer, bytes_per_pixel
 
-    model, options = load_model(file), restoration_options(flags)
+    network, options = load_model(file), restoration_options(flags)
     if flags.tile is None and flags.memory is None:  # the time left is measured on each tile, and a stop waits for one
-        options["memory"] = min(memory_budget(), _TILE_PIXELS * bytes_per_pixel(model, flags.runtime))
-    restorer = Restorer(model, **{**options, "scale": "auto"})  # the page asks for another where it is chosen
+        options["memory"] = min(memory_budget(), _TILE_PIXELS * bytes_per_pixel(network, flags.runtime))
+    restorer = Restorer(network, **{**options, "scale": "auto"})  # the page asks for another where it is chosen
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import, as these are:
         os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it would tell its makers,

@@ -16,7 +16,7 @@ from deepdeblur_tf.command_line import MAX_PIXELS, answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of
 from deepdeblur_tf.images.deep import to_8_bits
-from deepdeblur_tf.images.photos import read_photo
+from deepdeblur_tf.images.picture_files import read_photo
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 from deepdeblur_tf.runs.folder import Run

@@ -90,7 +90,7 @@ def _export(file: Path, output: Path) -> int:
 def _described(network) -> str:
     settings = network.settings
     return (
-        f"{settings.levels} levels of {settings.blocks} blocks, {settings.filters} feature maps, "
+        f"{settings.levels} levels of {settings.blocks} blocks, {settings.filters} channels, "
         f"{settings.kernel_size}x{settings.kernel_size} kernels, {network.count_params():,} parameters"
     )
 

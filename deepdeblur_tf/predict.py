@@ -34,7 +34,7 @@ from deepdeblur_tf.images.formats import TITLES
 from deepdeblur_tf.images.videos import middle_frame
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
-from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan, run_job
+from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan_of, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
 
 _DESCRIPTION = (
@@ -108,18 +108,18 @@ def _predict(flags) -> int:
 
     options = restoration_options(flags)
     # The memory decides the tiles' size, as what is free at the time does; it shows by 1 of 255 at most.
-    how = {"network": sha256_of(file), "options": {key: options[key] for key in options if key != "memory"}}
-    results = Results(output, how)
+    method = {"network": sha256_of(file), "options": {key: options[key] for key in options if key != "memory"}}
+    results = Results(output, method)
     results.read()
     plans, failed = {}, {}
     for job in jobs:
         try:
-            plans[job] = plan(job, results, flags.comparison, flags.overwrite)
+            plans[job] = plan_of(job, results, flags.comparison, flags.overwrite)
         except OSError as error:
             failed[job] = f"{job.source}: {error.strerror}"
     foreign = _say_what_is_there(flags, plans, results)
     pixels = {}
-    for job in (job for job, job_plan in plans.items() if job_plan.todo):
+    for job in (job for job, plan in plans.items() if plan.todo):
         try:
             pixels[job] = job.pixels()
         except UserError as error:
@@ -131,7 +131,7 @@ def _predict(flags) -> int:
     print(f"restored: {len(there)} of {len(jobs)} files are in {output}")
     for job in jobs:
         known = job in failed or job.target in foreign
-        if not known and (job not in there or plan(job, results, flags.comparison).todo):
+        if not known and (job not in there or plan_of(job, results, flags.comparison).todo):
             failed[job] = f"{job.source}: was changed meanwhile, or what was made of it; the same command goes on"
     if failed:
         print(f"failed: {len(failed)}", *failed.values(), sep="\n  ", file=sys.stderr)
@@ -140,11 +140,11 @@ def _predict(flags) -> int:
 
 def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[Path]:
     """Says what the output folder holds already; returns the files in it that are left alone."""
-    foreign = [path for job_plan in plans.values() for path in job_plan.foreign]
-    done = sum(not job_plan.todo and not job_plan.foreign for job_plan in plans.values())
+    foreign = [path for plan in plans.values() for path in plan.foreign]
+    done = sum(not plan.todo and not plan.foreign for plan in plans.values())
     if done:
         print(f"{done} of {len(plans)} files are in {flags.output} already; --overwrite restores them again.")
-    outdated = [job for job, job_plan in plans.items() if job.target in job_plan.todo and results.made_of(job.target)]
+    outdated = [job for job, plan in plans.items() if job.target in plan.todo and results.made_of(job.target)]
     if outdated and not flags.overwrite:
         print(
             f"{len(outdated)} files in {flags.output} are by another network, with other options, or of a source that "
@@ -169,7 +169,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
     from deepdeblur_tf.restoration.restorer import Restorer
 
     restorer = Restorer(load_model(file), **options)
-    if sha256_of(file) != results.how["network"]:
+    if sha256_of(file) != results.method["network"]:
         raise PredictionError(f"{file}: was replaced while it was read, as by a training. Try again.")
     failed: dict[Job, str] = {}
     remarks: dict[str, list[str]] = {}  # names of files, by what is not as it was
@@ -184,7 +184,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
 
             try:
                 results.read()  # another process may have written it meanwhile
-                todo = plan(job, results, flags.comparison, flags.overwrite).todo
+                todo = plan_of(job, results, flags.comparison, flags.overwrite).todo
                 if todo:
                     restore = restored
                     if job.is_video and options["scale"] == "auto":  # one for all frames, or they would flicker

@@ -132,8 +132,8 @@ def _restore(flags) -> int:
 
     network, options = file.read_bytes(), restoration_options(flags)
     # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
-    how = {key: options[key] for key in options if key != "memory"}
-    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), how)
+    method = {key: options[key] for key in options if key != "memory"}
+    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), method)
     is_done = manifest.done()
     if manifest.damaged:
         print("left out, for it cannot be read; what it told of is restored again:", *manifest.damaged, sep="\n  ")

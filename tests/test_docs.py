@@ -41,7 +41,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/deepdeblur export photographs exported --format onnx tflite openvino": "serving/test_formats.py",
     ".venv/bin/deepdeblur predict_many ": "commands/test_predict_many.py",
     ".venv/bin/deepdeblur train --config paper ": "training/test_adversarial.py",
-    ".venv/bin/deepdeblur train --config photographs ": "data/test_photos_source.py",
+    ".venv/bin/deepdeblur train --config photographs ": "data/test_photos.py",
     "TF_CONFIG=": "training/test_distribution.py",
     "echo ": "serving/test_serving.py",
     "curl ": "serving/test_serving.py",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deepdeblur_tf import config
 from deepdeblur_tf.config import ConfigError, load_experiment, to_yaml
-from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.rgb import read_rgb

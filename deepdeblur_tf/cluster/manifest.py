@@ -64,7 +64,7 @@ class Manifest:
 
     def __init__(self, output: str, network_sha256: str, options: dict):
         self.folder = f"{output}/{FOLDER}"
-        self._how = {"network_sha256": network_sha256, "options": json.dumps(options, sort_keys=True)}
+        self._method = {"network_sha256": network_sha256, "options": json.dumps(options, sort_keys=True)}
         self.damaged: list[str] = []
         self._rows: list[dict] = []
         self._own: list[str] = []  # parts that this object wrote
@@ -79,7 +79,7 @@ class Manifest:
         versions: dict[int, int] = {}
         for part in self._parts():
             for row in (row for table in self._tables(part) for row in table.to_pylist()):
-                if row["status"] == "done" and all(row[key] == value for key, value in self._how.items()):
+                if row["status"] == "done" and all(row[key] == value for key, value in self._method.items()):
                     versions[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
                 else:
                     versions.pop(hash(row["input"]), None)
@@ -101,7 +101,7 @@ class Manifest:
     def write(self) -> None:
         """Writes the rows that were added since as a part."""
         if self._rows:
-            table = pa.Table.from_pylist([{**row, **self._how} for row in self._rows], ROW)
+            table = pa.Table.from_pylist([{**row, **self._method} for row in self._rows], ROW)
             self._own.append(self._new_part())
             storage.write_whole(self._own[-1], lambda beside: pq.write_table(table, beside))
         self._rows, self._written = [], time.monotonic()

@@ -40,7 +40,7 @@ from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
 from deepdeblur_tf.cluster.inputs import Photo  # noqa: E402
 from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
-from deepdeblur_tf.images import photos  # noqa: E402
+from deepdeblur_tf.images import picture_files  # noqa: E402
 
 if TYPE_CHECKING:
     from deepdeblur_tf.restoration.restorer import Restorer
@@ -275,12 +275,12 @@ def _restored(photo: Photo, restorer: Restorer) -> dict:
     """Restores a photo; returns what its row tells of it."""
     with storage.local_copy(photo.source) as path:
         try:
-            picture = photos.read_photo(path)
+            picture = picture_files.read_photo(path)
             sha256 = sha256_of(path)
         except UserError as error:
             raise UserError(str(error).replace(str(path), photo.source)) from error
-    restored = photos.restore_photo(picture, restorer)
-    storage.write_whole(photo.target, lambda beside: photos.write_photo(beside, picture, restored))
+    restored = picture_files.restore_photo(picture, restorer)
+    storage.write_whole(photo.target, lambda beside: picture_files.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
     left_out = list(picture.left_out)
     return {

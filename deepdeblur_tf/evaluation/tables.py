@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepdeblur_tf.data.pairs import GOPRO_LARGE
+from deepdeblur_tf.data.paired_files import GOPRO_LARGE
 from deepdeblur_tf.evaluation.folder import Result
 from deepdeblur_tf.evaluation.intervals import FEWEST_SCENES, RESAMPLES, scene_interval
 from deepdeblur_tf.evaluation.published import MATLAB, PER_CHANNEL, PUBLISHED, REPORT_TABLES

@@ -47,10 +47,11 @@ def code_deep(pixels: np.ndarray, name: str, options: dict) -> bytes:
         return tf.io.encode_png(pixels).numpy()
     import cv2
 
-    how = [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[options["compression"]]]
+    compression = [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[options["compression"]]]
     if pixels.shape[2] == 2:  # which OpenCV does not write
         pixels = pixels[..., [0, 0, 0, 1]]
-    return cv2.imencode(".tiff", np.ascontiguousarray(pixels[..., _COLOUR_ORDERS[pixels.shape[2]]]), how)[1].tobytes()
+    pixels = np.ascontiguousarray(pixels[..., _COLOUR_ORDERS[pixels.shape[2]]])
+    return cv2.imencode(".tiff", pixels, compression)[1].tobytes()
 
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:

@@ -135,14 +135,14 @@ def _refuse_too_large(path, found: Opened) -> None:
 
 def turned_upright(pixels: np.ndarray, metadata: Metadata) -> np.ndarray:
     """[H, W, C] of any dtype, turned as its metadata say (EXIF 2.32, 4.6.4.A)."""
-    turn = metadata.orientation
-    if turn in (2, 3, 7):
+    orientation = metadata.orientation
+    if orientation in (2, 3, 7):
         pixels = pixels[:, ::-1]
-    if turn in (3, 4, 7):
+    if orientation in (3, 4, 7):
         pixels = pixels[::-1]
-    if turn in (5, 7):
+    if orientation in (5, 7):
         pixels = pixels.swapaxes(0, 1)
-    return np.rot90(pixels, {6: 3, 8: 1}.get(turn, 0))
+    return np.rot90(pixels, {6: 3, 8: 1}.get(orientation, 0))
 
 
 @contextlib.contextmanager

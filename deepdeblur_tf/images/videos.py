@@ -204,13 +204,13 @@ class Video:
         if is_interlaced:
             self.remarks.append("interlaced: one whole picture was made of each frame's two halves")
         self.remarks += [f"left out: {name}" for key, name in _BESIDE.items() if key in self.side_data]
-        turn = _turn_of(self.side_data.get("DISPLAYMATRIX"))
-        if turn is None:
-            self.remarks.append("left out: a turn by no multiple of 90 degrees")
-        self._turn = turn or (False, False, False)
+        steps = _upright_by(self.side_data.get("DISPLAYMATRIX"))
+        if steps is None:
+            self.remarks.append("left out: a rotation by no multiple of 90 degrees")
+        self._steps = steps or (False, False, False)
         aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
-        self.size = (first.width, first.height) if self._turn[0] else (first.height, first.width)
-        self.aspect = 1 / aspect if self._turn[0] else aspect
+        self.size = (first.width, first.height) if self._steps[0] else (first.height, first.width)
+        self.aspect = 1 / aspect if self._steps[0] else aspect
         self._width, self._height = first.width, first.height
         deep = is_deep and self.bits > 8
         self._decoding = Decoding(self.colours, first.width, first.height, deep, self.has_alpha, is_interlaced)
@@ -263,7 +263,7 @@ class Video:
             self.remarks.append(f"times missing or not in order: {mended} frames were given one")
 
     def _upright(self, arrays: list[np.ndarray], shown: deque) -> Iterator[Frame]:
-        transposed, mirrored, upside_down = self._turn
+        transposed, mirrored, upside_down = self._steps
         for array in arrays:
             array = array.transpose(1, 0, 2) if transposed else array
             array = array[::-1] if upside_down else array
@@ -303,7 +303,7 @@ def open_video(path, is_deep: bool = False):
         yield video
 
 
-def _turn_of(matrix: bytes | None) -> tuple[bool, bool, bool] | None:
+def _upright_by(matrix: bytes | None) -> tuple[bool, bool, bool] | None:
     """What makes frames upright, from the matrix that says how a player is to turn them.
 
     Returns:

@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.files import Identity
-from deepdeblur_tf.images import formats, photos, videos
+from deepdeblur_tf.images import formats, videos
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.encoders import written_suffix
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
+from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, restore_photo, write_photo
 from deepdeblur_tf.restoration.frames import restore_video
 from deepdeblur_tf.restoration.inputs import PredictionError, ThisMachine, expanded
 from deepdeblur_tf.restoration.results import Results
@@ -48,7 +49,7 @@ class Job:
         """What there is to restore, all frames together. Raises ImageError for a file that cannot be read."""
         if self.source.suffix.lower() not in SUFFIXES:
             raise ImageError(f"{self.source}: no picture or video by its name; allowed: {', '.join(SUFFIXES)}.")
-        return videos.video_pixels(self.source) if self.is_video else photos.photo_pixels(self.source)
+        return videos.video_pixels(self.source) if self.is_video else photo_pixels(self.source)
 
 
 def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> tuple[list[Job], list[str]]:
@@ -110,7 +111,7 @@ class Plan:
     foreign: tuple[Path, ...]
 
 
-def plan(job: Job, results: Results, with_comparison: bool = False, overwrite: bool = False) -> Plan:
+def plan_of(job: Job, results: Results, with_comparison: bool = False, overwrite: bool = False) -> Plan:
     """Finds out what is to be done about a job.
 
     Args:
@@ -150,7 +151,7 @@ def run_job(
 
     Args:
         job: The file.
-        todo: Which of its results, as `plan` has them.
+        todo: Which of its results, as `plan_of` has them.
         results: The output folder's.
         restore: From uint8 or uint16 [H, W, 3] to its restored form.
         about: Called when the file is restored, for what the record is to tell of it; see `Results.write`.
@@ -172,12 +173,12 @@ def run_job(
         if job.comparison in todo:
             blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
     else:
-        photo = photos.read_photo(job.source)
+        photo = read_photo(job.source)
         remarks = [f"left out: {what}" for what in photo.left_out]
-        restored = photos.restore_photo(photo, restore) if job.target in todo else photos.read_photo(job.target).rgb
+        restored = restore_photo(photo, restore) if job.target in todo else read_photo(job.target).rgb
         blurry = photo.rgb
         if job.target in todo:
-            results.write(job.target, recipe, lambda beside: photos.write_photo(beside, photo, restored), about)
+            results.write(job.target, recipe, lambda beside: write_photo(beside, photo, restored), about)
     if job.comparison in todo:
         picture = side_by_side([to_8_bits(blurry), to_8_bits(restored)], [f"blurry: {job.source.name}", "restored"])
         results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)

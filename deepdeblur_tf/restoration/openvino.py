@@ -20,15 +20,15 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 class _Levels(tf.Module):
     """The network alone, from blurry levels to restored ones."""
 
-    def __init__(self, model: tf.keras.Model):
+    def __init__(self, network: tf.keras.Model):
         super().__init__()
-        self._variables = tf_variables(model)
-        names = [f"blurry_{level}" for level in range(1, len(model.inputs) + 1)]
+        self._variables = tf_variables(network)
+        names = [f"blurry_{level}" for level in range(1, len(network.inputs) + 1)]
         signature = [tf.TensorSpec([None, None, None, 3], tf.float32, name=name) for name in names]
 
         @tf.function(input_signature=signature)
         def restored(*blurry):
-            levels = run_network(model, blurry, training=False)
+            levels = run_network(network, blurry, training=False)
             return {f"restored_{number}": level for number, level in enumerate(levels, 1)}
 
         self.restored = restored
@@ -55,11 +55,11 @@ def to_openvino(module: tf.Module, function):
         return openvino().Core().read_model(folder)
 
 
-def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndarray], list[np.ndarray]]:
+def openvino_network(network: tf.keras.Model, precision: str) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Compiles a network for OpenVINO, with the weights that it has now.
 
     Args:
-        model: A network of `build_model` or `load_model`.
+        network: A network of `build_model` or `load_model`.
         precision: "float32", or "bfloat16" for the faster units of some CPUs (AMX, AVX-512 BF16).
 
     Returns:
@@ -69,12 +69,12 @@ def openvino_network(model: tf.keras.Model, precision: str) -> Callable[[np.ndar
         UserError: OpenVINO is not installed.
     """
     need("openvino", "openvino", "the runtime openvino")
-    levels = _Levels(model)
+    levels = _Levels(network)
     with quiet_libraries():
-        network = to_openvino(levels, levels.restored)
+        converted = to_openvino(levels, levels.restored)
     # Left alone it takes bfloat16 wherever the CPU can.
-    compiled = openvino().Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
-    settings = settings_of(model)
+    compiled = openvino().Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
+    settings = settings_of(network)
     numbers = range(1, settings.levels + 1)
 
     @tf.function

@@ -66,7 +66,7 @@ def build_page(
     """
     samples = sorted(SAMPLES.glob("*.jpg"))
     scales = ["auto", *(f"{known:g}" for known in SCALES)]
-    turns = anyio.CapacityLimiter(1)  # one picture at a time: the memory is that of one
+    one_at_a_time = anyio.CapacityLimiter(1)  # the memory is that of one picture
     at_work: dict[str | None, list[Upload]] = {}  # by visitor
 
     def stop(request: gradio.Request) -> None:
@@ -94,7 +94,7 @@ def build_page(
                 result = known.get(upload.asked)
                 if result is None:
                     restored = functools.partial(upload.restored, restorer, max_pixels, predict, results)
-                    task = asyncio.ensure_future(anyio.to_thread.run_sync(restored, limiter=turns))
+                    task = asyncio.ensure_future(anyio.to_thread.run_sync(restored, limiter=one_at_a_time))
                     while not (await asyncio.wait([task], timeout=_LOOKED_SECONDS))[0]:
                         if at_work.get(visitor, uploads) is not uploads:
                             return
@@ -230,11 +230,11 @@ def build_page(
             *(status, download, all_files, pictures, several, column, stop_button, zoom, view, place, across, down),
             *(files, index_shown),
         ]
-        how = {"inputs": [file, chosen_scale, files], "outputs": outputs}
-        how |= {"concurrency_limit": None, "trigger_mode": "multiple", "show_progress": "hidden"}
-        gradio.on([file.upload, chosen_scale.input], restore, **how, api_name="restore")
+        restoring = {"inputs": [file, chosen_scale, files], "outputs": outputs}
+        restoring |= {"concurrency_limit": None, "trigger_mode": "multiple", "show_progress": "hidden"}
+        gradio.on([file.upload, chosen_scale.input], restore, **restoring, api_name="restore")
         sample = gallery.select(of_sample, None, file, api_visibility="private")
-        sample.then(restore, **how, api_visibility="private")
+        sample.then(restore, **restoring, api_visibility="private")
         gradio.on([file.upload, gallery.select], None, js=_TO_THE_TOP)
         stop_button.click(stop, api_visibility="private")
         page.unload(stop)

@@ -21,11 +21,11 @@ class Results:
 
     Args:
         folder: The folder; it need not exist.
-        how: What a result depends on beside its source: the network's SHA-256 and the options, as JSON has them.
+        method: What a result depends on beside its source: the network's SHA-256 and the options, as JSON has them.
     """
 
-    def __init__(self, folder: Path, how: dict):
-        self.folder, self.how = folder, how
+    def __init__(self, folder: Path, method: dict):
+        self.folder, self.method = folder, method
         self._record = folder / RECORD
         self._inode = self._read = 0  # the record's, and how many of its bytes were read
         self._made: dict[tuple, dict] = {}
@@ -39,7 +39,7 @@ class Results:
         """
         state = source.stat()
         known = {"path": os.path.abspath(source), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
-        return {"kind": kind, "source": known, **self.how}
+        return {"kind": kind, "source": known, **self.method}
 
     def read(self) -> None:
         """Reads the lines that were added since, by other processes too."""

@@ -14,7 +14,7 @@ from PIL import Image
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.jpeg import MOST_SCANS, has_too_many_scans
-from deepdeblur_tf.images.photos import photo_size, read_photo, restore_photo, write_photo
+from deepdeblur_tf.images.picture_files import photo_size, read_photo, restore_photo, write_photo
 from deepdeblur_tf.images.videos import SUFFIXES as VIDEO_SUFFIXES
 from deepdeblur_tf.restoration.restorer import HARDLY_CHANGED, Restorer
 from deepdeblur_tf.restoration.scale import LEAST_CHANGE

@@ -2,7 +2,7 @@
 
 TensorFlow's own decoders trust the file: they allocate what its header asks for, decode every frame of a GIF, drop half
 of 16 bits, ignore a BMP's palette and the orientation that a camera wrote. Here the header is read first, and the
-pixels are those that `deepdeblur_tf.images.photos` reads from the same file.
+pixels are those that `deepdeblur_tf.images.picture_files` reads from the same file.
 """
 
 from __future__ import annotations

@@ -54,14 +54,14 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
         computed.
     """
     metrics = Metrics()
-    turn: asyncio.Lock
+    computing: asyncio.Lock
     worker = ThreadPoolExecutor(1, "restoring")
     present = 0
 
     @contextlib.asynccontextmanager
     async def lifespan(_):
-        nonlocal turn
-        turn = asyncio.Lock()  # here, for on Python 3.9 it belongs to the loop that runs now
+        nonlocal computing
+        computing = asyncio.Lock()  # here, for on Python 3.9 it belongs to the loop that runs now
         with worker:
             yield
 
@@ -100,7 +100,7 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
         metrics.present.set(present)
         try:
             body = await asyncio.wait_for(_read(request, max_body, refused), BODY_SECONDS)
-            async with turn:
+            async with computing:
                 if refused := refusal() if app.state.is_stopping() else None:
                     raise refused
                 if await request.is_disconnected():

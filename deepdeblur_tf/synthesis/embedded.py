@@ -25,9 +25,9 @@ def _path(random: np.random.Generator, frames: int, reach: float) -> np.ndarray:
     return reach / 2 * (time * forward + time**2 * bend)
 
 
-def _moved(image: Image.Image, shift, turn: float, size: int, origin) -> Image.Image:
-    """The size x size window at `origin` of an image that moved by `shift` and turned by `turn` radians."""
-    cosine, sine = np.cos(turn), np.sin(turn)
+def _moved(image: Image.Image, shift, angle: float, size: int, origin) -> Image.Image:
+    """The size x size window at `origin` of an image that moved by `shift` and turned by `angle` radians."""
+    cosine, sine = np.cos(angle), np.sin(angle)
     centre = np.array(image.size) / 2
     start = np.asarray(origin) - shift - centre
     x = cosine * start[0] - sine * start[1] + centre[0]
@@ -50,7 +50,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
     frames = int(random.choice(AVERAGED))
     ground = paint(random, SCENE_SIZE + 2 * MARGIN)
     camera = _path(random, frames, random.uniform(3, 1.2 * frames))
-    turns = np.linspace(-1, 1, frames) * random.normal(0, 0.008)
+    angles = np.linspace(-1, 1, frames) * random.normal(0, 0.008)
     objects = [
         (
             cut_object(random, 60),
@@ -61,7 +61,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
     ]
     views = []
     for frame in range(frames):
-        view = _moved(ground, camera[frame], turns[frame], SCENE_SIZE, (MARGIN, MARGIN))
+        view = _moved(ground, camera[frame], angles[frame], SCENE_SIZE, (MARGIN, MARGIN))
         for cut, middle, path in objects:
             corner = middle + path[frame] + camera[frame] - np.array(cut.size) / 2
             left, top = (int(side) for side in np.floor(corner))

@@ -206,9 +206,10 @@ def _outline(random: np.random.Generator, size: int, radius: float) -> np.ndarra
     )
     outline = radius * np.clip(outline, 0.3, 1.25)
     aspect = random.uniform(0.35, 1)
-    turn = random.choice([0, np.pi / 2, random.uniform(0, np.pi)])
+    rotation = random.choice([0, np.pi / 2, random.uniform(0, np.pi)])
     x, y = outline * np.cos(angles), aspect * outline * np.sin(angles)
-    points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1) + size / 2
+    cosine, sine = np.cos(rotation), np.sin(rotation)
+    points = np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1) + size / 2
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255,), cv2.LINE_AA, shift=4)
     softness = random.uniform(0.4, 1.2)

@@ -17,7 +17,7 @@ def build_discriminator(filters: int = 64, kernel_size: int = 5) -> tf.keras.Mod
     pixels, and a last one makes one number of that.
 
     Args:
-        filters: int. Feature maps of the network that is judged, even; the convolutions have half of them to eight
+        filters: int. Channels of the network that is judged, even; the convolutions have half of them to eight
             times as many. Defaults to 64.
         kernel_size: int. Side of the kernels, odd; the last one's is 4. Defaults to 5.
 

@@ -38,12 +38,12 @@ def main() -> int:
 
 
 def count(flags) -> int:
-    model = load_model(flags.model)
+    network = load_model(flags.model)
     train, _ = find_data(load_experiment("experiments/photographs.yaml", {"data.root": flags.photos})).open()
     blurry = np.stack([train.read(index)[..., :3] for index in range(PAIRS)])
-    settings = settings_of(model)
-    firsts = [layer for layer in model.layers if layer.name.endswith("_conv1")]
-    probe = tf.keras.Model(model.inputs, [layer.output for layer in firsts])
+    settings = settings_of(network)
+    firsts = [layer for layer in network.layers if layer.name.endswith("_conv1")]
+    probe = tf.keras.Model(network.inputs, [layer.output for layer in firsts])
     random = np.random.default_rng(0)
     print("| block | maps | dead |\n|---|---|---|")
     for first, maps in zip(firsts, probe(to_levels(blurry, settings.levels, settings.pyramid))):
@@ -51,9 +51,9 @@ def count(flags) -> int:
         name = first.name.removesuffix("_conv1")
         print(f"| {name} | {len(is_dead)} | {is_dead.sum()} |")
         if flags.revive:
-            revive(first, model.get_layer(f"{name}_conv2"), is_dead, random)
+            revive(first, network.get_layer(f"{name}_conv2"), is_dead, random)
     if flags.revive:
-        save_network(model, flags.revive)
+        save_network(network, flags.revive)
     return 0
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from deepdeblur_tf.images.formats import SUFFIXES
-from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import Restorer
 

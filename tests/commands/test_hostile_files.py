@@ -9,7 +9,7 @@ from PIL import Image
 
 from deepdeblur_tf import evaluate, export, predict, synthesize, train
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.images.photos import photo_pixels, read_photo
+from deepdeblur_tf.images.picture_files import photo_pixels, read_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from tests.helpers import SMALL_FLAGS
 

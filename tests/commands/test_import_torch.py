@@ -194,7 +194,7 @@ def test_the_command_there_and_back(tmp_path, capsys):
     assert main([str(NOW), str(network)]) == 0
     assert main([str(network), str(checkpoint), "--reverse"]) == 0
     said = capsys.readouterr().out
-    assert "left out: D" in said and "2 levels of 1 blocks, 4 feature maps, 3x3 kernels" in said
+    assert "left out: D" in said and "2 levels of 1 blocks, 4 channels, 3x3 kernels" in said
     assert "--n_scales 2 --n_resblocks 1 --n_feats 4 --kernel_size 3" in said and "note" not in said
     for (name, tensor), (_, expected) in zip(*(sorted(read(file).items()) for file in (checkpoint, NOW))):
         np.testing.assert_allclose(tensor, expected, rtol=3e-7, err_msg=name)

@@ -23,7 +23,7 @@ from deepdeblur_tf.config import Data, load_experiment  # noqa: E402
 from deepdeblur_tf.creation.folder import DataSetFolder  # noqa: E402
 from deepdeblur_tf.creation.measures import displacement  # noqa: E402
 from deepdeblur_tf.data.kinds import find_test_set  # noqa: E402
-from deepdeblur_tf.data.pairs import find_pairs  # noqa: E402
+from deepdeblur_tf.data.paired_files import find_pairs  # noqa: E402
 from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402
 from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.images.videos import footage, video_frames  # noqa: E402

@@ -10,7 +10,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import ConfigError, Model
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.numpy_call import original_errors
-from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.pipeline import make_datasets, validation_dataset
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
 from deepdeblur_tf.images.opening import ImageError

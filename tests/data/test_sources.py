@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.data import sources
-from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, ReadableOnly
 from deepdeblur_tf.images.opening import ImageError
@@ -147,7 +147,7 @@ def test_several_threads_may_fill_one_cache(files, cache):
 def test_several_processes_may_fill_one_cache(files, cache, gopro):
     code = (
         "import sys, hashlib\n"
-        "from deepdeblur_tf.data.pairs import find_pairs\n"
+        "from deepdeblur_tf.data.paired_files import find_pairs\n"
         "from deepdeblur_tf.data.sources import Files, OnDisk\n"
         "source = OnDisk(Files(find_pairs(sys.argv[1], 'train').pairs), sys.argv[2])\n"
         "for _ in range(50):\n"

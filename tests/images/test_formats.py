@@ -11,7 +11,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images import deep
 from deepdeblur_tf.images.formats import FORMATS, SUFFIXES
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.photos import read_photo, restore_photo, write_photo
+from deepdeblur_tf.images.picture_files import read_photo, restore_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 
 from .test_metadata import NOTE, assert_turned, exif_block, xmp

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from deepdeblur_tf.images import exif, jpeg, png, tiff
 from deepdeblur_tf.images.metadata import Metadata
-from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 
 # Left half red, right half blue, so that turns show.

@@ -170,7 +170,7 @@ def test_an_odd_turn_is_left_out_and_said(tmp_path):
     content[at : at + 36] = struct.pack(">9i", 56756, 32768, 0, -32768, 56756, 0, 0, 0, 1 << 30)  # 30 degrees
     (tmp_path / "a.mp4").write_bytes(content)
     (remark,) = restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same)
-    assert remark == "left out: a turn by no multiple of 90 degrees"
+    assert remark == "left out: a rotation by no multiple of 90 degrees"
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.mkv", "a.avi"])

@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.images import photos
+from deepdeblur_tf.images import picture_files
 from deepdeblur_tf.serving.decoding import decode
 
 MAX_PIXELS = 100_000
@@ -53,7 +53,7 @@ def chunk(kind, data):
 def assert_as_photo(decoded, data, suffix, folder):
     path = folder / f"image{suffix}"
     path.write_bytes(data)
-    photo, (rgb, alpha, is_grey) = photos.read_photo(path), decoded(data)
+    photo, (rgb, alpha, is_grey) = picture_files.read_photo(path), decoded(data)
     np.testing.assert_array_equal(rgb, photo.rgb)
     assert is_grey == photo.is_grey and alpha.shape[2] == (photo.alpha is not None)
     if photo.alpha is not None:

@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from deepdeblur_tf import export, predict
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.images.photos import read_photo
+from deepdeblur_tf.images.picture_files import read_photo
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf import export
-from deepdeblur_tf.data.pairs import find_pairs
+from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, OnDisk
 from deepdeblur_tf.files import UNFINISHED

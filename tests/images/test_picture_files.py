@@ -6,7 +6,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from deepdeblur_tf.images import opening
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.photos import photo_pixels, read_photo, write_photo
+from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 
 

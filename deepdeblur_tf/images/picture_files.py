@@ -117,14 +117,14 @@ def _pixels(found: Opened, left_out: list[str]) -> tuple[np.ndarray, Metadata]:
 
 def _from_cmyk(image: Image.Image, metadata: Metadata, left_out: list[str]) -> np.ndarray:
     """A picture for print, as uint8 [H, W, 3] in sRGB: by its own profile, or by a rule if it has no sound one."""
-    how, srgb = "by its profile", ImageCms.createProfile("sRGB")
+    way, srgb = "by its profile", ImageCms.createProfile("sRGB")
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
         intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
         converted = ImageCms.profileToProfile(image, profile, srgb, intent, "RGB", flags=flags)
     except (OSError, ImageCms.PyCMSError):
-        converted, how = image.convert("RGB"), "without a profile"
-    left_out.append(f"the colour space CMYK; the picture is written as RGB, converted {how}")
+        converted, way = image.convert("RGB"), "without a profile"
+    left_out.append(f"the colour space CMYK; the picture is written as RGB, converted {way}")
     return np.asarray(converted)
 
 

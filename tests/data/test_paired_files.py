@@ -9,7 +9,7 @@ from PIL import Image
 
 from deepdeblur_tf.config import ConfigError, Data
 from deepdeblur_tf.data.kinds import find_data, find_test_set
-from deepdeblur_tf.data.pairs import GOPRO_LARGE, check_sizes, find_pairs
+from deepdeblur_tf.data.paired_files import GOPRO_LARGE, check_sizes, find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.images.opening import ImageError
 
