@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import io
 import math
+import os
 import re
+import select
 import socket
 import sys
 import warnings
@@ -33,20 +36,26 @@ def answered(command: Callable[[], int], stopped: str) -> int:
         stopped: What to say after Ctrl+C.
 
     Returns:
-        The exit status: the command's, 2 for such an error, 130 for Ctrl+C. Other errors are defects, and raised.
+        The exit status: the command's, 2 for such an error, 130 for Ctrl+C, 141 where nobody reads what is printed any
+        more, as after `| head`. Other errors are defects, and raised.
     """
+    _open_missing_streams()
     # A file's name need be no text, and is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     # What it warns of, such as metadata that are cut off, either shows in no picture, or we say it ourselves.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
     except UserError as error:
         message = str(error)
     except MemoryError as error:
         message = str(error) or "the memory is full"
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 141
         fault = f"{error.filename}: {error.strerror}" if error.filename else disk_fault(error)
         if not fault:
             raise
@@ -56,6 +65,32 @@ def answered(command: Callable[[], int], stopped: str) -> int:
         return 130
     print(f"error: {message}", file=sys.stderr)
     return 2
+
+
+def _open_missing_streams() -> None:
+    """Opens standard streams that were closed (2>&-), or the next file would get their number, and be written to."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)  # as the others are
+    os.close(opened)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(number, mode, closefd=False)
+        for number, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
+    )
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads stdout or stderr any more; what still goes there is thrown away."""
+    is_gone = False
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(io.UnsupportedOperation):  # no file, as in a notebook
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)
+            if any(event & select.POLLERR for _, event in poll.poll(0)):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())  # Python writes the rest at its end
+                os.close(nowhere)
+                is_gone = True
+    return is_gone
 
 
 def remark_lines(remarks: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import yaml
 
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import user_path
 from deepdeblur_tf.layouts import LAYOUTS
 from deepdeblur_tf.losses import ERRORS
 from deepdeblur_tf.yaml_text import MOST, load_yaml, shown
@@ -124,7 +125,7 @@ class Data:
     @property
     def folder(self) -> Path | None:
         """The data set's folder; None for data without one."""
-        return None if self.root == SCENES else Path(self.root).expanduser()
+        return None if self.root == SCENES else user_path(self.root)
 
 
 def kind_of(data: Data) -> str:
@@ -479,7 +480,7 @@ def _packaged() -> dict[str, Path]:
 def _read(name) -> dict[str, Any]:
     """An experiment's values by dotted key."""
     packaged = _packaged()
-    path = packaged.get(str(name)) or Path(name).expanduser()
+    path = packaged.get(str(name)) or user_path(name)
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MOST + 1)

@@ -18,6 +18,7 @@ from deepdeblur_tf.command_line import add_restoration_arguments, answered, rest
 from deepdeblur_tf.config import SCENES, Data, checked_names, recorded_experiment
 from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import user_path
 from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.networks.location import model_file, run_of
 
@@ -97,7 +98,7 @@ def _evaluate(flags) -> int:
     output = Path(flags.output or Path("evaluation", f"{name}_{data.blur}"))
     labels = _labels(flags.models, flags.restored)
     files = [model_file(model) for model in flags.models]
-    finished = [Path(folder).expanduser().resolve() for folder in flags.restored]
+    finished = [user_path(folder).resolve() for folder in flags.restored]
     test_set = find_test_set(data, was_trained_on=not flags.data)
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
@@ -126,12 +127,12 @@ def _labels(models: list[str], restored: list[str]) -> list[str]:
     """Short and different names: the run's, with the file's where it is not the run's last network, or the folder's."""
     names = []
     for model in models:
-        path, run = Path(model).expanduser().resolve(), run_of(model)
+        path, run = user_path(model).resolve(), run_of(model)
         name = run.folder.resolve().name if run else path.stem
         if run and path not in (run.folder.resolve(), run.model.resolve()):
             name = f"{name}_{path.stem}"
         names.append(name)
-    names += [Path(folder).expanduser().resolve().name for folder in restored]
+    names += [user_path(folder).resolve().name for folder in restored]
     labels: list[str] = []
     for name in names:
         labels.append(name if name not in labels else f"{name}_{len(labels) + 1}")

@@ -14,7 +14,7 @@ import matplotlib
 
 from deepdeblur_tf.command_line import MAX_PIXELS, answered
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import disk_fault, sha256_of
+from deepdeblur_tf.files import disk_fault, sha256_of, user_path
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.picture_files import read_photo
 from deepdeblur_tf.networks.location import model_file
@@ -69,7 +69,7 @@ def main(arguments=None, prog="python -m deepdeblur_tf.export") -> int:
 
 
 def _export(flags) -> int:
-    file, folder = model_file(flags.model), Path(flags.folder).expanduser()
+    file, folder = model_file(flags.model), user_path(flags.folder)
     if folder.exists() and (not folder.is_dir() or Run(folder).config.is_file()):
         raise UserError(f"{folder}: is {'a run' if folder.is_dir() else 'a file'}. Give another folder for the export.")
     if flags.max_pixels < 1:
@@ -89,7 +89,7 @@ def _export(flags) -> int:
     # A GPU's faster, coarser sums would set the network apart from what its exported files compute on a CPU.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     sha256 = sha256_of(file)
-    evaluations = [read_summary(Path(name).expanduser()) for name in flags.evaluation]
+    evaluations = [read_summary(user_path(name)) for name in flags.evaluation]
     for name, summary in zip(flags.evaluation, evaluations):
         if "model" not in summary:
             raise UserError(f"--evaluation {name}: measured finished pictures, not {file}.")

@@ -22,6 +22,11 @@ _MOST_WAYS = 16  # by links within linked folders, to one folder
 UNFINISHED = ".deepdeblur_tf.*.part*"
 
 
+def user_path(text) -> Path:
+    """The path that a user gave. ~ stands for the user's folder where that is known; ~draft.jpg is a file's name."""
+    return Path(os.path.expanduser(text))
+
+
 def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, list[Path]]]:
     """(folder, its files) for a folder and those below it, in the order of their names, hidden ones left alone.
 

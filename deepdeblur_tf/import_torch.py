@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import user_path
 from deepdeblur_tf.networks.location import model_file
 
 
@@ -43,7 +44,7 @@ def main(arguments=None, prog="python -m deepdeblur_tf.import_torch") -> int:
 
 
 def _convert(flags) -> int:
-    output = Path(flags.output).expanduser()
+    output = user_path(flags.output)
     if output.exists():
         raise UserError(f"{output}: is there already. Give another name, or remove it.")
     if (output.suffix == ".keras") == flags.reverse:
@@ -52,7 +53,7 @@ def _convert(flags) -> int:
         )
     if flags.reverse:
         return _export(model_file(flags.checkpoint), output)
-    checkpoint = Path(flags.checkpoint).expanduser()
+    checkpoint = user_path(flags.checkpoint)
     if not checkpoint.is_file():
         raise UserError(f"{checkpoint}: no such file. Give a .pt file.")
 

@@ -200,6 +200,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
                 failed[job] = f"{job.source}: {error.strerror or error}"
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     failed[job] += ". Nothing more can be written; the same command goes on with the rest."
+                    failed.update({left: f"{left.source}: not begun" for left in list(pixels)[number:]})
                     break
             except Exception:  # a defect of ours, which keeps no other file from being restored
                 failed[job] = f"{job.source}: {traceback.format_exc()}"

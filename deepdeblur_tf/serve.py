@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deepdeblur_tf.command_line import MAX_PIXELS, answered, bound_socket, check_address
 from deepdeblur_tf.errors import UserError, need
+from deepdeblur_tf.files import user_path
 from deepdeblur_tf.networks.location import NetworkError, model_file
 from deepdeblur_tf.serving.formats import newest_version
 
@@ -101,7 +102,7 @@ def _source(flags) -> Path:
     try:
         return model_file(flags.model)
     except NetworkError as error:
-        version = newest_version(Path(flags.model).expanduser())
+        version = newest_version(user_path(flags.model))
         if version is None:
             raise UserError(f"{error} Or give a folder that export wrote.") from error
     if flags.max_pixels:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.files import walk
+from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images import rgb, videos
 
 SMALLEST = 256  # pixels: what comes from smaller pictures, trainings with the default patch would refuse
@@ -70,7 +70,7 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
     """
     found: list[tuple[str, Scene]] = []
     for text in inputs:
-        path = Path(text).expanduser()
+        path = user_path(text)
         if path.is_file():
             found.append(_of_file(path, kind))
         elif path.is_dir():
@@ -175,7 +175,7 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
     Raises:
         SynthesisError: the folder is not there, or holds no mask of any photo.
     """
-    root = Path(folder).expanduser()
+    root = user_path(folder)
     if not root.is_dir():
         raise SynthesisError(f"--masks {folder}: no such folder.")
     by_name = {scene.below.as_posix(): scene for scene in scenes}

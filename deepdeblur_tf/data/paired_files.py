@@ -11,7 +11,7 @@ from pathlib import Path
 from deepdeblur_tf.config import Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, spread
-from deepdeblur_tf.files import walk
+from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.images.rgb import SUFFIXES as USUAL_SUFFIXES
 from deepdeblur_tf.images.rgb import image_size
@@ -147,7 +147,7 @@ def find_pairs(
         PairsError: a missing or empty folder (with what was looked for), a blurry image without a sharp partner or
             the reverse, a layout that is not there.
     """
-    root = Path(root).expanduser()
+    root = user_path(root)
     if not root.is_dir():
         raise PairsError(f"{root}: no such folder. Give the one that the data set was unpacked into.")
     folder = next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)

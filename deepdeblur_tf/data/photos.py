@@ -8,7 +8,7 @@ from pathlib import Path
 from deepdeblur_tf.config import Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
 from deepdeblur_tf.errors import need
-from deepdeblur_tf.files import walk
+from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.rgb import SUFFIXES, image_size
 
@@ -59,7 +59,7 @@ def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolde
     Raises:
         PairsError, ImageError: what is wrong with the folder, by the file's name.
     """
-    root = Path(root).expanduser()
+    root = user_path(root)
     if not root.is_dir():
         raise PairsError(f"{root}: no such folder. Give a folder of photos.")
     files = sorted(file for _, files in walk(root) for file in files if file.suffix.lower() in SUFFIXES)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.data.protocol import PairsError, Source
-from deepdeblur_tf.files import write_whole
+from deepdeblur_tf.files import user_path, write_whole
 from deepdeblur_tf.images.opening import ImageError, pillow_errors
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.memory import available_memory
@@ -162,7 +162,7 @@ class OnDisk:
     def __init__(self, source: Files, folder):
         self.source = source
         self.names = source.names
-        self.folder = Path(folder).expanduser()
+        self.folder = user_path(folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

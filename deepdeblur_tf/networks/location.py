@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import user_path
 from deepdeblur_tf.runs.folder import Run
 
 # The networks that come with the package, each NAME.keras with its card NAME.md.
@@ -18,7 +19,7 @@ class NetworkError(UserError):
 def _path(model) -> Path:
     """Where a MODEL lies: a name stands for the network that comes with the package, whatever the folder holds."""
     trained = TRAINED / f"{model}.keras"
-    return trained if Path(str(model)).name == str(model) and trained.is_file() else Path(model).expanduser()
+    return trained if Path(str(model)).name == str(model) and trained.is_file() else user_path(model)
 
 
 def model_file(model) -> Path:

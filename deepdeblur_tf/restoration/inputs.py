@@ -59,7 +59,7 @@ class ThisMachine:
     """The files of this machine, called as the user calls them."""
 
     def place(self, text: str) -> str:
-        return str(Path(text).expanduser())
+        return str(files.user_path(text))
 
     def kind(self, where: str) -> str:
         return "file" if os.path.isfile(where) else "folder" if os.path.isdir(where) else "nothing"

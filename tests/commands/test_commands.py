@@ -4,13 +4,16 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import imageio.v3 as iio
 import pytest
 
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.files import user_path
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.restoration.jobs import find_jobs
 from tests.helpers import ROOT, SMALL_FLAGS
 
 
@@ -42,6 +45,32 @@ def test_a_defect_is_no_sentence(error):
 
     with pytest.raises(type(error)):
         answered(command, "stopped")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_files_to_write_to(streams, model, scenes, tmp_path):
+    iio.imwrite(tmp_path / "photo.png", scenes[0][0])
+    command = f"{sys.executable} -m deepdeblur_tf.predict {model} photo.png --output out {streams}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, shell=True, cwd=tmp_path, env=environment, timeout=300).returncode == 0
+    assert iio.imread(tmp_path / "out" / "photo.png").shape == scenes[0][0].shape
+
+
+def test_who_reads_the_beginning_only_sees_no_traceback():
+    command = f"set -o pipefail; {sys.executable} -m deepdeblur_tf.train --print_config | true"
+    result = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("~nobody_of_this_name.txt", "~nobody_of_this_name/photo.jpg"):
+        assert user_path(name) == Path(name)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert user_path("~/photo.jpg") == Path("/home/someone/photo.jpg")
+    with pytest.raises(UserError, match="no such file"):
+        find_jobs(["~nobody_of_this_name.jpg"], tmp_path / "out")
 
 
 def without_privileges(*arguments):

@@ -467,13 +467,15 @@ def test_half_a_video_is_no_result(tmp_path, model, capfd):
 def test_a_full_disk_leaves_no_half_video(tmp_path, model, capfd):
     noise = np.random.default_rng(0).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
     write_video(tmp_path / "a.mp4", noise, options={"crf": "20"})
+    shutil.copyfile(tmp_path / "a.mp4", tmp_path / "b.mp4")
     out = tmp_path / "out"
     out.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", str(out)], check=False).returncode:
         pytest.skip("no small disk can be mounted here")
     try:
-        assert main([str(model), str(tmp_path / "a.mp4"), "--output", str(out)]) == 1
+        assert main([str(model), str(tmp_path / "*.mp4"), "--output", str(out)]) == 1
         error = capfd.readouterr().err
+        assert f"{tmp_path / 'b.mp4'}: not begun\n" in error
         assert f"{tmp_path / 'a.mp4'}: No space left on device. Nothing more can be written" in error
         assert "Traceback" not in error and files(out) == set() and not (out / "restored.jsonl").exists()
     finally:
