@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 
-from deepdeblur_tf.errors import UserError, quiet_libraries
+from deepdeblur_tf.errors import UserError, install_line, quiet_libraries
 
 if sys.version_info >= (3, 12):
     # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.
@@ -35,7 +35,7 @@ try:
     KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")  # Keras 2's tf.keras does not tell its version
 except ImportError as error:
     raise UserError(
-        "TF_USE_LEGACY_KERAS asks for Keras 2, which is not installed: pip install -e '.[multi_worker]'"
+        f"TF_USE_LEGACY_KERAS asks for Keras 2, which is not installed: {install_line('multi_worker')}"
     ) from error
 
 
@@ -43,7 +43,7 @@ def need_keras_2(what: str) -> None:
     """Raises UserError where Keras 3 runs, whose `fit` fails with several workers."""
     if KERAS_3:
         raise UserError(
-            f"{what} needs Keras 2: on Python 3.12 and 3.13 install it, pip install -e '.[multi_worker]', and set "
+            f"{what} needs Keras 2: on Python 3.12 and 3.13 install it, {install_line('multi_worker')}, and set "
             "TF_USE_LEGACY_KERAS=1 for all of the processes."
         )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
+import shlex
 import sys
 import tempfile
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -26,7 +29,23 @@ def need(package: str, extra: str, what: str) -> None:
     """
     if importlib.util.find_spec(package) is None:
         since = " (Python 3.10 or later)" if extra in ("cluster", "demo") else ""
-        raise UserError(f"{what} needs {package}. Install it: pip install -e '.[{extra}]'{since}")
+        raise UserError(f"{what} needs {package}. Install it: {install_line(extra)}{since}")
+
+
+def install_line(extra: str) -> str:
+    """The command that adds an extra of setup.cfg: to the clone that runs, or to what was installed from elsewhere."""
+    clone = Path(__file__).parents[1]
+    if (clone / "setup.cfg").is_file():
+        return f"pip install -e {shlex.quote(f'{clone}[{extra}]')}"
+    from importlib.metadata import distributions  # takes a while
+
+    record = next((found.read_text("direct_url.json") for found in distributions(name="deepdeblur_tf")), None)
+    wanted = f"deepdeblur_tf[{extra}]"
+    if record:  # of a wheel's file, a folder or a repository; what comes from an index has none
+        origin = json.loads(record)
+        vcs = origin.get("vcs_info", {}).get("vcs", "")
+        wanted += f" @ {vcs}{'+' * bool(vcs)}{origin['url']}"
+    return f"pip install {shlex.quote(wanted)}"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What a release brings: a wheel with every module, experiment and trained network, and one version everywhere."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,17 @@ def test_what_a_wheel_installs_restores_a_photo(installed, scenes):
 def test_what_a_wheel_installs_finds_its_experiments(installed):
     result = installed("bin/deepdeblur", "train", "--config", "fine_tune", "--print_config")
     assert (result.returncode, yaml.safe_load(result.stdout)["name"]) == (0, "fine_tune"), result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("wheel")
+def test_what_a_wheel_lacks_is_added_to_the_wheel(installed, wheel):
+    code = "from deepdeblur_tf.errors import need; need('no_such_package', 'synthesis', 'this')"
+    said = installed("-c", code).stderr.splitlines()[-1]
+    assert said.endswith(f"Install it: pip install 'deepdeblur_tf[synthesis] @ {wheel.as_uri()}'")
+    pip = [sys.executable, "-m", *shlex.split(said.partition("Install it: ")[2])]
+    result = subprocess.run([*pip, "--dry-run", "--no-deps", "--no-index"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_citation_and_changelog_name_the_version():

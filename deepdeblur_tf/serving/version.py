@@ -19,7 +19,7 @@ import deepdeblur_tf
 from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import recorded_experiment
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.errors import UserError, install_line
 from deepdeblur_tf.files import sha256_of, write_json, write_whole
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import run_of
@@ -165,7 +165,7 @@ def _write_warm_up(folder: Path) -> str:
     try:
         from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
     except ImportError:
-        return "no warm-up requests: they need tensorflow-serving-api (pip install -e '.[serving]')"
+        return f"no warm-up requests: they need tensorflow-serving-api ({install_line('serving')})"
     small = np.full((64, 64, 3), 128, np.uint8)
     inputs = {
         "serving_default": {"image_bytes": tf.constant([_png(small)])},

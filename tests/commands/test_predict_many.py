@@ -483,4 +483,4 @@ def test_what_is_wrong_is_said_before_the_work(tmp_path, model, capfd, monkeypat
 def test_without_ray_the_extra_is_named(tmp_path, model, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([str(model), "photo.png", "--output", str(tmp_path)]) == 2
-    assert "pip install -e '.[cluster]'" in capfd.readouterr().err
+    assert f"pip install -e '{ROOT}[cluster]'" in capfd.readouterr().err
