@@ -38,6 +38,15 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int | str:
+    """A number, or its text where that is no decimal one: YAML 1.1 would silently take 010 for 8 and 12:30 for 750."""
+    number = loader.construct_yaml_int(node)
+    return number if str(number) == node.value else node.value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
 def load_yaml(text: str) -> Any:
     """What a YAML text says, without Python's own objects.
 

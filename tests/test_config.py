@@ -255,6 +255,10 @@ def test_a_missing_file_is_named(tmp_path):
         ("training: {epochs: '7'}", "training.epochs", 7),
         ("training: {decay: {epochs: [4, '5']}}", "training.decay.epochs", [4, 5]),
         ("training.decay.epochs: []", "training.decay.epochs", []),
+        ("seed: 010", "seed", 10),  # YAML 1.1 means 8
+        ("training: {epochs: 1_000}", "training.epochs", 1000),
+        ("data: {root: 0123}", "data.root", "0123"),
+        ("data: {root: 12:30}", "data.root", "12:30"),
         ("model: {global_skip: yes}", "model.global_skip", True),
         ("model: {levels: 2}", "model.levels", 2),
         ("data: {root: 2024}", "data.root", "2024"),
