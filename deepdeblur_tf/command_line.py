@@ -256,9 +256,9 @@ def _family(host: str) -> socket.AddressFamily:
 def _gibibytes(text: str) -> int:
     """A number of GiB as bytes."""
     try:
-        value = float(text)
+        value = float(text) * 2**30
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a number of GiB above 0, such as 2.5")
-    return max(1, int(value * 2**30))
+    return max(1, int(value))

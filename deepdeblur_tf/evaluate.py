@@ -135,7 +135,10 @@ def _labels(models: list[str], restored: list[str]) -> list[str]:
     names += [user_path(folder).resolve().name for folder in restored]
     labels: list[str] = []
     for name in names:
-        labels.append(name if name not in labels else f"{name}_{len(labels) + 1}")
+        label, number = name, len(labels) + 1
+        while label in labels:
+            label, number = f"{name}_{number}", number + 1
+        labels.append(label)
     return labels
 
 

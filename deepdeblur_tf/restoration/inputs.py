@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import glob
 import itertools
 import os
@@ -161,7 +162,10 @@ def _expression(pattern: str) -> str:
 
     def translated(part: str) -> str:
         if part.startswith("[") and part.endswith("]"):
-            return re.sub(r"^\[!", "[^", part)
+            chosen = part[1:-1].lstrip("!") if part.startswith("[!") else part[1:-1]
+            one_of = "[" + "^" * part.startswith("[!") + re.sub(r"([\\\[^&~|])", r"\\\1", chosen) + "]"
+            with contextlib.suppress(re.error):  # such as [z-a], which no file is matched by
+                return re.compile(one_of).pattern
         return known.get(part) or re.escape(part)
 
     parts = map(translated, re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern))

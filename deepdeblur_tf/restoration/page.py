@@ -158,6 +158,7 @@ def build_page(
         return {pictures: detail, place: gradio.update(visible=True)}
 
     def of_sample(chosen: gradio.SelectData):
+        results.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=results), samples[chosen.index].name)
         shutil.copyfile(samples[chosen.index], path)
         return [str(path)]
@@ -278,7 +279,9 @@ def _zipped(done: list[Result], results: Path) -> Path:
     names: set[str] = set()
     with zipfile.ZipFile(path, "w") as archive:
         for number, result in enumerate(done, 1):
-            name = result.file.name if result.file.name not in names else f"{number}_{result.file.name}"
+            name = result.file.name
+            while name in names:
+                name = f"{number}_{name}"
             names.add(name)
             archive.write(result.file, name)
     return path
@@ -286,6 +289,7 @@ def _zipped(done: list[Result], results: Path) -> Path:
 
 def remove_old(results: Path) -> None:
     """Removes results that are older than KEPT_SECONDS."""
+    results.mkdir(parents=True, exist_ok=True)  # systems clear old temporary folders away
     for old in results.iterdir():
         if time.time() - old.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(old, ignore_errors=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import write_whole
 
 RECORD = "restored.jsonl"
@@ -42,8 +43,14 @@ class Results:
         return {"kind": kind, "source": known, **self.method}
 
     def read(self) -> None:
-        """Reads the lines that were added since, by other processes too."""
+        """Reads the lines that were added since, by other processes too.
+
+        Raises:
+            UserError: under the record's name lies no file.
+        """
         if not self._record.is_file():
+            if os.path.lexists(self._record):  # nothing could be recorded, and a pipe would be waited for
+                raise UserError(f"{self._record}: is a folder, a pipe or a link to nowhere. Move it away.")
             self._read = 0  # it was removed, or never there
             return
         with open(self._record, "rb") as file:

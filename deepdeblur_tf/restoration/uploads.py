@@ -145,6 +145,7 @@ class Upload:
         restored = restore_photo(photo, functools.partial(restorer, progress=self._progress, scale=scale))
         self._begin("writing")
         taken = time.perf_counter() - begin
+        results.mkdir(parents=True, exist_ok=True)  # a page may be open longer than a system keeps temporary files
         folder = Path(tempfile.mkdtemp(dir=results))
         path = Path(self.name)
         file = folder / f"{path.stem}_restored{path.suffix}"

@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 import zlib
+from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -347,6 +348,31 @@ def test_an_address_is_not_fetched(address):
             client.predict([{"path": url, "meta": {"_type": "gradio.FileData"}}], "auto", api_name="/restore")
         server.shutdown()
     assert not asked
+
+
+def test_all_results_are_in_the_zip(tmp_path):
+    from deepdeblur_tf.restoration.page import _zipped
+
+    names = ("3_a.png", "a.png", "a.png", "3_a.png")
+    for number, name in enumerate(names):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / name).write_bytes(bytes([number]))
+    done = [SimpleNamespace(file=tmp_path / str(number) / name) for number, name in enumerate(names)]
+    with zipfile.ZipFile(_zipped(done, tmp_path)) as archive:
+        assert sorted(map(archive.read, set(archive.namelist()))) == [bytes([number]) for number in range(4)]
+
+
+def test_a_page_outlives_its_temporary_folder(model, tmp_path):
+    from deepdeblur_tf.restoration.page import remove_old
+    from deepdeblur_tf.restoration.restorer import Restorer
+    from deepdeblur_tf.restoration.uploads import Upload
+
+    iio.imwrite(tmp_path / "a.png", smooth(40, 30))
+    upload = Upload(str(tmp_path / "a.png"), 1)
+    assert upload.restored(Restorer(load_model(model)), 10**6, "predict", tmp_path / "gone" / "results").file.is_file()
+    shutil.rmtree(tmp_path / "gone")
+    remove_old(tmp_path / "gone" / "results")
+    assert (tmp_path / "gone" / "results").is_dir()
 
 
 def test_old_results_are_removed(tmp_path):

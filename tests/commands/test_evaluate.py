@@ -16,7 +16,7 @@ from PIL import Image
 
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.evaluate import main
+from deepdeblur_tf.evaluate import _labels, main
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import imresize
@@ -69,6 +69,10 @@ def evaluate(capfd, *arguments, status=0):
     for noise in ("Warning", "Traceback", "oneDNN", "CUDA"):
         assert noise not in output.err + output.out
     return output
+
+
+def test_each_result_has_a_name_of_its_own():
+    assert _labels(["a/x_3.keras", "a/x.keras", "b/x.keras"], ["c/x", "x_3"]) == ["x_3", "x", "x_4", "x_5", "x_3_5"]
 
 
 @pytest.mark.slow

@@ -302,7 +302,7 @@ def test_wrong_inputs_are_refused_before_the_work(tmp_path, tree, model, capfd, 
     assert hashes(tree) == before and not any((tmp_path / "out").glob("*"))
 
 
-@pytest.mark.parametrize("memory", ["-1", "inf", "nan", "much"])
+@pytest.mark.parametrize("memory", ["-1", "inf", "nan", "1e300", "much"])
 def test_a_wrong_memory_is_refused_at_once(tmp_path, tree, model, capfd, memory):
     with pytest.raises(SystemExit):
         main([str(model), str(tree), "--output", str(tmp_path / "out"), f"--memory={memory}"])
@@ -531,6 +531,18 @@ def test_what_is_removed_meanwhile_is_not_done(tmp_path, model, photo, capfd, mo
     assert f"{tmp_path / 'photos' / 'a.png'}: was changed meanwhile, or what was made of it" in said.err
     assert main(arguments) == 0
     assert "restored: 3 of 3 files" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nowhere"])
+def test_what_is_no_record_is_named_before_the_work(tmp_path, model, photo, capfd, kind):
+    photo.save(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    record = tmp_path / "out" / "restored.jsonl"
+    {"folder": record.mkdir, "pipe": lambda: os.mkfifo(record), "link to nowhere": lambda: record.symlink_to("gone")}[
+        kind
+    ]()
+    assert main([str(model), str(tmp_path / "a.png"), "--output", str(tmp_path / "out")]) == 2
+    assert capfd.readouterr().err.startswith(f"error: {record}: is a folder, a pipe or a link to nowhere.")
 
 
 @SLOW

@@ -228,6 +228,19 @@ def test_patterns_take_endings_of_any_case(tmp_path, monkeypatch):
     assert found_by_both(["*.png"]) == ["/results/a.PNG"]
 
 
+@pytest.mark.filterwarnings("error")
+def test_patterns_of_odd_sets(tmp_path, monkeypatch):
+    for name in ("1.jpg", "[.jpg", "&.jpg", "a[!]b.jpg", "[z-a].jpg"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert found_by_both(["[[&].jpg"]) == ["/results/&.jpg", "/results/[.jpg"]
+    assert found_by_both(["[!1a[]*"]) == ["/results/&.jpg"]
+    assert found_by_both(["a*[!]*"]) == ["/results/a[!]b.jpg"]
+    for pattern in ("[y-b]*", "*[!]", "[[:alpha:]]*", "[--&&~~||]*x"):
+        with pytest.raises(PredictionError, match="as a pattern of"):
+            found_by_both([pattern])
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_lists_of_other_editors(tmp_path, monkeypatch, encoding):
     monkeypatch.chdir(tmp_path)
