@@ -294,7 +294,8 @@ class Training:
         precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
             network that is validated and saved computes in float32.
         loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the
-            absolute one (l1), or Charbonnier's, sqrt(error^2 + 0.001^2).
+            absolute one (l1), Charbonnier's, sqrt(error^2 + 0.001^2), or of each image the logarithm of
+            1 + 1000 mse (log_mse), by which images count alike, and not those the most that are worst.
         adversarial: The weight of the adversarial loss, 1e-4 in the paper; a second network, the discriminator, is
             then trained to tell restored patches from sharp ones. 0 for none, as in the report.
         initialization: How the weights begin: `keras`, Glorot's uniform distribution, biases 0; or `torch`, uniformly

@@ -22,8 +22,19 @@ def charbonnier(difference):
     return tf.sqrt(tf.square(difference) + 1e-3**2)
 
 
+def log_mse(difference):
+    """log(1 + m / 0.001) of each image's mean squared error m, float32 [N]: in nats, 0 for what is exact.
+
+    So images count by how many dB they gain, while the squared error leaves most to those that are worst. Above 30 dB,
+    where m is less than 0.001, an image counts as with the squared error, or those that are sharp would count the most.
+    """
+    from deepdeblur_tf.compat import tf
+
+    return tf.math.log1p(tf.reduce_mean(tf.square(difference), axis=(1, 2, 3)) / 1e-3)
+
+
 # From differences, float32 [N, H, W, 3] in [-1, 1], to what is averaged.
-ERRORS: dict[str, Callable] = {"mse": mse, "l1": abs, "charbonnier": charbonnier}
+ERRORS: dict[str, Callable] = {"mse": mse, "l1": abs, "charbonnier": charbonnier, "log_mse": log_mse}
 
 
 def multiscale_loss(sharp, restored, kind: str | Callable = "mse") -> list:

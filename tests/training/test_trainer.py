@@ -45,7 +45,9 @@ def test_a_loss_may_be_any_function_of_the_differences(random):
     losses = multiscale_loss(sharp, network(restored), lambda difference: tf.abs(difference) ** 3)
     history = trainer.fit(restored, sharp, batch_size=2, shuffle=False, verbose=0).history
     assert history["loss"] == pytest.approx([float(tf.add_n(losses))], rel=1e-4)
-    with pytest.raises(UserError, match="loss: received 'cubed'; allowed: one of mse, l1, charbonnier, or a function"):
+    with pytest.raises(
+        UserError, match="loss: received 'cubed'; allowed: one of mse, l1, charbonnier, log_mse, or a function"
+    ):
         Trainer(network, loss="cubed")
 
 

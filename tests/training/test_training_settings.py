@@ -28,6 +28,7 @@ def levels(random, side=16, batch=2):
         ("mse", lambda d: np.mean(d**2)),
         ("l1", lambda d: np.mean(np.abs(d))),
         ("charbonnier", lambda d: np.mean(np.sqrt(d**2 + 1e-6))),
+        ("log_mse", lambda d: np.mean(np.log1p(1000 * np.mean(d**2, axis=(1, 2, 3))))),
     ],
 )
 def test_each_loss_is_its_formula(random, kind, formula):
