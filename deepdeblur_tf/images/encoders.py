@@ -20,6 +20,7 @@ FORMATS = {
     ".3gp": "3gp",
 }
 _BY_QUALITY = {"crf": "16"}
+_LEAST_SIDE = 64  # for HEVC and AV1: their encoders refuse smaller ones, or damage the memory
 
 os.environ.setdefault("SVT_LOG", "1")  # or the encoder of AV1 prints its settings
 
@@ -50,12 +51,13 @@ def encoder_for(suffix: str, video: Video, frames: int) -> Encoder:
     pixel_format = ("yuv444p" if video.size[0] % 2 or video.size[1] % 2 else "yuv420p") + bits
     if suffix == ".mov" and video.has_alpha:
         return Encoder("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"})
-    if suffix == ".webm" and bits and not video.has_alpha:  # PyAV's VP9 has 8 bits
+    is_small = min(video.size) < _LEAST_SIDE
+    if suffix == ".webm" and bits and not video.has_alpha and not is_small:  # PyAV's VP9 has 8 bits
         return Encoder("libsvtav1", "yuv420p10le", {**_BY_QUALITY, "preset": "6"})
     if suffix == ".webm" or (suffix == ".mkv" and video.has_alpha):
         options = {**_BY_QUALITY, "deadline": "good", "cpu-used": "3", "row-mt": "1"}
         return Encoder("libvpx-vp9", "yuva420p" if video.has_alpha else "yuv420p", options)
-    if bits and FORMATS[suffix] in ("mp4", "mov", "matroska"):
+    if bits and FORMATS[suffix] in ("mp4", "mov", "matroska") and not is_small:
         # x265 gives frames random times of decoding where there are fewer than it reorders.
         few = ["bframes=0"] if frames < 10 else []
         parameters = ":".join(["log-level=error", *few, *_brightness(video)])

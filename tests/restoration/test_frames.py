@@ -429,3 +429,19 @@ def test_frames_of_more_than_8_bits_are_restored_with_all_of_them(tmp_path):
     seen = []
     restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: seen.append(frame) or frame)
     np.testing.assert_array_equal(seen[0], deep)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (10, 8), (32, 48), (64, 34), (64, 64)])
+def test_the_smallest_videos_of_more_than_8_bits(tmp_path, suffix, size):
+    deep = np.full((*size, 3), 30000, np.uint16)
+    frames = [av.VideoFrame.from_ndarray(deep, "rgb48le") for _ in range(4)]
+    write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={}, pix_fmt="gbrp16le")
+    remarks = restore_video(tmp_path / "a.mkv", tmp_path / f"b{suffix}", same)
+    bits = 8 if suffix == ".webm" and min(size) < 64 else 10
+    assert f"of 16 bits a value, {bits} were kept" in remarks
+    with av.open(str(tmp_path / f"b{suffix}")) as container:
+        shown = [frame.to_ndarray(format="rgb48le") for frame in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.pix_fmt.endswith("10le") == (bits == 10)
+    assert len(shown) == 4 and shown[0].shape == deep.shape
+    np.testing.assert_allclose(shown[0], deep, atol=600)
