@@ -14,9 +14,10 @@ import socket
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -93,15 +94,19 @@ def _reader_is_gone() -> bool:
     return is_gone
 
 
-def remark_lines(remarks: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A line for each thing in which restored files are not as their sources were.
+# What `add_argument` takes for a MODEL.
+MODEL: dict[str, Any] = {"metavar": "MODEL", "help": "A finished run's folder, a .keras file, or photographs."}
+
+
+def print_remarks(remarks: Mapping[str, Sequence[str]]) -> None:
+    """Prints a line for each thing in which restored files are not as their sources were.
 
     Args:
         remarks: The files' names, by what is to be said of them.
     """
     for remark, names in remarks.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        yield f"{remark} ({', '.join(names[:SHOWN])}{more})"
+        print(f"{remark} ({', '.join(names[:SHOWN])}{more})")
 
 
 def ending(place: str) -> str:
@@ -110,15 +115,16 @@ def ending(place: str) -> str:
     return Path(name).suffix.lower() or name
 
 
-def left_alone_line(endings: Counter[str], what: str) -> str:
-    """A line about files that are no input.
+def print_left_alone(endings: Counter[str], what: str) -> None:
+    """Prints a line about files that are no input, if there are any.
 
     Args:
         endings: How many there are of each `ending`.
         what: What they are not.
     """
-    shown = ", ".join(sorted(endings)[:8]) + ", ..." * (len(endings) > 8)
-    return f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})"
+    if endings:
+        shown = ", ".join(sorted(endings)[:8]) + ", ..." * (len(endings) > 8)
+        print(f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})")
 
 
 class ProgressBar(tqdm):
@@ -220,6 +226,14 @@ def restoration_options(flags: argparse.Namespace) -> dict:
         **{name: getattr(flags, name) for name in names},
         "scale": flags.scale if flags.scale == "auto" else float(flags.scale),
     }
+
+
+def decisive(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that a result depends on.
+
+    The memory decides the tiles' size, as what is free at the time does; it shows by 1 of 255 at most.
+    """
+    return {key: value for key, value in options.items() if key != "memory"}
 
 
 def check_address(host: str, port: int | None) -> None:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from deepdeblur_tf.command_line import add_restoration_arguments, answered, check_address, restoration_options
+from deepdeblur_tf.command_line import MODEL, add_restoration_arguments, answered, check_address, restoration_options
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.networks.location import TRAINED, model_file
@@ -27,7 +27,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         description="Opens a page to try a network on: drop pictures, see before and after under one slider, download "
         "the results. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument("model", **MODEL)
     parser.add_argument(
         "--host",
         default="127.0.0.1",

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepdeblur_tf.command_line import add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.command_line import MODEL, add_restoration_arguments, answered, restoration_options
 from deepdeblur_tf.config import SCENES, Data, checked_names, recorded_experiment
 from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
@@ -30,9 +30,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "sharp images: loss, PSNR, SSIM (both conventions) and MS-SSIM of every image, the report's table, and "
         "pictures. The same command continues an interrupted evaluation.",
     )
-    parser.add_argument(
-        "models", metavar="MODEL", nargs="*", help="A finished run's folder, a .keras file, or photographs."
-    )
+    parser.add_argument("models", nargs="*", **MODEL)
     parser.add_argument(
         "--restored",
         metavar="DIR",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib
 
-from deepdeblur_tf.command_line import MAX_PIXELS, answered
+from deepdeblur_tf.command_line import MAX_PIXELS, MODEL, answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of, user_path
 from deepdeblur_tf.images.deep import to_8_bits
@@ -30,7 +30,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "PNG out, with no Python of this package on the server. Beside it a model card, a manifest with hashes, "
         "warm-up requests, and the server's configuration. Every file is checked against the network on a photo.",
     )
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument("model", **MODEL)
     parser.add_argument("folder", metavar="DIR", help="The folder of all versions. The next number is written.")
     parser.add_argument(
         "--format",

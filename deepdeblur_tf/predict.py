@@ -19,13 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from deepdeblur_tf.command_line import (
+    MODEL,
     SHOWN,
     ProgressBar,
     add_restoration_arguments,
     answered,
+    decisive,
     ending,
-    left_alone_line,
-    remark_lines,
+    print_left_alone,
+    print_remarks,
     restoration_options,
 )
 from deepdeblur_tf.errors import UserError
@@ -47,7 +49,7 @@ _DESCRIPTION = (
 def main(arguments=None, prog="python -m deepdeblur_tf.predict") -> int:
     """The command; returns the exit status: 0, 1 when files failed or are in the way, 2 for wrong inputs, 130."""
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument("model", **MODEL)
     _add_inputs(parser)
     parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
     return _run(parser, arguments)
@@ -103,13 +105,10 @@ def _predict(flags) -> int:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PredictionError(f"--output {output}: cannot be a folder ({error.strerror}).") from error
-    if others:
-        print(left_alone_line(collections.Counter(map(ending, others)), "picture or video"))
+    print_left_alone(collections.Counter(map(ending, others)), "picture or video")
 
     options = restoration_options(flags)
-    # The memory decides the tiles' size, as what is free at the time does; it shows by 1 of 255 at most.
-    method = {"network": sha256_of(file), "options": {key: options[key] for key in options if key != "memory"}}
-    results = Results(output, method)
+    results = Results(output, {"network": sha256_of(file), "options": decisive(options)})
     results.read()
     plans, failed = {}, {}
     for job in jobs:
@@ -205,7 +204,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
             except Exception:  # a defect of ours, which keeps no other file from being restored
                 failed[job] = f"{job.source}: {traceback.format_exc()}"
             bar.update(begin + pixels[job] - bar.n)
-    print(*remark_lines(remarks), sep="\n", end="\n" * bool(remarks))
+    print_remarks(remarks)
     return failed
 
 

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from deepdeblur_tf.command_line import (
+    MODEL,
     SHOWN,
     ProgressBar,
     add_restoration_arguments,
     answered,
+    decisive,
     ending,
-    left_alone_line,
-    remark_lines,
+    print_left_alone,
+    print_remarks,
     restoration_options,
 )
 from deepdeblur_tf.errors import need
@@ -42,7 +44,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "machine or on many, from and into folders or object stores (s3://, gs://). manifest.parquet in the output "
         "folder has a row for each photo, the bad ones too; what it says is done is skipped.",
     )
-    parser.add_argument("model", metavar="MODEL", help="A finished run's folder, a .keras file, or photographs.")
+    parser.add_argument("model", **MODEL)
     parser.add_argument(
         "inputs",
         metavar="INPUT",
@@ -131,9 +133,7 @@ def _restore(flags) -> int:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
 
     network, options = file.read_bytes(), restoration_options(flags)
-    # As for `predict`: the memory decides the tiles' size, which shows by 1 of 255 at most.
-    method = {key: options[key] for key in options if key != "memory"}
-    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), method)
+    manifest = Manifest(output, hashlib.sha256(network).hexdigest(), decisive(options))
     is_done = manifest.done()
     if manifest.damaged:
         print("left out, for it cannot be read; what it told of is restored again:", *manifest.damaged, sep="\n  ")
@@ -147,8 +147,7 @@ def _restore(flags) -> int:
                 yield photo
 
     count = worklist.write(output, to_do())
-    if others:
-        print(left_alone_line(others, "photo"))
+    print_left_alone(others, "photo")
     if count < found:
         print(f"{found - count} of {found} photos are in {flags.output} already; --overwrite restores them again.")
     failed: list[str] = []
@@ -188,7 +187,7 @@ def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list
                 bar.update(len(rows))
         finally:
             manifest.write()
-    print(*remark_lines(left_out), sep="\n", end="\n" * bool(left_out))
+    print_remarks(left_out)
     if unchanged:
         print(f"hardly changed: {unchanged} photos, sharp already or blurred beyond the network's reach")
     return failed

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Union
@@ -113,7 +113,7 @@ class FromFrames:
             else partial(_expose, scene, length, number, window)
             for number, window in windows
         )
-        for made in _judged(_readable(in_order(pool, calls, ahead), failed)):
+        for made in _judged(in_order(pool, calls, ahead, failed)):
             if made.number not in done:
                 yield made
 
@@ -146,15 +146,6 @@ def _expose(scene: Scene, length: Length, number: int, window: list[Frame]) -> M
     }
     images = {"blur": mean(frames), "blur_gamma": gamma_mean(frames), "sharp": frames[middle]}
     return Made(number, entry, {kind: encoded(image) for kind, image in images.items()})
-
-
-def _readable(futures: Iterable[Future[Made]], failed: Callable[[str], None]) -> Iterator[Made]:
-    """The pairs that could be made; what is wrong with the others' frames is passed on."""
-    for future in futures:
-        try:
-            yield future.result()
-        except UserError as error:
-            failed(str(error))
 
 
 def _judged(pairs: Iterable[Made]) -> Iterator[Made]:

@@ -84,11 +84,7 @@ class FromPhotos:
     ) -> Iterator[Made]:
         """Makes a photo's pairs; see `FromFrames.pairs`."""
         numbers = [number for number in range(1, self._count + 1) if number not in done]
-        for future in in_order(pool, (partial(self._make, scene, number) for number in numbers), ahead):
-            try:
-                yield future.result()
-            except UserError as error:
-                failed(str(error))
+        yield from in_order(pool, (partial(self._make, scene, number) for number in numbers), ahead, failed)
 
     def _make(self, scene: Scene, number: int) -> Made:
         photo = self._photo(scene)

@@ -87,21 +87,17 @@ class Upload:
     Attributes:
         name: Its file's.
         asked: Its file and scale.
+        stage: What is being done, in words.
     """
 
     def __init__(self, path: str, scale: float | str):
         self.name = Path(path).name
         self.asked = self._path, self._scale = path, scale
-        self._stage, self._since, self._seconds, self._is_stopped = "waiting for the one before it", 0.0, 0.0, False
+        self.stage, self._since, self._seconds, self._is_stopped = "waiting for the one before it", 0.0, 0.0, False
 
     def stop(self) -> None:
         """Ends its restoration, after the tile that is at work."""
         self._is_stopped = True
-
-    @property
-    def stage(self) -> str:
-        """What is being done, in words."""
-        return self._stage
 
     @property
     def times(self) -> tuple[float, float] | None:
@@ -183,7 +179,7 @@ class Upload:
     def _begin(self, stage: str) -> None:
         if self._is_stopped:
             raise Stopped
-        self._stage, self._since, self._seconds = stage, time.perf_counter(), 0.0
+        self.stage, self._since, self._seconds = stage, time.perf_counter(), 0.0
 
     def _progress(self, fraction: float) -> None:
         if self._is_stopped:
