@@ -81,11 +81,14 @@ def terminal(columns=100):
         os.close(screen)
 
 
-def write_network(path, seed):
+def write_network(path, seed=0, stddev=0.05, **settings):
+    """A small network's file; `stddev` is of the weights by which it changes pictures, where it has a global skip."""
     tf.keras.utils.set_random_seed(seed)
-    network = build_model(blocks=1, filters=4, kernel_size=3, global_skip=True)
-    tail = network.get_layer("level1_tail")  # begins at zero, which would leave the image as it is
-    tail.set_weights([tf.random.normal(weight.shape, stddev=0.05) for weight in tail.get_weights()])
+    network = build_model(**{"blocks": 1, "filters": 4, "kernel_size": 3, "global_skip": True, **settings})
+    if network.settings.global_skip:
+        tail = network.get_layer("level1_tail")  # begins at zero, which would leave the image as it is
+        tail.set_weights([tf.random.normal(weight.shape, stddev=stddev) for weight in tail.get_weights()])
+    path.parent.mkdir(parents=True, exist_ok=True)
     network.save(path)
     return path
 
@@ -179,17 +182,23 @@ def plain_imresize(image, scale):
     return image
 
 
-@contextlib.contextmanager
-def server(model, *flags):
-    """The process of `serve`, and host:port where it answers; it is ended, if it has not ended yet."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "deepdeblur_tf.serve", str(model), "--port", str(port), *flags]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def answering(command, model, *flags, **environment):
+    """The process of `serve` or `demo`, and host:port where it answers; it is ended, if it has not ended yet."""
+    address = f"127.0.0.1:{free_port()}"
+    line = [sys.executable, "-m", f"deepdeblur_tf.{command}", str(model), "--port", address.split(":")[1], *flags]
+    with subprocess.Popen(
+        line, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
-            assert f" on http://127.0.0.1:{port}/v1/models/deepdeblur " in process.stdout.readline()
-            yield process, f"127.0.0.1:{port}"
+            assert f" http://{address}" in process.stdout.readline()
+            yield process, address
         finally:
             process.terminate()
             process.wait(60)

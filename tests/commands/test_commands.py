@@ -12,9 +12,8 @@ import pytest
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import user_path
-from deepdeblur_tf.model import build_model
 from deepdeblur_tf.restoration.jobs import find_jobs
-from tests.helpers import ROOT, SMALL_FLAGS
+from tests.helpers import ROOT, SMALL_FLAGS, write_network
 
 
 @pytest.mark.parametrize(
@@ -95,9 +94,7 @@ def closed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    build_model(blocks=1, filters=4, kernel_size=3).save(path)
-    return path
+    return write_network(tmp_path_factory.mktemp("model") / "small.keras")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,8 @@ import http.server
 import os
 import re
 import shutil
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,11 +18,9 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf import demo
-from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
-from tests.helpers import ROOT
+from tests.helpers import answering, write_network
 
 pytest.importorskip("gradio", reason="no gradio, which needs Python 3.10")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -34,27 +29,17 @@ MILLISECONDS = 90_000  # how long a step may take before the test fails
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    tf.keras.utils.set_random_seed(2)
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    build_model(blocks=1, filters=4, kernel_size=3).save(path)
-    return path
+    return write_network(tmp_path_factory.mktemp("model") / "small.keras", 2, global_skip=False)
 
 
 @pytest.fixture(scope="module")
 def address(model, tmp_path_factory):
     """The page's address, while it is served by its own process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("temporary")
-    command = [sys.executable, "-m", "deepdeblur_tf.demo", model, "--port", str(port)]
-    command += ["--max_pixels", "1000000", "--max_upload", "1"]
-    environment = {**os.environ, "TMPDIR": str(folder)}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
-        assert f"open http://127.0.0.1:{port}" in line
-        yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGTERM)
+    flags = ["--max_pixels", "1000000", "--max_upload", "1"]
+    with answering("demo", model, *flags, TMPDIR=str(folder)) as (process, address):
+        yield f"http://{address}"
+        process.terminate()
         assert process.wait(30) == 0
     assert not list(folder.glob("deepdeblur_tf_*"))  # pictures of its users
 

@@ -1,6 +1,7 @@
 """The command, run for real: its tables, its pictures, and every way of stopping it."""
 
 import csv
+import functools
 import io
 import json
 import re
@@ -22,24 +23,17 @@ from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import imresize
 from deepdeblur_tf.restoration.restorer import Restorer, restore
 from deepdeblur_tf.train import main as train
-from tests.helpers import ROOT, SMALL_FLAGS, read_csv
+from tests.helpers import ROOT, SMALL_FLAGS, read_csv, write_network
 
 COLUMNS = ["loss", "psnr", "ssim", "ms_ssim", "ssim_matlab"]
 
 
-def save_network(path, seed=5, **settings):
-    tf.keras.utils.set_random_seed(seed)
-    network = build_model(**{"blocks": 1, "filters": 4, "kernel_size": 3, "global_skip": True, **settings})
-    tail = network.get_layer("level1_tail")  # begins at zero, which would leave the image as it is
-    tail.set_weights([tf.random.normal(weight.shape, stddev=0.02) for weight in tail.get_weights()])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    network.save(path)
-    return path
+save_network = functools.partial(write_network, stddev=0.02)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_network(tmp_path_factory.mktemp("models") / "first.keras")
+    return save_network(tmp_path_factory.mktemp("models") / "first.keras", seed=5)
 
 
 NAMES = ["GOPR0384_11_00/000001", "GOPR0396_11_00/000001", "GOPR0854_11_00/000000", "GOPR0854_11_00/000007"]

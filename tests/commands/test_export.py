@@ -24,7 +24,7 @@ from deepdeblur_tf.serving import formats
 from deepdeblur_tf.serving import version as export_run
 from deepdeblur_tf.serving.model_card import gather, write_card
 from deepdeblur_tf.train import main as train
-from tests.helpers import ROOT, SMALL_FLAGS
+from tests.helpers import ROOT, SMALL_FLAGS, write_network
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def model(tmp_path):
-    build_model(blocks=1, filters=4, kernel_size=3).save(tmp_path / "small.keras")
-    return tmp_path / "small.keras"
+    return write_network(tmp_path / "small.keras", global_skip=False)
 
 
 def exported(*arguments, status=0):

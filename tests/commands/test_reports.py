@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import FILES, ROOT, SMALL_FLAGS
+from tests.helpers import FILES, ROOT, SMALL_FLAGS, free_port
 
 OWN = ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED")  # what the commands set
 
@@ -121,10 +120,7 @@ def test_commands_report_to_nobody(tmp_path, record):
 @pytest.mark.slow
 def test_the_page_reports_to_nobody(tmp_path, record):
     pytest.importorskip("gradio", reason="no gradio, which needs Python 3.10")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    lines = record(PAGE, "photographs", port)
+    lines = record(PAGE, "photographs", free_port())
     assert lines
     assert_stays_here(lines)
 

@@ -15,12 +15,10 @@ import psutil
 import pytest
 
 from deepdeblur_tf import serve
-from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.model import build_model
 from deepdeblur_tf.serving.formats import newest_version
 from deepdeblur_tf.serving.servable import of_export
-from tests.helpers import server
+from tests.helpers import answering, write_network
 
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)
@@ -28,10 +26,8 @@ for package in ("fastapi", "uvicorn", "prometheus_client"):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    tf.keras.utils.set_random_seed(2)
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    build_model(levels=1, blocks=2, filters=32, kernel_size=5).save(path)
-    return path
+    settings = {"levels": 1, "blocks": 2, "filters": 32, "kernel_size": 5, "global_skip": False}
+    return write_network(tmp_path_factory.mktemp("model") / "small.keras", 2, **settings)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +101,7 @@ def test_a_stop_finishes_what_is_computed_and_refuses_what_waits(model, number, 
     def ask_as(name, address):
         answers[name] = ask(address, image)
 
-    with server(model) as (process, address):
+    with answering("serve", model) as (process, address):
         threads = []
         for count, name in enumerate(("computed", "waiting"), 1):
             threads.append(threading.Thread(target=ask_as, args=(name, address)))
@@ -125,7 +121,7 @@ def test_a_stop_finishes_what_is_computed_and_refuses_what_waits(model, number, 
 
 @pytest.mark.slow
 def test_photographs_are_served_to_this_machine_alone(random, capfd):
-    with server("photographs", "--max_pixels", "1000") as (process, address):
+    with answering("serve", "photographs", "--max_pixels", "1000") as (process, address):
         assert ask(address, random.integers(0, 256, (20, 30, 3), dtype=np.uint8))[0] == 200
         assert ask(address, np.zeros((40, 30, 3), np.uint8))[0] == 413
         connections = [each for each in psutil.net_connections("inet") if each.pid == process.pid]

@@ -68,6 +68,12 @@ def photos(tmp_path, ground):
     return folder
 
 
+@pytest.fixture
+def of_photos(photos, tmp_path):
+    """What `run` takes to make a pair of each photo."""
+    return [photos, "--from", "photos", "--pairs", 1, "--output", tmp_path / "out"]
+
+
 def manifest(folder):
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
 
@@ -301,14 +307,13 @@ def test_killed_and_continued_it_has_the_same_bytes(clips, photos, tmp_path, kin
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_what_is_done_is_not_made_again(photos, tmp_path, capsys):
-    flags = [photos, "--from", "photos", "--pairs", 1, "--output", tmp_path / "out"]
-    assert run(*flags) == 0
+def test_what_is_done_is_not_made_again(of_photos, tmp_path, capsys):
+    assert run(*of_photos) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("blur/*.png")}
     removed = next(iter(before))
     removed.unlink()
     capsys.readouterr()
-    assert run(*flags) == 0
+    assert run(*of_photos) == 0
     assert "2 of 3 pairs are in" in capsys.readouterr().out
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("blur/*.png")}
     assert set(after) == set(before)
@@ -325,9 +330,8 @@ def test_the_training_that_it_proposes_has_a_run_of_its_own(photos, tmp_path, ca
     assert (settings["name"], settings["data"]["root"]) == ("my_pairs", str(output))
 
 
-def test_other_settings_in_the_same_folder_are_refused_by_name(photos, tmp_path, capsys):
-    flags = [photos, "--from", "photos", "--pairs", 1, "--output", tmp_path / "out"]
-    assert run(*flags) == 0
+def test_other_settings_in_the_same_folder_are_refused_by_name(of_photos, photos, tmp_path, capsys):
+    assert run(*of_photos) == 0
     whole = content(tmp_path / "out")
     for other, named in [
         (["--seed", 1], "seed: 0 / 1"),
@@ -335,11 +339,11 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(photos, tmp_path,
         (["--synthesis.path", 40], "synthesis.path: 30.0 / 40.0"),
         (["--profile", "gopro"], "synthesis.noise: 1.0 / 0.0"),
     ]:
-        assert run(*flags, *other) == 2
+        assert run(*of_photos, *other) == 2
         told = capsys.readouterr().err
         assert "holds another data set" in told and named in told
     Image.open(photos / "photo0.png").crop((0, 0, 256, 256)).save(photos / "photo0.png")
-    assert run(*flags) == 2
+    assert run(*of_photos) == 2
     assert "photo0: photo0.png of" in capsys.readouterr().err
     assert content(tmp_path / "out") == whole
 
@@ -389,8 +393,8 @@ def test_bad_inputs_are_listed_and_nothing_else_is_lost(write_frames, tmp_path, 
     assert "train/damaged: damaged of" in capsys.readouterr().err
 
 
-def test_a_finished_scene_that_cannot_be_opened_makes_up_for_no_other(photos, tmp_path, capsys):
-    arguments = (photos, "--from", "photos", "--pairs", 2, "--test", 0, "--output", tmp_path / "out")
+def test_a_finished_scene_that_cannot_be_opened_makes_up_for_no_other(of_photos, photos, tmp_path, capsys):
+    arguments = (*of_photos, "--pairs", 2, "--test", 0)
     assert run(*arguments) == 0
     lines = manifest(tmp_path / "out")
     kept = [line for line in lines if not line["pair"].startswith("train/photo2")]
@@ -405,8 +409,8 @@ def test_a_finished_scene_that_cannot_be_opened_makes_up_for_no_other(photos, tm
     assert len(list((tmp_path / "out" / "train" / "photo2" / "sharp").iterdir())) == 2
 
 
-def test_pairs_that_are_removed_meanwhile_are_not_done(photos, tmp_path, capsys, monkeypatch):
-    arguments = (photos, "--from", "photos", "--pairs", 2, "--output", tmp_path / "out")
+def test_pairs_that_are_removed_meanwhile_are_not_done(of_photos, tmp_path, capsys, monkeypatch):
+    arguments = (*of_photos, "--pairs", 2)
     add = DataSetFolder.add
 
     def removing(self, scene, made):
@@ -423,9 +427,8 @@ def test_pairs_that_are_removed_meanwhile_are_not_done(photos, tmp_path, capsys,
     assert run(*arguments) == 0 and len(manifest(tmp_path / "out")) == 6
 
 
-def test_a_bad_line_of_the_manifest_blocks_nothing(photos, tmp_path, capsys):
-    arguments = (photos, "--from", "photos", "--pairs", 1, "--output", tmp_path / "out")
-    assert run(*arguments) == 0
+def test_a_bad_line_of_the_manifest_blocks_nothing(of_photos, tmp_path, capsys):
+    assert run(*of_photos) == 0
     known = content(tmp_path / "out")
     path = tmp_path / "out" / "manifest.jsonl"
     first, *rest = path.read_bytes().splitlines()
@@ -433,14 +436,14 @@ def test_a_bad_line_of_the_manifest_blocks_nothing(photos, tmp_path, capsys):
     bad = [b"[" * 100_000, b"\xff\0", b"5", b'{"pair": 5}', json.dumps({"pair": entry["pair"]}).encode(), b"{}"]
     path.write_bytes(b"\n".join([*bad, *rest, b""]))
     capsys.readouterr()
-    assert run(*arguments) == 0
+    assert run(*of_photos) == 0
     assert f"left out: {len(bad)} lines of {path}" in capsys.readouterr().out
     assert content(tmp_path / "out") == known
     (tmp_path / "out" / "synthesis.json").write_text("[" * 100_000)
-    assert run(*arguments) == 2 and "is not from this command" in capsys.readouterr().err
+    assert run(*of_photos) == 2 and "is not from this command" in capsys.readouterr().err
 
 
-def test_bad_photos_and_masks_are_listed(photos, tmp_path, capsys):
+def test_bad_photos_and_masks_are_listed(of_photos, photos, tmp_path, capsys):
     Image.new("RGB", (300, 200)).save(photos / "small.png")
     (photos / "text.png").write_text("no picture")
     (photos / "cut.png").write_bytes((photos / "photo0.png").read_bytes()[:20000])
@@ -450,8 +453,7 @@ def test_bad_photos_and_masks_are_listed(photos, tmp_path, capsys):
     Image.new("L", (300, 300), 255).save(masks / "photo1.png")
     Image.new("L", (300, 262), 0).save(masks / "photo2.png")
     Image.new("L", (300, 300), 255).save(masks / "photo9.png")
-    flags = [photos, "--from", "photos", "--masks", masks, "--pairs", 1, "--output", tmp_path / "out", "--test", 0]
-    assert run(*flags) == 1
+    assert run(*of_photos, "--masks", masks, "--test", 0) == 1
     told = capsys.readouterr().err
     assert "failed: 6\n" in told
     assert "small.png: is 300x200, smaller" in told

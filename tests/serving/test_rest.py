@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.serving.servable import Servable, of_network
+from tests.helpers import write_network
 
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")
@@ -45,10 +45,7 @@ def serving(servable, max_waiting=4):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    tf.keras.utils.set_random_seed(5)
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    build_model(levels=1, blocks=1, filters=4, kernel_size=3).save(path)
-    return path
+    return write_network(tmp_path_factory.mktemp("model") / "small.keras", 5, levels=1, global_skip=False)
 
 
 @pytest.fixture(scope="module")

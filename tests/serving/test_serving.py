@@ -21,15 +21,13 @@ from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.serving.signatures import Service
-from tests.helpers import ROOT, server
+from tests.helpers import ROOT, answering, write_network
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    tf.keras.utils.set_random_seed(4)
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    build_model(blocks=2, filters=8, kernel_size=5).save(path)
-    return path
+    settings = {"blocks": 2, "filters": 8, "kernel_size": 5, "global_skip": False}
+    return write_network(tmp_path_factory.mktemp("model") / "small.keras", 4, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +269,7 @@ def rest_address(exported):
     """Where `serve` answers for the export."""
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         pytest.importorskip(package)
-    with server(exported.parent) as (_, address):
+    with answering("serve", exported.parent) as (_, address):
         yield address
 
 
