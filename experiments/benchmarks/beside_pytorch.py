@@ -47,6 +47,50 @@ def matrix_product(framework: str, precision: str) -> dict:
     return {"seconds": _seconds(lambda: torch.matmul(matrix, matrix), 3), "operations": 2 * side**3}
 
 
+def convolution(framework: str, part: str, precision: str, shape: tuple[int, ...], kernel: int) -> dict:
+    """Of a batch [N, H, W, C], C filters: the "output", or what a training needs, "input" and "filter" gradients."""
+    channels = shape[-1]
+    operations = 2 * int(np.prod(shape)) * channels * kernel**2
+    random = np.random.default_rng(0)
+    image = random.standard_normal(shape, np.float32)
+    filters = random.standard_normal((kernel, kernel, channels, channels), np.float32)
+    if framework == "tensorflow":
+        from deepdeblur_tf.compat import tf
+
+        image, filters = tf.cast(image, precision), tf.cast(filters, precision)
+        shared = {"strides": [1] * 4, "padding": "SAME"}
+        call = {
+            "output": lambda: tf.nn.conv2d(image, filters, **shared),
+            "input": lambda: tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=shape, filter=filters, out_backprop=image, **shared
+            ),
+            "filter": lambda: tf.raw_ops.Conv2DBackpropFilter(
+                input=image, filter_sizes=filters.shape, out_backprop=image, **shared
+            ),
+        }[part]
+        return {"seconds": _seconds(lambda: call().numpy(), 5), "operations": operations}
+    import torch
+
+    # Channels last in memory, as TensorFlow has them.
+    image = torch.from_numpy(image).to(getattr(torch, precision)).permute(0, 3, 1, 2)
+    filters = (
+        torch.from_numpy(filters).to(image.dtype).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    )
+    padding = kernel // 2
+
+    def gradient(*wanted):
+        return torch.ops.aten.convolution_backward(
+            image, image, filters, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1, [*wanted, False]
+        )
+
+    call = {
+        "output": lambda: torch.nn.functional.conv2d(image, filters, padding=padding),
+        "input": lambda: gradient(True, False),
+        "filter": lambda: gradient(False, True),
+    }[part]
+    return {"seconds": _seconds(call, 5), "operations": operations}
+
+
 def training_step(framework: str, precision: str) -> dict:
     steps = 3
     operations = 3 * BATCH * _operations(REPORT, (PATCH, PATCH))  # forward, and twice as much backward
@@ -151,6 +195,19 @@ CASES = {
     "product of matrices, bfloat16": functools.partial(matrix_product, precision="bfloat16"),
     "training step, float32": functools.partial(training_step, precision="float32"),
     "training step, bfloat16": functools.partial(training_step, precision="bfloat16"),
+    **{
+        f"{what}, 64 channels, bfloat16": functools.partial(
+            convolution, part=part, precision="bfloat16", shape=(BATCH, PATCH, PATCH, 64), kernel=5
+        )
+        for what, part in (
+            ("convolution", "output"),
+            ("its input's gradient", "input"),
+            ("its filter's gradient", "filter"),
+        )
+    },
+    "convolution, 32 channels": functools.partial(
+        convolution, part="output", precision="float32", shape=(1, FRAME[0] // 2, FRAME[1] // 2, 32), kernel=3
+    ),
     "1280x720": functools.partial(whole_image, model="", height=FRAME[0], width=FRAME[1]),
     "1280x720, `photographs`": functools.partial(whole_image, model="photographs", height=FRAME[0], width=FRAME[1]),
     "1280x720, `photographs`, bfloat16": functools.partial(
@@ -203,6 +260,8 @@ def _operations(settings: Model, size: tuple[int, int]) -> int:
         total += inner * filters * ((3 if is_coarsest else 6) + 3) * factor**2  # head and tail
         total += inner * 2 * settings.blocks * filters**2
         total += 0 if is_coarsest else pixels / 4 * 25 * 3 * 12  # the up-convolution
+        if settings.pass_features and not is_coarsest:
+            total += pixels / 4 / factor**2 * filters * settings.widening * 4 * filters
     return int(2 * total)
 
 

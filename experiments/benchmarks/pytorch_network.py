@@ -41,15 +41,23 @@ class Network(nn.Module):
             for channels, filters in zip(inputs, widths)
         )
         self.ups = nn.ModuleList(nn.Conv2d(3, 12, 5, padding="same") for _ in range(settings.levels - 1))
+        passed = zip(widths[1:], widths) if settings.pass_features else ()
+        self.features = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for coarse, fine in passed)
 
     def forward(self, blurry):
-        factor, restored = self.settings.shuffle_input, []
+        factor, restored, features = self.settings.shuffle_input, [], None
         for level in reversed(range(len(blurry))):
             x = blurry[level]
             if restored:
                 x = torch.cat([x, functional.pixel_shuffle(self.ups[level](restored[-1]), 2)], dim=1)
-            x = self.bodies[level](functional.pixel_unshuffle(x, factor))
-            x = functional.pixel_shuffle(x, factor)
+            head, *blocks, tail = self.bodies[level]
+            x = head(functional.pixel_unshuffle(x, factor))
+            if self.settings.pass_features and features is not None:
+                x = x + functional.pixel_shuffle(self.features[level](features), 2)
+            for block in blocks:
+                x = block(x)
+            features = x
+            x = functional.pixel_shuffle(tail(x), factor)
             restored.append(x + blurry[level] if self.settings.global_skip else x)
         return restored[::-1]
 
@@ -74,6 +82,8 @@ class Network(nn.Module):
                 put(block.conv2, f"level{level}_block{number}_conv2")
         for level, up in enumerate(self.ups, 1):
             put(up, f"level{level}_up", outs=2)
+        for level, passed in enumerate(self.features, 1):
+            put(passed, f"level{level}_features", outs=2)
 
 
 def _colour_first(array, factor: int, axis: int):
