@@ -42,8 +42,10 @@ OwnName = Annotated[
     lambda value: value == "" or (re.search(r"\w", value.strip("._-")) and not re.search(r"[/\\\0]", value)),
 ]
 Seed = Annotated[int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32]
-Count = Annotated[int, "a whole number, 0 or above", lambda value: value >= 0]
-PositiveInt = Annotated[int, "a whole number above 0", lambda value: value > 0]
+# Bounds, so that a typing error neither overflows what counts steps nor fills the memory with names.
+Count = Annotated[int, "a whole number from 0, below 2**31", lambda value: 0 <= value < 2**31]
+PositiveInt = Annotated[int, "a whole number above 0, below 2**31", lambda value: 0 < value < 2**31]
+Images = Annotated[int, "a whole number from 1 to 1000000", lambda value: 1 <= value <= 10**6]
 Blocks = Annotated[  # building takes minutes beyond them, and a damaged file may ask for any number
     int, "a whole number from 1 to 100", lambda value: 1 <= value <= 100
 ]
@@ -53,8 +55,8 @@ PositiveFloat = Annotated[float, "a finite number above 0", lambda value: 0 < va
 Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 RisingInts = Annotated[
     list[int],
-    "a list of rising whole numbers above 0, such as [400, 500]",
-    lambda value: value == sorted(set(value)) and min(value, default=1) > 0,
+    "a list of rising whole numbers above 0, below 2**31, such as [400, 500]",
+    lambda value: value == sorted(set(value)) and all(0 < number < 2**31 for number in value),
 ]
 Share = Annotated[float, "a number from 0 to 1", lambda value: 0 <= value <= 1]
 Kept = Annotated[float, "a number from 0, and below 1", lambda value: 0 <= value < 1]
@@ -112,14 +114,14 @@ class Data:
 
     root: str = SCENES
     layout: Layout = "auto"
-    pairs: PositiveInt = 4000
+    pairs: Images = 4000
     blurry: OwnName = ""
     sharp: OwnName = ""
     blur: Literal["blur", "blur_gamma"] = "blur"
     patch_size: MultipleOf4 = 256
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: str = "~/.cache/deepdeblur_tf"
-    scenes: PositiveInt = 400
+    scenes: Images = 400
     on_error: Literal["stop", "skip"] = "stop"
 
     @property
@@ -352,7 +354,7 @@ class Validation:
     """
 
     every: PositiveInt = 10
-    images: PositiveInt = 20
+    images: Images = 20
     samples: Count = 4
 
 

@@ -70,7 +70,7 @@ values = st.fixed_dictionaries(
         "model.kernel_size": st.integers(0, 5).map(lambda n: 2 * n + 1),
         "model.global_skip": st.booleans(),
         "training.learning_rate": st.floats(1e-12, 1e3),
-        "training.decay.epochs": st.lists(st.integers(1, 10**6), unique=True).map(sorted),
+        "training.decay.epochs": st.lists(st.integers(1, 2**31 - 1), unique=True).map(sorted),
         "training.decay.factor": st.floats(0.01, 0.99),
         "training.on_nan": st.sampled_from(["stop", "skip"]),
         "validation.samples": st.integers(0, 100),
