@@ -57,7 +57,8 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return 141
-        fault = f"{error.filename}: {error.strerror}" if error.filename else disk_fault(error)
+        name = error.filename2 or error.filename  # the second is what a temporary file was to become
+        fault = f"{name}: {error.strerror}" if name else disk_fault(error)
         if not fault:
             raise
         message = fault

@@ -49,9 +49,12 @@ Images = Annotated[int, "a whole number from 1 to 1000000", lambda value: 1 <= v
 Blocks = Annotated[  # building takes minutes beyond them, and a damaged file may ask for any number
     int, "a whole number from 1 to 100", lambda value: 1 <= value <= 100
 ]
-OddInt = Annotated[int, "an odd number above 0", lambda value: value > 0 and value % 2 == 1]
+OddInt = Annotated[int, "an odd number from 1 to 99", lambda value: 0 < value < 100 and value % 2 == 1]
+Filters = Annotated[int, "a whole number above 0, up to 10000", lambda value: 0 < value <= 10_000]
 MultipleOf4 = Annotated[int, "a whole number above 0, a multiple of 4", lambda value: value > 0 and value % 4 == 0]
-PositiveFloat = Annotated[float, "a finite number above 0", lambda value: 0 < value < math.inf]
+PositiveFloat = Annotated[  # float32 holds some more
+    float, "a finite number above 0, from 1e-30 to 1e30", lambda value: 1e-30 <= value <= 1e30
+]
 Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 RisingInts = Annotated[
     list[int],
@@ -60,7 +63,7 @@ RisingInts = Annotated[
 ]
 Share = Annotated[float, "a number from 0 to 1", lambda value: 0 <= value <= 1]
 Kept = Annotated[float, "a number from 0, and below 1", lambda value: 0 <= value < 1]
-NonNegativeFloat = Annotated[float, "a finite number, 0 or above", lambda value: 0 <= value < math.inf]
+NonNegativeFloat = Annotated[float, "a finite number from 0 to 1e30", lambda value: 0 <= value <= 1e30]
 PositiveRange = Annotated[
     list[float],
     "two numbers above 0, the second no smaller, such as [0.5, 1.5]",
@@ -251,7 +254,7 @@ class Model:
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"
     levels: Literal[1, 2, 3] = 3
     blocks: Blocks = 9
-    filters: PositiveInt = 64
+    filters: Filters = 64
     kernel_size: OddInt = 5
     global_skip: bool = False
     shuffle_input: Literal[1, 2] = 1

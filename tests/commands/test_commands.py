@@ -21,6 +21,7 @@ from tests.helpers import ROOT, SMALL_FLAGS, write_network
     [
         (UserError("data.root: not there"), 2, "error: data.root: not there"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: /x: Permission denied"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/.part", None, "/x"), 2, "error: /x: Is a directory"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "error: No space left on device"),
         (MemoryError(), 2, "error: the memory is full"),
         (MemoryError("Unable to allocate 5 GiB"), 2, "error: Unable to allocate 5 GiB"),
