@@ -42,10 +42,10 @@ OwnName = Annotated[
     lambda value: value == "" or (re.search(r"\w", value.strip("._-")) and not re.search(r"[/\\\0]", value)),
 ]
 Seed = Annotated[int, "a whole number from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32]
-# Bounds, so that a typing error neither overflows what counts steps nor fills the memory with names.
+# Bounds, so that a typing error neither overflows what counts steps nor fills the memory with lists.
 Count = Annotated[int, "a whole number from 0, below 2**31", lambda value: 0 <= value < 2**31]
 PositiveInt = Annotated[int, "a whole number above 0, below 2**31", lambda value: 0 < value < 2**31]
-Images = Annotated[int, "a whole number from 1 to 1000000", lambda value: 1 <= value <= 10**6]
+Listed = Annotated[int, "a whole number from 1 to 1000000", lambda value: 1 <= value <= 10**6]
 Blocks = Annotated[  # building takes minutes beyond them, and a damaged file may ask for any number
     int, "a whole number from 1 to 100", lambda value: 1 <= value <= 100
 ]
@@ -117,14 +117,14 @@ class Data:
 
     root: str = SCENES
     layout: Layout = "auto"
-    pairs: Images = 4000
+    pairs: Listed = 4000
     blurry: OwnName = ""
     sharp: OwnName = ""
     blur: Literal["blur", "blur_gamma"] = "blur"
     patch_size: MultipleOf4 = 256
     cache: Literal["none", "memory", "disk"] = "none"
     cache_folder: str = "~/.cache/deepdeblur_tf"
-    scenes: Images = 400
+    scenes: Listed = 400
     on_error: Literal["stop", "skip"] = "stop"
 
     @property
@@ -324,7 +324,7 @@ class Training:
             anyway; on a GPU this makes two equal runs equal, and slower.
     """
 
-    epochs: PositiveInt = 1000
+    epochs: Listed = 1000
     steps: Count = 0
     batch_size: PositiveInt = 2
     pretrained: str = ""
@@ -357,7 +357,7 @@ class Validation:
     """
 
     every: PositiveInt = 10
-    images: Images = 20
+    images: Listed = 20
     samples: Count = 4
 
 

@@ -153,7 +153,7 @@ def test_differences_name_the_keys():
         ("training.clip", "1e31", "from 0 to 1e30"),
         ("model.kernel_size", "101", "from 1 to 99"),
         ("model.filters", "10001", "up to 10000"),
-        ("training.epochs", "100000000000000000000", "a whole number above 0, below 2**31"),
+        ("training.epochs", "1000001", "a whole number from 1 to 1000000"),
         ("training.steps", "2147483648", "a whole number from 0, below 2**31"),
         ("data.scenes", "1000001", "a whole number from 1 to 1000000"),
         ("training.decay.epochs", "[true]", "whole numbers"),
