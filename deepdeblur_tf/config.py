@@ -246,7 +246,7 @@ class Model:
             or 2, for all levels to take about as long; long blur is undone on the coarse ones.
         pyramid: How the coarser levels are made: `matlab_bicubic` by MATLAB's `imresize`, as in the report, `gaussian`
             as in the authors' PyTorch code; the network is always used with the one that it was trained with.
-        pass_features: Whether the next finer level gets, beside a coarser one's output, its feature maps, enlarged by a
+        pass_features: Whether the next finer level gets, beside a coarser one's output, its channels, enlarged by a
             1x1 convolution and a pixel shuffle and added behind the first convolution (as Cho et al., ICCV 2021, pass
             them on); not in the report.
     """

@@ -62,16 +62,17 @@ def restoring_graph(model: tf.keras.Model, dtype=tf.uint8) -> tf.types.experimen
 def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
     """The memory that a restoration takes for each pixel of the image."""
     # Measured as the growth of the process's peak memory on both stacks: 747, 415 and 214 bytes for 64, 32 and 16
-    # filters, about three float32 maps; the pyramid takes 139 bytes, whatever the network. OpenVINO: 1070 and 648 bytes
+    # filters, about three float32 outputs; the pyramid takes 139 bytes for all networks. OpenVINO: 1070 and 648 bytes
     # for 64 and 32 filters, in bfloat16 677 and 462. At half the resolution (shuffle_input 2): 137, 166, 213, 269 and
     # 438 bytes for 16, 32, 48, 64 and 128 filters; where coarser levels are wider (widening 2), 203 for 32, at full
-    # resolution 451.
+    # resolution 451. Passing features adds at most 7.
     settings = settings_of(model)
+    convolutions = [layer for layer in model.layers if not layer.name.endswith("_features")]
     # A depthwise convolution has None for its filters.
-    widest = max(getattr(layer, "filters", None) or 0 for layer in model.layers)
+    widest = max(getattr(layer, "filters", None) or 0 for layer in convolutions)
     filters = widest // settings.widening ** (settings.levels - 1)
-    maps = filters * (8 + 3 * settings.widening) // 4
-    network = max(160, 15 * filters) if settings.shuffle_input == 1 else 100 + maps
+    halved = 100 + filters * (8 + 3 * settings.widening) // 4
+    network = max(160, 15 * filters) if settings.shuffle_input == 1 else halved
     return network + (0 if runtime == "tensorflow" else 230)
 
 

@@ -1,7 +1,8 @@
 """Counts units that never learn again: python -m experiments.benchmarks.dead_units MODEL PHOTOS [--revive FILE]
 
-A residual block's first convolution ends in a ReLU. Where one of its maps is 0 everywhere, no gradient comes through.
-Shown is for each block how many maps are above 0 in less than 0.2 % of the pixels of 64 training pairs.
+A residual block's first convolution ends in a ReLU. Where one of its channels is 0 everywhere, no gradient comes
+through.
+Shown is for each block how many channels are above 0 in less than 0.2 % of the pixels of 64 training pairs.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def count(flags) -> int:
     firsts = [layer for layer in network.layers if layer.name.endswith("_conv1")]
     probe = tf.keras.Model(network.inputs, [layer.output for layer in firsts])
     random = np.random.default_rng(0)
-    print("| block | maps | dead |\n|---|---|---|")
-    for first, maps in zip(firsts, probe(to_levels(blurry, settings.levels, settings.pyramid))):
-        is_dead = (np.asarray(maps) > 0).mean(axis=(0, 1, 2)) < RARE
+    print("| block | channels | dead |\n|---|---|---|")
+    for first, outputs in zip(firsts, probe(to_levels(blurry, settings.levels, settings.pyramid))):
+        is_dead = (np.asarray(outputs) > 0).mean(axis=(0, 1, 2)) < RARE
         name = first.name.removesuffix("_conv1")
         print(f"| {name} | {len(is_dead)} | {is_dead.sum()} |")
         if flags.revive:
@@ -58,7 +59,7 @@ def count(flags) -> int:
 
 
 def revive(first, second, is_dead: np.ndarray, random: np.random.Generator) -> None:
-    """Gives dead maps Glorot's random kernels again; the second convolution ignores them at first."""
+    """Gives dead channels Glorot's random kernels again; the second convolution ignores them at first."""
     kernel, bias = first.get_weights()
     rest, rest_bias = second.get_weights()
     limit = np.sqrt(6 / (np.prod(kernel.shape[:2]) * sum(kernel.shape[2:])))

@@ -131,6 +131,14 @@ def test_a_memory_budget_cuts_into_tiles(network, random):
     assert steps == sorted(steps) and steps[-1] == 1 and len(steps) == tiled.tiles
 
 
+def test_passed_features_take_no_memory_worth_counting():
+    """Their convolutions have four times as many filters as the level that they go to, at a quarter of its pixels."""
+    plain, passing = (
+        build_model(blocks=1, filters=4, shuffle_input=2, pass_features=passes) for passes in (False, True)
+    )
+    assert bytes_per_pixel(passing) == bytes_per_pixel(plain)
+
+
 def test_one_graph_for_all_images_and_options(network, random):
     for size in (8, 21, 40):
         restore(network, random.integers(0, 256, (size, size, 3), dtype=np.uint8), self_ensemble=size == 21)
