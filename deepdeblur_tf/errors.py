@@ -9,7 +9,10 @@ import os
 import shlex
 import sys
 import tempfile
+import threading
 from pathlib import Path
+
+_QUIET = threading.RLock()  # two threads that redirect stderr at a time would not find it again
 
 
 class UserError(ValueError):
@@ -49,18 +52,19 @@ def install_line(extra: str) -> str:
 
 
 @contextlib.contextmanager
-def quiet_libraries():
-    """Holds back what libraries print on stderr; shows it if they fail."""
+def quiet_libraries(shows_failures: bool = True):
+    """Holds back what libraries print on stderr; shows it if they fail, unless the error alone is to be shown."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with _QUIET, tempfile.TemporaryFile() as held:
         terminal = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(terminal, held.read())
+            if shows_failures:
+                held.seek(0)
+                os.write(terminal, held.read())
             raise
         finally:
             os.dup2(terminal, 2)

@@ -55,7 +55,7 @@ def _repeat_edge(image, after, axis: int):
 def _shrink(image, taps: np.ndarray, factor: int, axis: int):
     # A convolution would be shorter, but TF32 and bfloat16 units would round it.
     margin = (len(taps) - factor) // 2
-    padded = mirror_pad(image, margin, margin, axis)
+    padded = mirror_pad(image, margin, margin + factor - 1, axis)  # the last pixel's cell may reach beyond the image
     length = tf.shape(image)[axis]
     result = 0.0
     for start, tap in enumerate(taps):
@@ -65,12 +65,49 @@ def _shrink(image, taps: np.ndarray, factor: int, axis: int):
     return result
 
 
-def _matlab_bicubic(image, factor: int):
-    # Every product and sum is a multiple of 2^-12 below 2^12, so float32 is exact here in whatever order it sums.
-    values, taps = tf.cast(image, tf.float32), _bicubic_taps(factor)
+def shrunk(image, factor: int):
+    """Images shrunk as MATLAB's `imresize(image, 1 / factor)` does, pixel for pixel.
+
+    Args:
+        image: uint8 [N, H, W, C].
+        factor: int. 2, 4 or 8.
+
+    Returns:
+        uint8, each side divided and rounded up.
+    """
+    # Every product and sum is a multiple of 2^-12 below 2^12 (for 8: of 2^-16), so float32 (float64) is exact here in
+    # whatever order it sums.
+    values, taps = tf.cast(image, tf.float32 if factor < 8 else tf.float64), _bicubic_taps(factor)
     for axis in (1, 2):
-        values = tf.clip_by_value(tf.floor(_shrink(values, taps, factor, axis) + 0.5), 0.0, 255.0)
+        values = tf.clip_by_value(tf.floor(_shrink(values, taps, factor, axis) + 0.5), 0, 255)
     return tf.cast(values, tf.uint8)
+
+
+def enlarged(image, factor: int, height, width):
+    """Images enlarged as MATLAB's `imresize(image, factor)` does, and cut off on the right and at the bottom.
+
+    Args:
+        image: float32 [N, h, w, C].
+        factor: int. 2, 4 or 8.
+        height: Scalar int tensor. Rows of the result, at most h * factor.
+        width: The same for its columns.
+
+    Returns:
+        float32 [N, height, width, C].
+    """
+    centres = (np.arange(factor) + 0.5) / factor - 0.5  # of the pixels that one becomes, in its own coordinates
+    for axis, length in ((1, height), (2, width)):
+        size = tf.shape(image)[axis]
+        padded = mirror_pad(tf.cast(image, tf.float64), 2, 2, axis)  # as NumPy's version sums
+        neighbours = [tf.gather(padded, tf.range(start, start + size), axis=axis) for start in range(5)]
+        pixels = [
+            sum(float(cubic(centre - offset)) * pixel for offset, pixel in zip(range(-2, 3), neighbours))
+            for centre in centres
+        ]
+        shape = tf.tensor_scatter_nd_update(tf.shape(image), [[axis]], [size * factor])
+        image = tf.reshape(tf.cast(tf.stack(pixels, axis + 1), tf.float32), shape)
+        image = tf.gather(image, tf.range(length), axis=axis)
+    return image
 
 
 def _gaussian(image):
@@ -102,7 +139,7 @@ def pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
         for _ in range(levels - 1):
             made.append(_gaussian(made[-1]))
         return tuple(made)
-    return (image, *(_matlab_bicubic(image, factor) for factor in (2, 4)[: levels - 1]))
+    return (image, *(shrunk(image, factor) for factor in (2, 4)[: levels - 1]))
 
 
 def padded(image, levels: int, kind: str = "matlab_bicubic"):

@@ -1,6 +1,11 @@
-"""Pixels of 16 bits a channel, of which Pillow keeps 8: in PNG by TensorFlow, in TIFF by OpenCV (the extra `deep`)."""
+"""Pixels of more than 8 bits a channel, of which Pillow keeps 8.
+
+Those of PNG are read and written by TensorFlow, of TIFF by OpenCV (the extra `deep`), of HEIC by pillow-heif (`heif`).
+"""
 
 from __future__ import annotations
+
+import io
 
 import numpy as np
 from PIL import ExifTags, ImageFile
@@ -8,14 +13,15 @@ from PIL import ExifTags, ImageFile
 from deepdeblur_tf.errors import UserError, need
 
 _COLOUR_ORDERS = {1: [0], 2: [0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # OpenCV has blue first
+_HEIF_MODES = {1: "L;16", 2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}
 _TIFF_COMPRESSIONS = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "tiff_deflate": 8, "packbits": 32773}
 
 
 def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
-    """Decodes a picture of 16 bits a channel.
+    """Decodes a picture of 16 bits a channel, in HEIC of 10 or 12, of which white is 65535, too.
 
     Args:
-        content: A PNG's or a TIFF's bytes.
+        content: A PNG's, a TIFF's or a HEIC's bytes.
         image: The same, opened by Pillow.
 
     Returns:
@@ -28,6 +34,12 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
         from deepdeblur_tf.compat import tf  # which takes seconds to load
 
         return tf.io.decode_png(content, dtype=tf.uint16).numpy()
+    if image.format == "HEIF":
+        import pillow_heif
+
+        pixels = np.asarray(pillow_heif.open_heif(io.BytesIO(content), convert_hdr_to_8bit=False))
+        pixels = pixels | pixels >> image.info["bit_depth"]  # its lower bits are 0
+        return pixels.reshape(*pixels.shape[:2], -1)
     need("cv2", "deep", "a TIFF of 16 bits a channel")
     import cv2
 
@@ -40,11 +52,30 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
 
 
 def code_deep(pixels: np.ndarray, name: str, options: dict) -> bytes:
-    """Codes uint16 [H, W, C] as `read_deep` gives it, as a PNG or TIFF with nothing around the pixels."""
+    """Codes uint16 [H, W, C] as `read_deep` gives it.
+
+    Args:
+        pixels: The picture.
+        name: PNG, TIFF or HEIF.
+        options: For TIFF `compression`, as Pillow calls it; for HEIF `bits`, 10 or 12, and pillow-heif's own.
+    """
     if name == "PNG":
         from deepdeblur_tf.compat import tf
 
         return tf.io.encode_png(pixels).numpy()
+    if name == "HEIF":
+        import pillow_heif
+
+        bits = options["bits"]
+        most = 2**bits - 1
+        values = (pixels.astype(np.uint32) * most + 32767) // 65535 << (16 - bits)
+        image = pillow_heif.from_bytes(
+            _HEIF_MODES[pixels.shape[2]], pixels.shape[1::-1], values.astype(np.uint16).tobytes()
+        )
+        pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+        file = io.BytesIO()
+        image.save(file, **{key: value for key, value in options.items() if key != "bits"})
+        return file.getvalue()
     import cv2
 
     compression = [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[options["compression"]]]

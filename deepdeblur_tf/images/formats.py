@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from deepdeblur_tf.errors import UserError, need
+from deepdeblur_tf.errors import UserError, need, quiet_libraries
 from deepdeblur_tf.images import exif, jpeg, png, tiff
+from deepdeblur_tf.images.deep import code_deep
 from deepdeblur_tf.images.metadata import Metadata, Parts
 
 _LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
@@ -34,6 +36,7 @@ class Format:
         options: From that image and its file's bytes to Pillow's options to write it at its own quality.
         take_apart: From a file's bytes to its pixels and what stands around them. None: the image tells of it.
         put_together: The reverse, from coded pixels. None: options of Pillow's do it.
+        most_pixels: That its encoder takes; 0 for any number.
     """
 
     name: str
@@ -44,24 +47,36 @@ class Format:
     options: Callable[[ImageFile.ImageFile, bytes], dict]
     take_apart: Callable[[bytes], Parts] | None = None
     put_together: Callable[[bytes, Metadata], bytes] | None = None
+    most_pixels: int = 0
 
-    def write(self, image: Image.Image, options: dict, metadata: Metadata) -> bytes:
+    def write(self, pixels: np.ndarray, options: dict, metadata: Metadata) -> bytes:
         """A picture's file.
 
         Args:
-            image: The picture.
+            pixels: uint8 or uint16 [H, W, C]: grey, grey and alpha, RGB, or RGB and alpha.
             options: As `options` gives them.
             metadata: What is to stand around the pixels.
         """
-        coded = io.BytesIO()
         if self.put_together is not None:
-            _save(image, coded, self.name, options)
-            return self.put_together(coded.getvalue(), metadata)
+            return self.put_together(_coded(pixels, self.name, options), metadata)
         # As long as the EXIF data, in whose place Pillow would write what it makes of them.
         place = b"II*\0\x08\0\0\0\0\0".ljust(len(metadata.exif), b"\xa5") if len(metadata.exif) > 26 else b""
         around = {"exif": place, "xmp": metadata.xmp, "icc_profile": metadata.icc}
-        _save(image, coded, self.name, {**options, **{key: value for key, value in around.items() if value}})
-        return coded.getvalue().replace(place, metadata.exif, 1) if place else coded.getvalue()
+        coded = _coded(pixels, self.name, {**options, **{key: value for key, value in around.items() if value}})
+        if metadata.colours:
+            # The encoders write that of sRGB. Their matrix, which follows, is that of their own conversion to YCbCr.
+            coded = re.sub(rb"(?<=colrnclx).{4}", lambda found: metadata.colours, coded, flags=re.S)
+        return coded.replace(place, metadata.exif, 1) if place else coded
+
+
+def _coded(pixels: np.ndarray, name: str, options: dict) -> bytes:
+    if pixels.dtype == np.uint16:
+        return code_deep(pixels, name, options)
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    coded = io.BytesIO()
+    with quiet_libraries():  # libjpeg's caution that a camera's own tables are coarse
+        _save(image, coded, name, options)
+    return coded.getvalue()
 
 
 def _save(image: Image.Image, coded: io.BytesIO, name: str, options: dict) -> None:
@@ -96,6 +111,16 @@ def _bmp(image: ImageFile.ImageFile, content: bytes) -> dict:
     return {"dpi": image.info["dpi"]} if image.info.get("dpi") else {}
 
 
+def _bmp_of_version_4(coded: bytes, metadata: Metadata) -> bytes:
+    """A BMP of Pillow's; one of 32 bits a pixel with the longer header that calls the last eight alpha."""
+    if coded[28] != 32:
+        return coded
+    longer = struct.pack("<4I4s48x", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, b"BGRs")
+    size, offset = len(coded) + len(longer), 54 + len(longer)
+    head = struct.pack("<2sI4xI", b"BM", size, offset) + struct.pack("<I", offset - 14) + coded[18:30]
+    return head + struct.pack("<I", 3) + coded[34:54] + longer + coded[54:]  # 3: colours by masks
+
+
 def _webp(image: ImageFile.ImageFile, content: bytes) -> dict:
     if b"VP8L" in content[:64] or b"VP8L" in content:  # a chunk's name
         return {"lossless": True, "exact": True}
@@ -122,7 +147,8 @@ def avif_bits(content: bytes) -> int:
 
 def _heif(image: ImageFile.ImageFile, content: bytes) -> dict:
     options = {"chroma": int(image.info["chroma"])} if image.info.get("chroma") in (420, 422, 444) else {}
-    return {**options, "quality": _own_quality(image, content, "HEIF", options)}
+    options["quality"] = _own_quality(image, content, "HEIF", options)
+    return options if image.info["bit_depth"] <= 8 else {**options, "bits": 12 if image.info["bit_depth"] > 10 else 10}
 
 
 def _own_quality(image: ImageFile.ImageFile, content: bytes, name: str, options: dict) -> int:
@@ -130,7 +156,10 @@ def _own_quality(image: ImageFile.ImageFile, content: bytes, name: str, options:
 
     These formats do not tell it. It is found with squares of the picture, spread over it.
     """
-    pixels = np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
+    if image.mode.startswith("I;16"):
+        pixels = (np.asarray(image) >> 8).astype(np.uint8)[..., None].repeat(3, axis=2)
+    else:
+        pixels = np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
     height, width = pixels.shape[:2]
     if height * width > (5 * _SQUARE) ** 2:
         side, count = 140, 5
@@ -205,7 +234,8 @@ FORMATS = (
         png.take_apart,
         png.put_together,
     ),
-    Format("HEIF", "HEIC", (".heic", ".heif", ".hif"), _is_heif, _open_heif, _heif),
+    # The bound of x265, which writes level 7.2 of HEVC at the most.
+    Format("HEIF", "HEIC", (".heic", ".heif", ".hif"), _is_heif, _open_heif, _heif, most_pixels=142_606_336),
     Format(
         "WEBP",
         "WebP",
@@ -225,7 +255,15 @@ FORMATS = (
         tiff.take_apart,
         tiff.put_together,
     ),
-    Format("BMP", "BMP", (".bmp",), lambda head: head.startswith(b"BM"), BmpImagePlugin.BmpImageFile, _bmp),
+    Format(
+        "BMP",
+        "BMP",
+        (".bmp",),
+        lambda head: head.startswith(b"BM"),
+        BmpImagePlugin.BmpImageFile,
+        _bmp,
+        put_together=_bmp_of_version_4,
+    ),
 )
 SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 TITLES = ", ".join(known.title for known in FORMATS)
@@ -254,11 +292,11 @@ def format_of(head: bytes) -> Format | str:
         name = next((name for name, begins in _OTHERS.items() if head.startswith(begins)), "")
     if name:
         return f"is {name}, which is not read. Save it as JPEG or PNG."
-    return f"not a readable image; its content is none of {TITLES}."
+    return f"not a readable image; its content is none of {TITLES}. If it is a picture, save it as JPEG or PNG."
 
 
-def metadata_of(image: Image.Image) -> Metadata:
-    """What stands around the pixels of an image, as Pillow tells of it."""
+def metadata_of(image: Image.Image, content: bytes) -> Metadata:
+    """What stands around the pixels of an image, as Pillow and the file's bytes tell of it."""
     info = image.info
     block, xmp = exif.without_prefix(info.get("exif") or b""), info.get("xmp") or b""
     is_sound = not block or exif.is_exif(block)
@@ -267,4 +305,12 @@ def metadata_of(image: Image.Image) -> Metadata:
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         icc=info.get("icc_profile") or b"",
         left_out=() if is_sound else ("EXIF data that do not begin as such",),
+        colours=_colours(content),
     )
+
+
+def _colours(content: bytes) -> bytes:
+    """See `Metadata.colours`; none where they are unspecified (2)."""
+    at = content.find(b"colrnclx")
+    colours = content[at + 8 : at + 12] if at >= 0 else b""
+    return b"" if colours == b"\0\2\0\2" or len(colours) < 4 else colours

@@ -87,6 +87,8 @@ def take_apart(content: bytes) -> Parts:
             else:
                 block = data
         elif marker == _APP1 and data.startswith(_XMP):
+            if xmp:
+                left_out.append("a second XMP packet")
             xmp = xmp or data[len(_XMP) :]
         elif marker == _APP13 and data.startswith(_PHOTOSHOP):
             rest.append(_segment(marker, _PHOTOSHOP + without_thumbnails(data[len(_PHOTOSHOP) :])))

@@ -35,6 +35,8 @@ class Metadata:
         xmp: An XMP packet.
         icc: A colour profile.
         rest: The format's own pieces, written as they are.
+        colours: What the values mean by an "nclx" box of ISO media: the numbers of the primaries and of the transfer
+            characteristics (ITU-T H.273), two bytes each.
         left_out: What is not kept, in words.
     """
 
@@ -43,6 +45,7 @@ class Metadata:
     icc: bytes = b""
     rest: tuple[bytes, ...] = ()
     left_out: tuple[str, ...] = ()
+    colours: bytes = b""
 
     @property
     def orientation(self) -> int:

@@ -91,7 +91,10 @@ def _format(path, content: bytes) -> Format:
 def _opened(path, content: bytes) -> Opened:
     known = _format(path, content)
     if known.take_apart is not None:
-        content, metadata, frames = known.take_apart(content)
+        try:
+            content, metadata, frames = known.take_apart(content)
+        except UserError as error:
+            raise ImageError(f"{path}: {error}") from error
         image = known.open(io.BytesIO(content))
     else:
         left_out: tuple[str, ...] = ()
@@ -103,7 +106,7 @@ def _opened(path, content: bytes) -> Opened:
             # The other program parts of these formats are named in a table, with four letters each.
             content, left_out = content.replace(b"Exif", b"skip"), ("the EXIF data, which are damaged",)
             image = known.open(io.BytesIO(content))
-        metadata, frames = metadata_of(image), getattr(image, "n_frames", 1)
+        metadata, frames = metadata_of(image, content), getattr(image, "n_frames", 1)
         metadata = replace(metadata, left_out=metadata.left_out + left_out)
         if known.name == "HEIF" and frames > 1:  # one is the picture, whatever others are there
             metadata = replace(metadata, left_out=(*metadata.left_out, f"{frames - 1} other pictures in the file"))
@@ -161,4 +164,8 @@ def pillow_errors(path):
     except Exception as error:  # damaged files raise anything: numbers in their headers are used unchecked
         if not Path(path).exists():  # gone between two looks at it
             raise ImageError(f"{path}: no such file") from error
-        raise ImageError(f"{path}: does not decode ({error})") from error
+        reason = str(error).strip() or type(error).__name__
+        raise ImageError(
+            f"{path}: does not decode ({reason}). It is damaged, or of a rare kind; if other programs show it, save it "
+            "anew with one of them, for example as PNG."
+        ) from error

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from deepdeblur_tf.errors import UserError
-from deepdeblur_tf.images.deep import code_deep, read_deep
+from deepdeblur_tf.errors import UserError, quiet_libraries
+from deepdeblur_tf.images.deep import read_deep
 from deepdeblur_tf.images.formats import Format
 from deepdeblur_tf.images.metadata import Metadata
 from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, turned_upright
 
 _GREY_MODES = ("1", "L", "LA")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
+_PRINT_MODES = ("CMYK", "LAB")  # which Pillow decodes to 8 bits, and are written as RGB
 _COLOUR_MODES = ("P", "RGB", "RGBX", "YCbCr")
 _LIGHT = tuple(map(np.uint32, (19595, 38470, 7471)))  # of red, green and blue, in 65536ths (ITU-R BT.601)
 
@@ -49,7 +50,8 @@ class Photo:
 
 def photo_size(path) -> tuple[int, int]:
     """(height, width) by the header, without a check, and as they lie in the file."""
-    width, height = opened_header(path).image.size
+    with quiet_libraries(shows_failures=False):
+        width, height = opened_header(path).image.size
     return height, width
 
 
@@ -72,15 +74,21 @@ def read_photo(path) -> Photo:
         ImageError: names the file: missing, no picture, damaged, an animation, more pixels than the memory holds.
     """
     path = Path(path)
-    with opened(path) as found:
+    with quiet_libraries(shows_failures=False), opened(path) as found:
         if found.frames > 1:
             raise ImageError(
                 f"{path}: has {found.frames} frames; animations and files of several pages are not restored. Save the "
                 "one that you want as a picture of its own, for example as PNG."
             )
+        width, height = found.image.size
+        if 0 < found.format.most_pixels < width * height:
+            raise ImageError(
+                f"{path}: has {width}x{height} pixels; no {found.format.title} of more than {found.format.most_pixels} "
+                "can be written. Save it as JPEG or PNG."
+            )
         metadata, left_out = found.metadata, list[str]()
         try:
-            if found.bits == 16 and found.format.name in ("PNG", "TIFF"):
+            if _is_deep(found):
                 pixels = read_deep(found.content, found.image)
             else:
                 pixels, metadata = _pixels(found, left_out)
@@ -95,16 +103,28 @@ def read_photo(path) -> Photo:
     return Photo(rgb, alpha, is_grey, channels > 2, found.format, options, metadata, (*left_out, *metadata.left_out))
 
 
+def _is_deep(found: Opened) -> bool:
+    """Whether a picture's more than 8 bits a channel are read and written."""
+    if found.format.name == "TIFF":
+        return found.bits == 16 and found.image.mode not in _PRINT_MODES
+    return found.bits > 8 and found.format.name in ("PNG", "HEIF")
+
+
 def _pixels(found: Opened, left_out: list[str]) -> tuple[np.ndarray, Metadata]:
     """(uint8 [H, W, C], the metadata that are true of them): grey, grey and alpha, RGB, or RGB and alpha."""
     image, metadata = found.image, found.metadata
-    if found.bits > 8 and found.format.name in ("PNG", "TIFF"):
+    if found.bits > 8 and found.format.name == "TIFF" and (found.bits != 16 or image.mode not in _PRINT_MODES):
         raise UserError(f"has {found.bits} bits a channel. Save it with 8 or 16, for example as PNG.")
     if found.bits > 8:
         left_out.append(f"{found.bits} bits a channel, of which 8 are written")
     image.load()
     if image.mode == "CMYK":
         return _from_cmyk(image, metadata, left_out), replace(metadata, icc=b"")
+    if image.mode == "LAB":
+        left_out.append("the colour space Lab; the picture is written as RGB")
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return np.asarray(converted), replace(metadata, icc=b"")
     if image.mode not in (*_GREY_MODES, *_ALPHA_MODES, *_COLOUR_MODES):
         raise UserError(f"has the colour space {image.mode}. Save it as RGB, for example as JPEG.")
     transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
@@ -158,9 +178,4 @@ def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
     pixels = restored if photo.has_colours else restored[..., :1]
     if photo.alpha is not None:
         pixels = np.dstack([pixels, photo.alpha])
-    if pixels.dtype == np.uint16 and photo.format.put_together is not None:  # as PNG and TIFF have it
-        coded = photo.format.put_together(code_deep(pixels, photo.format.name, photo.options), photo.metadata)
-    else:
-        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-        coded = photo.format.write(image, photo.options, photo.metadata)
-    Path(path).write_bytes(coded)
+    Path(path).write_bytes(photo.format.write(pixels, photo.options, photo.metadata))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images import exif
 from deepdeblur_tf.images.metadata import Metadata, Parts, without_thumbnails
 
@@ -14,8 +15,8 @@ from deepdeblur_tf.images.metadata import Metadata, Parts, without_thumbnails
 # the picture: maker, time, copyright, resolution, colour profile, ...
 LAYOUT = {254, 255, *range(256, 267), 273, *range(275, 282), 284, 290, 291, 292, 293, 317, 320, *range(321, 348)}
 LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
-_XMP, _PHOTOSHOP, _PROFILE = 700, 34377, 34675
-_SUBFILE_TYPE, _SAMPLES, _EXTRA_SAMPLES = 254, 277, 338
+_XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
+_SUBFILE_TYPE, _SAMPLES, _DIRECTORIES_BELOW, _EXTRA_SAMPLES = 254, 277, 330, 338
 _DIRECTORIES = (exif.EXIF_DIRECTORY, exif.GPS_DIRECTORY, exif.INTEROPERABILITY_DIRECTORY)
 _TYPES = set(exif.TYPE_SIZES) - {16, 17, 18}  # BigTIFF's own cannot be written as a TIFF's
 _HEADER = b"II*\0\x08\0\0\0"  # of a file whose directory follows at once
@@ -30,8 +31,15 @@ class _Tag(NamedTuple):
 
 
 def take_apart(content: bytes) -> Parts:
-    """Takes a file apart, a TIFF or BigTIFF of either byte order."""
+    """Takes a file apart, a TIFF or BigTIFF of either byte order.
+
+    Raises:
+        UserError: it is a camera's raw file, whose first picture is a preview.
+    """
     blocks = exif.Blocks(content)
+    first = {entry.tag: blocks.values(entry) for entry in blocks.entries(blocks.first)} if blocks.order else {}
+    if _DIRECTORIES_BELOW in first and first.get(_SUBFILE_TYPE, [0])[0] & 1:
+        raise UserError("is a raw file of a camera, which is not read. Save it as JPEG or PNG.")
     left_out: list[str] = []
     tags = _tags(blocks, blocks.first, {blocks.first}, left_out)
     tags = {tag: value for tag, value in tags.items() if tag not in LAYOUT}
@@ -85,6 +93,9 @@ def _tags(blocks: exif.Blocks, directory: int, seen: set[int], left_out: list[st
         elif entry.type in _TYPES and entry.size <= min(room, len(blocks.content) - entry.start):
             room -= entry.size
             data = bytes(blocks.content[entry.start : entry.start + entry.size])
+            if entry.tag == _IPTC:  # bytes, though many programs call them numbers of four
+                tags.setdefault(entry.tag, _Tag(7, len(data), data))
+                continue
             tags.setdefault(entry.tag, _Tag(entry.type, entry.number, _little_endian(data, entry.type, blocks.order)))
         elif entry.tag not in LAYOUT:
             left_out.append(f"the tag {entry.tag}, which is cut off or of an unknown type")

@@ -11,7 +11,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.memory import memory_budget
-from deepdeblur_tf.model import run_network, settings_of, to_levels, to_uint8, to_uint16
+from deepdeblur_tf.model import run_network, settings_of, to_levels, to_network, to_uint8, to_uint16
 from deepdeblur_tf.pyramid import PADDING
 from deepdeblur_tf.restoration.scale import LEAST_CHANGE, SCALES, add_enlarged, best_scale, relative_change, shrunk
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
@@ -183,11 +183,11 @@ class Restorer:
             result = result[:height, :width]
         else:
             (finest,) = self._restored(small, progress, lambda levels: levels[:1])
-            finest = np.clip(finest[:height, :width] + np.float32(0.5), 0, 1)
-            result = add_enlarged(image, finest - small / np.float32(255))
+            finest = np.clip(finest[:height, :width], np.float32(-0.5), np.float32(0.5))
+            result = add_enlarged(image, finest - to_network(small).numpy(), self.scale)
         top, left = (max(0, side - _MEASURED) // 2 for side in (height, width))
         middle = np.s_[top : top + _MEASURED, left : left + _MEASURED]
-        restored = to_8_bits(result[middle]) if self.scale == 1 else 255 * finest[middle]
+        restored = to_8_bits(result[middle]) if self.scale == 1 else 255 * (finest[middle] + np.float32(0.5))
         self.change = relative_change(small[middle], restored)
         return result
 

@@ -1,7 +1,8 @@
 """A network as files that other runtimes read, each from uint8 [N, H, W, 3] to the same, and how each of them runs.
 
-All of them hold `signatures.Service.restore_unbounded`; only the SavedModel decodes files too. Loads no TensorFlow at
-import. Another format is two functions here and its line in `FORMATS`: the flag, the checks and the card follow.
+All of them hold `signatures.Service.restore_unbounded`; only the SavedModel decodes files and chooses scales, too.
+Loads no TensorFlow at import. Another format is two functions here and its line in `FORMATS`: the flag, the checks and
+the card follow.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class Format:
 
 def _write_saved_model(service: Service, path: Path) -> None:
     from deepdeblur_tf.compat import tf
+    from deepdeblur_tf.serving.signatures import SIGNATURES
 
-    signatures = {name: getattr(service, name).get_concrete_function() for name in ("serving_default", "restore_uint8")}
+    signatures = {name: getattr(service, name).get_concrete_function() for name in SIGNATURES}
     tf.saved_model.save(service, str(path.parent), signatures=signatures)
 
 
@@ -117,7 +119,7 @@ FORMATS = {
     "saved_model": Format("saved_model.pb", "the SavedModel, with `variables/`", _write_saved_model, _load_saved_model),
     "onnx": Format(
         "deepdeblur.onnx",
-        "ONNX, opset 17: `image` to `restored`, as `restore_uint8` but without a bound",
+        "ONNX, opset 17: `image` to `restored`, as `restore_uint8` but at scale 1 and without a bound",
         _write_onnx,
         _load_onnx,
         ("tf2onnx", "onnxruntime"),

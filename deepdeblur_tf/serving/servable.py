@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError, quiet_libraries
 from deepdeblur_tf.networks.archive import load_model
-from deepdeblur_tf.serving.signatures import Service
+from deepdeblur_tf.serving.signatures import SIGNATURES, Service
 
 
 class Servable(NamedTuple):
@@ -38,8 +38,7 @@ class Refused(ValueError):
 def of_network(file: Path, max_pixels: int) -> Servable:
     """A network's signatures as its export has them, version 1; `max_pixels` as `Service` has it."""
     service = Service(load_model(file), max_pixels)
-    names = ("serving_default", "restore_uint8")
-    signatures = {name: getattr(service, name).get_concrete_function() for name in names}
+    signatures = {name: getattr(service, name).get_concrete_function() for name in SIGNATURES}
     _set_up(signatures)
     return Servable(1, signatures, service)
 
@@ -65,10 +64,10 @@ def of_export(version: Path) -> Servable:
 def _set_up(signatures) -> None:
     """Calls each signature once, for nobody is to wait while it is optimised, nor read what libraries say meanwhile."""
     image = tf.zeros((1, 4, 4, 3), tf.uint8)
-    tensors = {"image_bytes": tf.io.encode_png(image[0])[None]}, {"image": image}
-    for name, inputs in zip(("serving_default", "restore_uint8"), tensors):
+    tensors = {"image_bytes": tf.io.encode_png(image[0])[None], "image": image, "scale": tf.ones(1)}
+    for signature in signatures.values():
         with quiet_libraries(), contextlib.suppress(tf.errors.InvalidArgumentError):  # a bound below 16 pixels
-            signatures[name](**inputs)
+            signature(**{name: tensors[name] for name in inputs_of(signature)})
 
 
 def inputs_of(signature) -> dict[str, tf.TensorSpec]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 from deepdeblur_tf.compat import tf, tf_variables
 from deepdeblur_tf.model import to_uint8
 from deepdeblur_tf.restoration.restorer import restoring_graph
+from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.serving.decoding import allowed_pixels, decode, is_within, require
+from deepdeblur_tf.serving.scaling import best_scale, restored_at
+
+SIGNATURES = ("serving_default", "restore_uint8", "restore_at_scale")
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
 
@@ -17,17 +23,20 @@ class Service(tf.Module):
         model: A network of `build_model` or `load_model`.
         max_pixels: int. Pixels that are restored at once: those of an encoded image, as they are taken one by one, or
             of all the images of a uint8 tensor.
+        scale: As `Restorer` has it: one of `SCALES`, or "auto", which finds it for each image. Defaults to "auto".
     """
 
-    def __init__(self, model: tf.keras.Model, max_pixels: int):
+    def __init__(self, model: tf.keras.Model, max_pixels: int, scale: float | str = "auto"):
         super().__init__(name="deepdeblur")
+        # As a number in `SCALES`; -1 for "auto".
+        self._scale = -1 if scale == "auto" else SCALES.index(scale)
         self._max_pixels = max_pixels
         self._graph = restoring_graph(model)
         self._variables = tf_variables(model)  # what is saved with the graph
 
     @tf.function(input_signature=[IMAGES])
     def restore_unbounded(self, image):
-        """`restore_uint8` without its bound, for programs that choose their images themselves."""
+        """`restore_uint8` at scale 1 and without its bound, for programs that choose their images themselves."""
         return {"restored": to_uint8(self._restored(image))}
 
     def _restored(self, image):
@@ -35,11 +44,16 @@ class Service(tf.Module):
         return self._graph(image)[0][:, :height, :width]
 
     def _checked(self, image):
-        """uint8, of numbers only: NaN would be black."""
+        """The network's output, of numbers only: NaN would be black."""
         restored = self._restored(image)
         is_finite = tf.reduce_all(tf.math.is_finite(restored))
         with tf.control_dependencies([require(is_finite, "the network's output is no finite number")]):
-            return to_uint8(tf.identity(restored))
+            return tf.identity(restored)
+
+    def _at(self, image, number):
+        """uint8 [H, W, 3] restored, and the number of its scale in `SCALES`; `number` may be -1, for the best."""
+        number = tf.cond(number < 0, lambda: best_scale(image, self._checked), lambda: tf.identity(number))
+        return restored_at(image[None], number, self._checked)[0], number
 
     @tf.function(input_signature=[IMAGES])
     def restore_uint8(self, image):
@@ -57,7 +71,12 @@ class Service(tf.Module):
         allowed = tf.logical_and(count * height * width >= 1, is_within(height, width, self._max_pixels, count))
         size = (count, " images of ", width, "x", height, f" pixels; allowed are {allowed_pixels(self._max_pixels)}")
         with tf.control_dependencies([require(allowed, *size)]):
-            return {"restored": self._checked(tf.identity(image))}
+            image = tf.identity(image)
+        if self._scale >= 0:
+            return {"restored": restored_at(image, tf.constant(self._scale), self._checked)}
+        best = functools.partial(self._at, number=tf.constant(-1))
+        types = (tf.uint8, tf.int32)
+        return {"restored": tf.map_fn(best, image, parallel_iterations=1, fn_output_signature=types)[0]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serving_default(self, image_bytes):
@@ -71,18 +90,57 @@ class Service(tf.Module):
 
         Errors: INVALID_ARGUMENT with the image's number, for what `decoding.decode` refuses.
         """
+        return {"restored_bytes": self._files(image_bytes, tf.fill(tf.shape(image_bytes), self._scale))[0]}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="image_bytes"),
+            tf.TensorSpec([None], tf.float32, name="scale"),
+        ]
+    )
+    def restore_at_scale(self, image_bytes, scale):
+        """Restores encoded images, each at a scale.
+
+        Args:
+            image_bytes: As `serving_default` has it.
+            scale: float32 [N]. Of `SCALES`, or 0 for the best.
+
+        Returns:
+            {"restored_bytes": string [N], as `serving_default` has it;
+             "scale": float32 [N], at which each image was restored}
+
+        Errors: INVALID_ARGUMENT as `serving_default`; for another scale, or not as many scales as images.
+        """
+        known = tf.constant([*SCALES, 0])
+        is_known = tf.equal(scale[:, None], known)
+        allowed = f"allowed are {', '.join(f'{value:g}' for value in SCALES)}, or 0 for the best"
+        received, images = (
+            tf.strings.reduce_join(tf.strings.as_string(scale, shortest=True), separator=", "),
+            tf.size(image_bytes),
+        )
+        checks = [
+            require(tf.equal(tf.size(scale), images), tf.size(scale), " scales for ", images, " images"),
+            require(tf.reduce_all(tf.reduce_any(is_known, axis=1)), "scale is ", received, f"; {allowed}"),
+        ]
+        with tf.control_dependencies(checks):
+            numbers = tf.argmax(tf.cast(is_known, tf.int32), axis=1, output_type=tf.int32)
+        restored, numbers = self._files(image_bytes, tf.where(numbers < len(SCALES), numbers, -1))
+        return {"restored_bytes": restored, "scale": tf.gather(known, numbers)}
+
+    def _files(self, image_bytes, numbers):
+        """PNGs of encoded images restored at scales of these numbers, and the numbers without -1."""
         count = tf.shape(image_bytes)[0]
 
-        def restored(numbered):
-            number, data = numbered
-            subject = tf.strings.format("image {} of {}", (number, count))
+        def restored(given):
+            position, data, number = given
+            subject = tf.strings.format("image {} of {}", (position, count))
             image = decode(data, self._max_pixels, subject)
-            pixels = self._checked(image.rgb[None])[0]
+            pixels, number = self._at(image.rgb, number)
             pixels = tf.cond(image.is_grey, lambda: _grey(pixels), lambda: pixels)
-            return tf.io.encode_png(tf.concat([pixels, image.alpha], axis=2))
+            return tf.io.encode_png(tf.concat([pixels, image.alpha], axis=2)), number
 
-        images = tf.range(1, count + 1), image_bytes
-        return {"restored_bytes": tf.map_fn(restored, images, fn_output_signature=tf.string, parallel_iterations=1)}
+        images = tf.range(1, count + 1), image_bytes, numbers
+        return tf.map_fn(restored, images, fn_output_signature=(tf.string, tf.int32), parallel_iterations=1)
 
 
 def _grey(rgb):

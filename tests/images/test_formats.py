@@ -1,5 +1,6 @@
 """Formats of pictures: each read by what it is, and written again as itself, at its own quality and depth."""
 
+import dataclasses
 import io
 from importlib.util import find_spec
 
@@ -236,15 +237,6 @@ def test_16_bits_become_8_rounded():
     np.testing.assert_array_equal(deep.to_8_bits(values), np.round(values / 257).astype(np.uint8))
 
 
-@pytest.mark.slow
-def test_10_bits_become_8_in_so_many_words(tmp_path, picture):
-    wide = (np.asarray(picture).astype(np.uint16) * 257).tobytes()
-    pillow_heif.encode("RGB;16", picture.size, wide, tmp_path / "a.heic", quality=90)
-    photo, _ = again(tmp_path / "a.heic")
-    assert photo.rgb.dtype == np.uint8 and difference(photo.rgb, picture) < 8
-    assert any("of which 8 are written" in line for line in photo.left_out)
-
-
 # Colours.
 
 
@@ -273,3 +265,99 @@ def test_a_large_picture_leaves_pillow_as_it_was(tmp_path, random):
     photo = read_photo(tmp_path / "a.jpg")
     write_photo(tmp_path / "b.jpg", photo, photo.rgb)
     assert before == ImageFile.MAXBLOCK  # of 90 megapixels it was so large that no other image could be read
+
+
+# What public collections of cameras' files and of an image library's tests hold.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_heic_of_10_or_12_bits_stays_one(tmp_path, picture, bits, channels):
+    wide = np.asarray(picture).astype(np.uint16)[..., [0, 1, 2, 0][:channels]] * 257
+    wide[10:20] = 65535
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    mode = {1: "L;16", 3: "RGB;16", 4: "RGBA;16"}[channels]
+    pillow_heif.encode(mode, picture.size, wide.tobytes(), tmp_path / "a.heic", quality=95)
+    photo, target = again(tmp_path / "a.heic")
+    assert photo.rgb.dtype == np.uint16 and photo.rgb.max() == 65535 and photo.is_grey == (channels == 1)
+    assert not photo.left_out and opened(target).info["bit_depth"] == bits
+    assert difference(read_photo(target).rgb, photo.rgb) < 257 * 8
+
+
+@pytest.mark.parametrize("kind", [AVIF, "HEIF"])
+def test_colours_of_hdr_stay_what_they_are_called(tmp_path, picture, kind):
+    """BT.2020 and PQ in an "nclx" box, as cameras' HIFs have them: without it the picture would be shown as sRGB."""
+    path = tmp_path / "a"
+    save(path, picture, kind, quality=90)
+    content = path.read_bytes()
+    at = content.index(b"colrnclx") + 8
+    path.write_bytes(content[:at] + b"\0\x09\0\x10" + content[at + 4 :])
+    photo, target = again(path)
+    assert b"colrnclx\0\x09\0\x10" in target.read_bytes() and b"colrnclx\0\x01" not in target.read_bytes()
+    assert difference(read_photo(target).rgb, photo.rgb) < 8
+
+
+def test_a_heic_that_cannot_be_written_is_refused_before_it_is_restored(tmp_path, monkeypatch, picture):
+    known = next(known for known in FORMATS if known.name == "HEIF")
+    assert known.most_pixels == 142_606_336
+    monkeypatch.setattr("deepdeblur_tf.images.formats.FORMATS", (dataclasses.replace(known, most_pixels=100),))
+    save(tmp_path / "a.heic", picture.resize((16, 16)), "HEIF")
+    with pytest.raises(
+        ImageError, match="a.heic: has 16x16 pixels; no HEIC of more than 100 .* Save it as JPEG or PNG"
+    ):
+        read_photo(tmp_path / "a.heic")
+
+
+def test_a_bmp_keeps_its_transparency(tmp_path, picture):
+    image = picture.convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / "opaque.bmp", dpi=(300, 300))  # as Pillow writes it, nobody knows of the alpha
+    assert read_photo(tmp_path / "opaque.bmp").alpha is None
+    content = (tmp_path / "opaque.bmp").read_bytes()
+    longer = content[:14] + (108).to_bytes(4, "little") + content[18:30] + b"\3\0\0\0" + content[34:54]
+    longer += bytes.fromhex("0000ff00 00ff0000 ff000000 000000ff") + b"BGRs" + bytes(48) + content[54:]
+    (tmp_path / "a.bmp").write_bytes(longer[:10] + (122).to_bytes(4, "little") + longer[14:])
+    photo, target = again(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(np.asarray(opened(target)), np.asarray(image))
+    assert photo.alpha is not None and round(opened(target).info["dpi"][0]) == 300
+
+
+def test_lab_becomes_rgb_and_says_so(tmp_path, picture):
+    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    ImageCms.applyTransform(picture, transform).save(tmp_path / "a.tif")
+    photo, target = again(tmp_path / "a.tif")
+    assert photo.left_out == ("the colour space Lab; the picture is written as RGB",)
+    assert opened(target).mode == "RGB" and difference(opened(target), picture) < 4
+
+
+def test_cmyk_of_16_bits_becomes_rgb(tmp_path, picture):
+    tifffile = pytest.importorskip("tifffile")
+    deep_cmyk = np.asarray(picture.convert("CMYK")).astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "a.tif", deep_cmyk, photometric="separated")
+    photo, _ = again(tmp_path / "a.tif")
+    assert photo.rgb.dtype == np.uint8 and difference(photo.rgb, picture) < 8
+    assert photo.left_out[0] == "16 bits a channel, of which 8 are written"
+
+
+def test_the_preview_of_a_raw_file_is_not_taken_for_the_picture(tmp_path, picture):
+    """As DNG and NEF begin: a small version, and the directories with the camera's data."""
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.asarray(picture), photometric="rgb", subfiletype=1, subifds=1)
+        writer.write(np.zeros((200, 300), np.uint16), photometric="cfa", extratags=[])
+    for read in (read_photo, read_rgb, image_size):
+        with pytest.raises(ImageError, match="a.tif: is a raw file of a camera, which is not read. Save it as JPEG"):
+            read(tmp_path / "a.tif")
+
+
+def test_libraries_say_nothing_of_damaged_and_coarse_files(tmp_path, picture, capfd):
+    picture.save(tmp_path / "a.jpg", qtables=[[300] * 64] * 2)
+    capfd.readouterr()
+    again(tmp_path / "a.jpg")
+    picture.save(tmp_path / "a.tif", compression="tiff_lzw")
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[:8] + bytes(len(content) // 2) + content[8 + len(content) // 2 :])
+    with pytest.raises(ImageError, match="a.tif: does not decode .* save it anew with one of them"):
+        read_photo(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")
