@@ -1,4 +1,7 @@
-"""What PyAV neither reads nor writes in videos' files: the length by their header, pixels that are not square."""
+"""What PyAV neither reads nor writes in videos' files.
+
+That is the length by their header, pixels that are not square, and how many packets the sounds of an AVI have.
+"""
 
 from __future__ import annotations
 
@@ -94,3 +97,24 @@ def _shown_as(size: tuple[int, int], aspect: Fraction, lengths: tuple[int, int])
         return times * shape.numerator, times * shape.denominator
     height = min(height, most_high, int(most_wide / shape))
     return round(height * shape), height
+
+
+def write_packet_counts(path, counts: dict[int, int]) -> None:
+    """Writes into an AVI that sounds are counted by packets, as those of MP3 have to be.
+
+    ffmpeg's program does so, its library takes them for packets of equal sizes; then their length is told too short.
+
+    Args:
+        path: The file.
+        counts: The packets of each such stream, by its number.
+    """
+    with open(path, "r+b") as file:
+        head = bytearray(file.read(1 << 16))
+        at = -1
+        for number in range(max(counts, default=-1) + 1):
+            at = head.index(b"strh", at + 1)
+            if number in counts:
+                struct.pack_into("<I", head, at + 8 + 32, counts[number])  # dwLength
+                struct.pack_into("<I", head, at + 8 + 44, 0)  # dwSampleSize: they vary
+        file.seek(0)
+        file.write(head)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deepdeblur_tf.images.colours import Coding
-from deepdeblur_tf.images.containers import write_aspect
+from deepdeblur_tf.images.containers import write_aspect, write_packet_counts
 from deepdeblur_tf.images.encoders import FORMATS, encoder_for
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.videos import Frame, Survey, Video, is_cover, opened, survey
@@ -92,6 +92,8 @@ class VideoWriter:
         self._copies: dict[int, Any] = {}  # streams here, by their numbers in the source
         self._recoded: set[int] = set()  # those of them that are not copied
         self._copied: Counter = Counter()  # packets of sounds, by the numbers of the streams here
+        self._sizes: Counter = Counter()  # their bytes
+        self._counts: dict[int, int] = {}  # packets of the streams here that an AVI counts by them, empty ones too
         self._decoding_times: dict[int, int] = {}  # the last of each stream here
         for stream in container.streams:
             # One without packets is empty, or the list of chapters, which is written by itself.
@@ -150,13 +152,16 @@ class VideoWriter:
         else:
             kinds = {"audio": "sound", "subtitle": "subtitles", "data": "a stream of data", "video": "a picture"}
             kind = kinds.get(stream.type, stream.type)
-            self.remarks.append(f"left out: {kind} ({codec}), which cannot be copied into {self._suffix}")
+            remark = f"left out: {kind} ({codec}), which cannot be copied into {self._suffix}"
+            self.remarks += [] if remark in self.remarks else [remark]  # phones have several
             return
         if stream.type == "video" and not is_cover(stream):
             self.remarks.append("several pictures: the first was restored, the others were copied")
         copy.metadata.update(_lasting(stream.metadata))
         copy.disposition = stream.disposition.value
         self._copies[stream.index] = copy
+        if codec.startswith(("mp3", "ac3")):
+            self._counts[copy.index] = 0
 
     def _cover(self, index: int) -> bytes:
         """The file of a cover, which Matroska has as an attachment."""
@@ -168,6 +173,8 @@ class VideoWriter:
         import av
 
         if stream.type in ("data", "attachment") and not hasattr(self.container, "add_attachment"):  # PyAV 15
+            return False
+        if stream.type == "data" and stream.name is None:  # ffmpeg would write that nothing is known of it
             return False
         if is_cover(stream) and self._options["format"] != "mp4":  # the others would take it for a video of one frame
             return False
@@ -226,8 +233,11 @@ class VideoWriter:
                 time = None if time is None else max(time, decoding_time)
             self._decoding_times[copy.index] = decoding_time
         packet.pts, packet.dts, packet.stream = time, decoding_time, copy
+        if copy.index in self._counts and decoding_time is not None:
+            self._counts[copy.index] = 1 + round(decoding_time * packet.time_base / copy.time_base)
         if packet.stream.type == "audio":
             self._copied[copy.index] += 1
+            self._sizes[copy.index] += packet.size
         self._mux(packet)
 
     def _write_sound(self, stream, frames: Iterable) -> None:
@@ -254,8 +264,15 @@ class VideoWriter:
         """
         if self._video.aspect != 1 and self._options["format"] in _MATROSKA:
             write_aspect(self._path, self._video.size, self._video.aspect)
+        if self._options["format"] == "avi":
+            write_packet_counts(self._path, self._counts)
         found = survey(self._path)
-        short = [f"stream {index}" for index, count in self._copied.items() if found.packets[index] < count]
+        # Containers cut the packets of PCM anew; they also take a few bytes from each packet of other sounds.
+        short = [
+            f"stream {index}"
+            for index, count in self._copied.items()
+            if found.packets[index] < count and found.sizes[index] < self._sizes[index]
+        ]
         if found.frames != self._frames or found.last < self._last - max(self._video.tick, found.tick) or short:
             what = f"{found.frames} of {self._frames} frames, to {float(found.last):.3f} s of {float(self._last):.3f}"
             raise ImageError(f"{self._path}: was not written whole: {', '.join([what, *short])}")

@@ -18,7 +18,8 @@ from deepdeblur_tf.images.colours import Decoding, bits_of, colours_of, has_alph
 from deepdeblur_tf.images.containers import promised_bytes
 from deepdeblur_tf.images.opening import ImageError
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv")
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".3g2", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob")
+SUFFIXES += (".wmv", ".asf", ".flv", ".ogv")
 
 # What a file may be, as ffmpeg calls it. The others are no videos, or name further files to be opened.
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg"
@@ -122,6 +123,7 @@ class Survey(NamedTuple):
         begin, last: The first and the last frame's time in seconds.
         tick: The unit of frames' times, in seconds.
         packets: The number of packets of each stream.
+        sizes: Their bytes.
     """
 
     frames: int
@@ -129,6 +131,7 @@ class Survey(NamedTuple):
     last: Fraction
     tick: Fraction
     packets: Counter
+    sizes: Counter
 
 
 def survey(path) -> Survey:
@@ -139,6 +142,7 @@ def survey(path) -> Survey:
     """
     av = _plugin(path)
     packets: Counter = Counter()
+    sizes: Counter = Counter()
     times: list[int] = []
     frames, end = 0, Fraction(0)
     with opened(path) as container:
@@ -149,6 +153,7 @@ def survey(path) -> Survey:
                 if not packet.size:
                     continue
                 packets[packet.stream_index] += 1
+                sizes[packet.stream_index] += packet.size
                 time = packet.dts if packet.pts is None or _is_avi(container) else packet.pts
                 if time is not None:
                     end = max(end, (time + (packet.duration or 0)) * packet.time_base)
@@ -167,7 +172,7 @@ def survey(path) -> Survey:
     missing = promised_bytes(path) - os.path.getsize(path)
     if missing > 0 and not is_complete:  # or it lacks an index alone, or tells a wrong length
         raise ImageError(f"{path}: is cut off; {missing} bytes are missing after {frames} frames, {float(end):.2f} s")
-    return Survey(frames, min(times, default=0) * tick, max(times, default=0) * tick, tick, packets)
+    return Survey(frames, min(times, default=0) * tick, max(times, default=0) * tick, tick, packets, sizes)
 
 
 class Video:

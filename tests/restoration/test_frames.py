@@ -365,6 +365,8 @@ OLD = [
     ("a.m2ts", "mpegts", "libx264", "ac3"),
     ("a.mpg", "mpeg", "mpeg2video", "mp2"),
     ("a.wmv", "asf", "wmv2", "wmav2"),
+    ("a.vob", "vob", "mpeg2video", "ac3"),
+    ("a.flv", "flv", "flv", "libmp3lame"),
 ]
 
 
@@ -391,6 +393,61 @@ def test_mp4s_relatives_stay_what_they_are(tmp_path, name, form):
     assert restore_video(tmp_path / name, tmp_path / f"b{name}", same) == []
     assert described(tmp_path / name)[1] == described(tmp_path / f"b{name}")[1]
     assert len(frame_times(tmp_path / f"b{name}")) == 10
+
+
+def test_an_avis_mp3_is_counted_by_packets(tmp_path):
+    """As players need it: 85 packets of 384 bytes each are no 28 of 1152."""
+    write_video(tmp_path / "a.avi", pictures(12), beside=[sound(2, codec="libmp3lame")])
+    assert restore_video(tmp_path / "a.avi", tmp_path / "b.avi", same) == []
+    content = (tmp_path / "b.avi").read_bytes()
+    at = content.index(b"auds")
+    scale, rate, _, length = struct.unpack_from("<4I", content, at + 20)
+    assert length == content[content.rindex(b"idx1") :].count(b"01wb") and length * scale / rate == pytest.approx(
+        2, 0.1
+    )
+    assert struct.unpack_from("<I", content, at + 44) == (0,)  # they vary in size
+    assert described(tmp_path / "a.avi")[1] == described(tmp_path / "b.avi")[1]
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le"])
+def test_pcm_in_uneven_pieces_is_whole(tmp_path, codec):
+    """As DV's camcorders and editors cut it; the container cuts it anew."""
+
+    def uneven(container):
+        packets = sound(1, codec=codec)(container)
+        size = 2 * packets[0].size // 10 // 6 * 6
+        first, rest = bytes(packets[0])[:size], bytes(packets[0])[size:]
+        split = [av.Packet(first), av.Packet(rest)]
+        samples = packets[0].duration * size // packets[0].size
+        for packet, begin, length in zip(split, (0, samples), (samples, packets[0].duration - samples)):
+            packet.pts = packet.dts = packets[0].pts + begin
+            packet.duration, packet.time_base, packet.stream = length, packets[0].time_base, packets[0].stream
+        return [*split, *packets[1:]]
+
+    write_video(tmp_path / "a.mov", pictures(12), beside=[uneven])
+    assert restore_video(tmp_path / "a.mov", tmp_path / "b.mov", same) == []
+    before, after = (b"".join(data for _, data in described(tmp_path / name)[1][3]) for name in ("a.mov", "b.mov"))
+    assert before == after
+
+
+@pytest.mark.skipif(int(av.__version__.split(".")[0]) < 16, reason="PyAV 15 copies no data")
+@pytest.mark.parametrize("tag, is_kept", [(b"gpmd", True), (b"mebx", False)])
+def test_data_beside_the_picture_are_copied_or_named(tmp_path, tag, is_kept):
+    """What action cameras (gpmd) and phones (mebx) note beside their pictures."""
+
+    write_video(tmp_path / "a.mov", pictures(12), beside=[sound(0.05, codec="pcm_s16le")])
+    content = (tmp_path / "a.mov").read_bytes()
+    assert b"mhlrsoun" in content and b"sowt" in content
+    (tmp_path / "a.mov").write_bytes(content.replace(b"mhlrsoun", b"mhlrmeta").replace(b"sowt", tag))
+    before = described(tmp_path / "a.mov")
+    assert before[1][0] == "data" and before[1][3]
+    remarks = restore_video(tmp_path / "a.mov", tmp_path / "b.mov", same)
+    if is_kept:
+        assert remarks == [] and described(tmp_path / "b.mov")[1] == before[1]
+        assert b"gpmd" in (tmp_path / "b.mov").read_bytes()
+    else:
+        assert remarks == ["left out: a stream of data (of an unknown kind), which cannot be copied into .mov"]
+        assert len(described(tmp_path / "b.mov")) == 1
 
 
 # Damage
