@@ -18,6 +18,7 @@ from deepdeblur_tf.files import disk_fault, sha256_of, user_path
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.picture_files import read_photo
 from deepdeblur_tf.networks.location import model_file
+from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.serving.formats import FORMATS, FURTHER
@@ -46,6 +47,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         default=MAX_PIXELS,
         metavar="N",
         help="Pixels that an image may have; larger ones are refused by their header. Defaults to %(default)s.",
+    )
+    parser.add_argument(
+        "--scale",
+        default="auto",
+        choices=("auto", *(f"{scale:g}" for scale in SCALES)),
+        help="The scale at which the SavedModel restores pictures, as predict has it; requests can ask for another "
+        "one. Further formats restore at scale 1. Defaults to %(default)s.",
     )
     parser.add_argument(
         "--check_image",
@@ -99,7 +107,8 @@ def _export(flags) -> int:
     for name in formats:
         FORMATS[name].need(f"--format {name}")
     try:
-        version = export_network(file, sha256, folder, formats, flags.max_pixels, photo, evaluations, say=print)
+        scale = flags.scale if flags.scale == "auto" else float(flags.scale)
+        version = export_network(file, sha256, folder, formats, flags.max_pixels, scale, photo, evaluations, say=print)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

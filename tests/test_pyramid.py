@@ -4,7 +4,7 @@ from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.model import to_network, to_uint8
-from deepdeblur_tf.pyramid import mirror_pad, padded_pyramid, pyramid
+from deepdeblur_tf.pyramid import enlarged, mirror_pad, padded_pyramid, pyramid, shrunk
 from deepdeblur_tf.resizing import imresize
 
 
@@ -25,6 +25,17 @@ def test_levels_of_a_frame_equal_matlab_imresize(frame):
     levels = pyramid(tf.constant(frame[None]), 3)
     np.testing.assert_array_equal(levels[1][0], imresize(frame, 1 / 2))
     np.testing.assert_array_equal(levels[2][0], imresize(frame, 1 / 4))
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 16), (61, 83)])
+def test_any_size_is_shrunk_and_enlarged_as_by_imresize(random, factor, shape):
+    image = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    small = shrunk(tf.constant(image[None]), factor)[0].numpy()
+    np.testing.assert_array_equal(small, imresize(image, 1 / factor))
+    values = (small / 255).astype(np.float32)
+    expected = imresize(values, factor)[: shape[0], : shape[1]]
+    np.testing.assert_array_equal(enlarged(tf.constant(values[None]), factor, *shape)[0], expected)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])

@@ -12,6 +12,7 @@ from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.metrics import MEASURES
 from deepdeblur_tf.networks.location import TRAINED, run_of
+from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.restoration.tiling import GRID, MAX_SIDE
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.serving.formats import FORMATS
@@ -59,7 +60,9 @@ def gather(file: Path, evaluations: Sequence[dict]) -> Known:
     return Known(_training(file, run, is_best), _figures(file, run, is_best, evaluations), settings)
 
 
-def write_card(known: Known, parameters: int, max_pixels: int, memory: float, files: Sequence[str]) -> str:
+def write_card(
+    known: Known, parameters: int, max_pixels: int, memory: float, files: Sequence[str], scale="auto"
+) -> str:
     """The card in Markdown.
 
     Args:
@@ -68,6 +71,7 @@ def write_card(known: Known, parameters: int, max_pixels: int, memory: float, fi
         max_pixels: Pixels that are restored at once.
         memory: GiB that so many take.
         files: The export's files, relative to its folder.
+        scale: As `serving.Service` has it.
     """
     sections = [
         "# Motion deblurring with deepdeblur_tf",
@@ -75,7 +79,7 @@ def write_card(known: Known, parameters: int, max_pixels: int, memory: float, fi
         f"Dynamic Scene Deblurring, CVPR 2017; {parameters:,} parameters. A blurry picture in, a sharp one of the same "
         "size out.",
         "## Signatures",
-        _signatures(max_pixels, memory),
+        _signatures(max_pixels, memory, scale),
         "## Files",
         _files(files),
         "## Training",
@@ -90,12 +94,17 @@ def write_card(known: Known, parameters: int, max_pixels: int, memory: float, fi
     return "\n\n".join(sections) + "\n"
 
 
-def _signatures(max_pixels: int, memory: float) -> str:
+def _signatures(max_pixels: int, memory: float, scale: float | str) -> str:
+    scales = ", ".join(f"{known:g}" for known in SCALES)
+    at = "the scale at which most of a picture is changed" if scale == "auto" else f"scale {scale:g}"
     return (
         "| signature | in | out |\n|---|---|---|\n"
         "| `serving_default` | `image_bytes`, string [N]: PNG, JPEG, BMP (8, 24, 32 bits) or GIF (first frame), "
         "sizes mixed | `restored_bytes`, string [N]: PNG, upright, grey and transparency kept |\n"
-        "| `restore_uint8` | `image`, uint8 [N, H, W, 3], RGB | `restored`, the same |\n\n"
+        "| `restore_uint8` | `image`, uint8 [N, H, W, 3], RGB | `restored`, the same |\n"
+        f"| `restore_at_scale` | `image_bytes` as above; `scale`, float32 [N]: {scales}, or 0 for the best | "
+        "`restored_bytes` as above; `scale`, float32 [N]: what was taken |\n\n"
+        f"The first two restore at {at}. What changes in the picture shrunk is added, enlarged, to the picture.\n\n"
         f"Up to {max_pixels:,} pixels an image (of `restore_uint8`, a request), which take about {memory:.1f} GiB; "
         f"sides count as multiples of {GRID}, and none is above {MAX_SIDE:,}. Larger ones, and bytes that are no "
         "image, fail with INVALID_ARGUMENT."

@@ -68,6 +68,7 @@ def export_network(
     folder: Path,
     formats: Sequence[str],
     max_pixels: int,
+    scale: float | str,
     photo: np.ndarray,
     evaluations: Sequence[dict],
     say: Callable[[str], None],
@@ -79,7 +80,7 @@ def export_network(
         sha256: Its hash, by which its evaluations were found to be of this network.
         folder: The folder of its versions.
         formats: Names of `formats.FORMATS` beside "saved_model".
-        max_pixels: As `serving.Service` has it.
+        max_pixels, scale: As `serving.Service` has them.
         photo: uint8 [H, W, 3]. What every file is checked with.
         evaluations: Summaries of the network's evaluations, for the model card.
         say: Called with a line for the reader after each step.
@@ -99,7 +100,7 @@ def export_network(
         try:
             shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
             unfinished.mkdir()
-            _write_version(file, sha256, formats, max_pixels, photo, known, unfinished, say)
+            _write_version(file, sha256, formats, max_pixels, scale, photo, known, unfinished, say)
             for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
                 if not (folder / name).exists():  # it may have been adapted
                     write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
@@ -114,15 +115,16 @@ def _next_version(folder: Path) -> int:
     return 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
 
 
-def _write_version(file, sha256, formats, max_pixels, photo, known: Known, folder: Path, say) -> None:
+def _write_version(file, sha256, formats, max_pixels, scale, photo, known: Known, folder: Path, say) -> None:
     model = load_model(file)
     if sha256_of(file) != sha256:
         raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
-    service = Service(model, max_pixels)
-    expected = restore(model, photo, memory=sys.maxsize, scale=1)  # whole, as the exported files do it
+    service = Service(model, max_pixels, scale)
     checks = {}
     for name in ("saved_model", *formats):
         begin = time.perf_counter()
+        # Whole, as the exported files do it.
+        expected = restore(model, photo, memory=sys.maxsize, scale=scale if name == "saved_model" else 1)
         path = folder / FORMATS[name].file
         try:
             write_quietly(name, service, path)
@@ -141,7 +143,7 @@ def _write_version(file, sha256, formats, max_pixels, photo, known: Known, folde
             )
         say(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
     say(_write_warm_up(folder))
-    _describe(file, sha256, model, max_pixels, known, checks, folder)
+    _describe(file, sha256, model, max_pixels, scale, known, checks, folder)
 
 
 def _difference(image: np.ndarray, expected: np.ndarray) -> int:
@@ -170,6 +172,7 @@ def _write_warm_up(folder: Path) -> str:
     inputs = {
         "serving_default": {"image_bytes": tf.constant([_png(small)])},
         "restore_uint8": {"image": tf.constant(small[None])},
+        "restore_at_scale": {"image_bytes": tf.constant([_png(small)]), "scale": tf.constant([0.0])},
     }
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
@@ -184,12 +187,12 @@ def _write_warm_up(folder: Path) -> str:
     return f"warm-up requests: {len(inputs)}"
 
 
-def _describe(file: Path, sha256: str, model, max_pixels, known: Known, checks, folder: Path) -> None:
+def _describe(file: Path, sha256: str, model, max_pixels, scale, known: Known, checks, folder: Path) -> None:
     """The model card and the manifest."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     memory = max_pixels * bytes_per_pixel(model) / 2**30
     run = run_of(file)
-    card = write_card(known, model.count_params(), max_pixels, memory, [*files, "manifest.json"])
+    card = write_card(known, model.count_params(), max_pixels, memory, [*files, "manifest.json"], scale)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     manifest = {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -200,6 +203,7 @@ def _describe(file: Path, sha256: str, model, max_pixels, known: Known, checks, 
             "parameters": model.count_params(),
         },
         "max_pixels": max_pixels,
+        "scale": scale,
         "largest_difference_of_255": checks,
         "versions": {
             "deepdeblur_tf": deepdeblur_tf.__version__,

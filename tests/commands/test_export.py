@@ -67,10 +67,12 @@ def test_the_manifest_and_the_model_card(run, tmp_path):
     assert set(manifest["sha256"]) == files - {"manifest.json"}
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((version / name).read_bytes()).hexdigest() == digest
+    assert manifest["scale"] == "auto"
     assert manifest["max_pixels"] == 500_000 and manifest["versions"]["tensorflow"] == tf.__version__
     assert manifest["model"]["experiment"] == "quickstart" and len(manifest["model"]["sha256"]) == 64
     card = (version / "model_card.md").read_text()
     psnr = json.loads((data / "summary.json").read_text())["overall"]["restored"]["psnr"]
+    assert "`restore_at_scale`" in card and "The first two restore at the scale at which most" in card
     assert f"→ {psnr:.2f} |" in card and "Up to 500,000 pixels" in card and "patch_size: 32" in card
     assert "Experiment `quickstart`: 6 embedded synthetic scenes" in card
 

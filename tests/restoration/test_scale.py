@@ -8,6 +8,7 @@ from scipy import ndimage
 from deepdeblur_tf import load_model, metrics
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.model import build_model
+from deepdeblur_tf.resizing import imresize
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.restoration.scale import SCALES, add_enlarged, best_scale, relative_change, shrunk
 
@@ -44,11 +45,18 @@ def test_a_change_is_enlarged_and_added(dtype):
     image = np.full((20, 40, 3), np.iinfo(dtype).max // 2, dtype)
     change = np.zeros((10, 20, 3), np.float32)
     change[:, 10:] = 0.1
-    added = (add_enlarged(image, change).astype(float) - image) / np.iinfo(dtype).max
+    added = (add_enlarged(image, change, 0.5).astype(float) - image) / np.iinfo(dtype).max
     assert np.abs(added[:, :15]).max() < 0.003 and np.abs(added[:, 25:] - 0.1).max() < 0.003
     assert np.diff(added[10, :, 0]).argmax() in (18, 19, 20)
-    white = add_enlarged(np.full((20, 40, 3), np.iinfo(dtype).max, dtype), change)
+    white = add_enlarged(np.full((20, 40, 3), np.iinfo(dtype).max, dtype), change, 0.5)
     assert (white[:, 25:] == np.iinfo(dtype).max).all()
+
+
+def test_a_change_is_enlarged_in_bands_as_in_one(random):
+    image = np.zeros((1201, 37, 3), np.uint16)
+    change = random.uniform(0.2, 0.8, (301, 10, 3)).astype(np.float32)
+    expected = np.round(65535 * imresize(change, 4)[:1201, :37])
+    np.testing.assert_array_equal(add_enlarged(image, change, 0.25), np.clip(expected, 0, 65535))
 
 
 def test_relative_change_is_that_of_root_mean_squares(random):
@@ -115,8 +123,8 @@ def test_other_scales_are_refused():
         Restorer(network, scale=0.3)
 
 
-def test_shrunk_sides_are_rounded():
-    assert shrunk(np.zeros((7, 10, 3), np.uint8), 0.25).shape == (2, 2, 3)
+def test_shrunk_sides_are_rounded_up():
+    assert shrunk(np.zeros((7, 10, 3), np.uint8), 0.25).shape == (2, 3, 3)
     assert shrunk(np.zeros((1, 3, 3), np.uint8), 0.125).shape == (1, 1, 3)
 
 

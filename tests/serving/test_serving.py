@@ -19,7 +19,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images.picture_files import read_photo
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
-from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.restoration.restorer import Restorer, restore
 from deepdeblur_tf.serving.signatures import Service
 from tests.helpers import ROOT, answering, write_network
 
@@ -317,3 +317,64 @@ def test_the_pages_grpc_request(exported, model, request_folder):
     finally:
         server.stop(None)
     assert_restored(request_folder, model)
+
+
+# Scales
+
+
+def large(scenes):
+    """Large enough for two scales, with sides that are no multiples of their factors."""
+    return np.pad(scenes[0][0], ((0, 331), (0, 287), (0, 0)), "symmetric")[:331, :347]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1, 0.5, 0.25, 0.125])
+def test_a_scale_that_is_asked_for_gives_the_pixels_of_predict(service, model, scenes, scale):
+    image = large(scenes)
+    restored, taken = service._at(tf.constant(image), tf.constant([1, 0.5, 0.25, 0.125].index(scale)))
+    np.testing.assert_array_equal(restored, restore(load_model(model), image, scale=scale))
+
+
+@pytest.mark.slow
+def test_requests_may_ask_for_a_scale(service, model, scenes):
+    image = large(scenes)
+    data = iio.imwrite("<bytes>", image, extension=".png")
+    answer = service.restore_at_scale(tf.constant([data, data]), tf.constant([0.25, 0.0]))
+    restorer = Restorer(load_model(model))
+    expected = restorer(image)
+    np.testing.assert_allclose(answer["scale"], [0.25, restorer.scale])
+    np.testing.assert_array_equal(iio.imread(answer["restored_bytes"].numpy()[1]), expected)
+    np.testing.assert_array_equal(
+        iio.imread(answer["restored_bytes"].numpy()[0]), restore(load_model(model), image, scale=0.25)
+    )
+    for scales, words in (
+        ([0.3, 1.0], "scale is 0.3, 1; allowed are 1, 0.5, 0.25, 0.125, or 0"),
+        ([1.0], "1 scales for 2"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            service.restore_at_scale(tf.constant([data, data]), tf.constant(scales))
+
+
+@pytest.mark.slow
+def test_a_fixed_scale_is_that_of_both_signatures(model, scenes):
+    image = large(scenes)
+    fixed = Service(load_model(model), 1_000_000, scale=0.5)
+    expected = restore(load_model(model), image, scale=0.5)
+    np.testing.assert_array_equal(fixed.restore_uint8(tf.constant(image[None]))["restored"][0], expected)
+    (answer,) = restored_by(fixed, iio.imwrite("<bytes>", image, extension=".png"))
+    np.testing.assert_array_equal(iio.imread(answer), expected)
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "frame, scale",
+    [("gopro_clip/test/GOPR0372_07_00/blur/000124.png", 0.5), ("gopro_clip/test/GOPR0372_07_00/blur/000100.png", 1.0)],
+)
+def test_a_graph_chooses_the_scale_that_predict_does(shared, frame, scale):
+    photographs = load_model("photographs")
+    image = iio.imread(shared / frame)
+    restored, number = Service(photographs, 10**7)._at(tf.constant(image), tf.constant(-1))
+    restorer = Restorer(photographs)
+    np.testing.assert_array_equal(restored, restorer(image))
+    assert restorer.scale == scale == [1, 0.5, 0.25, 0.125][int(number)]
