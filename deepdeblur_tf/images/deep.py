@@ -69,9 +69,8 @@ def code_deep(pixels: np.ndarray, name: str, options: dict) -> bytes:
         bits = options["bits"]
         most = 2**bits - 1
         values = (pixels.astype(np.uint32) * most + 32767) // 65535 << (16 - bits)
-        image = pillow_heif.from_bytes(
-            _HEIF_MODES[pixels.shape[2]], pixels.shape[1::-1], values.astype(np.uint16).tobytes()
-        )
+        height, width, channels = pixels.shape
+        image = pillow_heif.from_bytes(_HEIF_MODES[channels], (width, height), values.astype(np.uint16).tobytes())
         pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
         file = io.BytesIO()
         image.save(file, **{key: value for key, value in options.items() if key != "bits"})

@@ -361,3 +361,16 @@ def test_libraries_say_nothing_of_damaged_and_coarse_files(tmp_path, picture, ca
     with pytest.raises(ImageError, match="a.tif: does not decode .* save it anew with one of them"):
         read_photo(tmp_path / "a.tif")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_iptc_in_a_tiff_keeps_its_order_of_bytes(tmp_path, picture, order):
+    """Many programs call its bytes numbers of four, which are swapped in nobody's mind."""
+    tifffile = pytest.importorskip("tifffile")
+    block = b"\x1c\x02\x05\x00\x07Holiday\x1c\x02\x50\x00\x03Ann"
+    numbers = np.frombuffer(block.ljust(24, b"\0"), f"{order}u4")
+    tags = [(33723, "I", len(numbers), numbers.tolist(), True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.asarray(picture), photometric="rgb", byteorder=order, extratags=tags)
+    assert block in (tmp_path / "a.tif").read_bytes()
+    _, target = again(tmp_path / "a.tif")
+    assert block in target.read_bytes()
