@@ -55,7 +55,7 @@ def _repeat_edge(image, after, axis: int):
 def _shrink(image, taps: np.ndarray, factor: int, axis: int):
     # A convolution would be shorter, but TF32 and bfloat16 units would round it.
     margin = (len(taps) - factor) // 2
-    padded = mirror_pad(image, margin, margin + factor - 1, axis)  # the last pixel's cell may reach beyond the image
+    padded = mirror_pad(image, margin, margin, axis)
     length = tf.shape(image)[axis]
     result = 0.0
     for start, tap in enumerate(taps):
@@ -65,22 +65,36 @@ def _shrink(image, taps: np.ndarray, factor: int, axis: int):
     return result
 
 
+def _matlab_bicubic(image, factor: int):
+    # Every product and sum is a multiple of 2^-12 below 2^12, so float32 is exact here in whatever order it sums.
+    values, taps = tf.cast(image, tf.float32), _bicubic_taps(factor)
+    for axis in (1, 2):
+        values = tf.clip_by_value(tf.floor(_shrink(values, taps, factor, axis) + 0.5), 0.0, 255.0)
+    return tf.cast(values, tf.uint8)
+
+
 def shrunk(image, factor: int):
-    """Images shrunk as MATLAB's `imresize(image, 1 / factor)` does, pixel for pixel.
+    """Images of any size shrunk as MATLAB's `imresize(image, 1 / factor)` does, pixel for pixel.
 
     Args:
-        image: uint8 [N, H, W, C].
+        image: uint8 [N, H, W, 3].
         factor: int. 2, 4 or 8.
 
     Returns:
         uint8, each side divided and rounded up.
     """
-    # Every product and sum is a multiple of 2^-12 below 2^12 (for 8: of 2^-16), so float32 (float64) is exact here in
-    # whatever order it sums.
-    values, taps = tf.cast(image, tf.float32 if factor < 8 else tf.float64), _bicubic_taps(factor)
-    for axis in (1, 2):
-        values = tf.clip_by_value(tf.floor(_shrink(values, taps, factor, axis) + 0.5), 0, 255)
-    return tf.cast(values, tf.uint8)
+    # In float64, which no unit rounds, and exactly: every product and sum is a multiple of 2^-16 below 2^12.
+    values, taps = tf.transpose(tf.cast(image, tf.float64), [0, 3, 1, 2]), _bicubic_taps(factor)
+    margin = (len(taps) - factor) // 2
+    for axis in (2, 3):
+        padded = mirror_pad(values, margin, margin + factor - 1, axis)  # the last cell may reach beyond the image
+        size = tf.shape(padded)
+        shape, strides = ([-1, 1], [factor, 1]) if axis == 2 else ([1, -1], [1, factor])
+        kernel = tf.reshape(tf.constant(taps, tf.float64), [*shape, 1, 1])
+        summed = tf.nn.conv2d(tf.reshape(padded, [-1, size[2], size[3], 1]), kernel, strides, "VALID")
+        summed = tf.reshape(summed, tf.concat([size[:2], tf.shape(summed)[1:3]], 0))
+        values = tf.clip_by_value(tf.floor(summed + 0.5), 0, 255)
+    return tf.cast(tf.transpose(values, [0, 2, 3, 1]), tf.uint8)
 
 
 def enlarged(image, factor: int, height, width):
@@ -99,13 +113,11 @@ def enlarged(image, factor: int, height, width):
     for axis, length in ((1, height), (2, width)):
         size = tf.shape(image)[axis]
         padded = mirror_pad(tf.cast(image, tf.float64), 2, 2, axis)  # as NumPy's version sums
-        neighbours = [tf.gather(padded, tf.range(start, start + size), axis=axis) for start in range(5)]
-        pixels = [
-            sum(float(cubic(centre - offset)) * pixel for offset, pixel in zip(range(-2, 3), neighbours))
-            for centre in centres
-        ]
+        neighbours = tf.stack([tf.gather(padded, tf.range(start, start + size), axis=axis) for start in range(5)], -1)
+        weights = cubic(centres[:, None] - np.arange(-2, 3))  # [factor, 5]
+        pixels = tf.experimental.numpy.moveaxis(tf.tensordot(neighbours, weights, [[4], [1]]), -1, axis + 1)
         shape = tf.tensor_scatter_nd_update(tf.shape(image), [[axis]], [size * factor])
-        image = tf.reshape(tf.cast(tf.stack(pixels, axis + 1), tf.float32), shape)
+        image = tf.reshape(tf.cast(pixels, tf.float32), shape)
         image = tf.gather(image, tf.range(length), axis=axis)
     return image
 
@@ -139,7 +151,7 @@ def pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
         for _ in range(levels - 1):
             made.append(_gaussian(made[-1]))
         return tuple(made)
-    return (image, *(shrunk(image, factor) for factor in (2, 4)[: levels - 1]))
+    return (image, *(_matlab_bicubic(image, factor) for factor in (2, 4)[: levels - 1]))
 
 
 def padded(image, levels: int, kind: str = "matlab_bicubic"):

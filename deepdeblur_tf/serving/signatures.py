@@ -50,6 +50,11 @@ class Service(tf.Module):
         with tf.control_dependencies([require(is_finite, "the network's output is no finite number")]):
             return tf.identity(restored)
 
+    # Traced, optimised and set up once for all signatures, which takes several times as long as all else.
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int32)],
+        experimental_attributes={"_noinline": True},
+    )
     def _at(self, image, number):
         """uint8 [H, W, 3] restored, and the number of its scale in `SCALES`; `number` may be -1, for the best."""
         number = tf.cond(number < 0, lambda: best_scale(image, self._checked), lambda: tf.identity(number))
@@ -75,7 +80,7 @@ class Service(tf.Module):
         if self._scale >= 0:
             return {"restored": restored_at(image, tf.constant(self._scale), self._checked)}
         best = functools.partial(self._at, number=tf.constant(-1))
-        types = (tf.uint8, tf.int32)
+        types = (tf.TensorSpec([None, None, 3], tf.uint8), tf.int32)
         return {"restored": tf.map_fn(best, image, parallel_iterations=1, fn_output_signature=types)[0]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])

@@ -83,7 +83,8 @@ def described(spec) -> dict:
     """An input or output of a signature as TensorFlow's SignatureDef has it."""
     sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape]
     shape = {"dim": sizes, "unknown_rank": False}
-    return {"dtype": f"DT_{spec.dtype.name.upper()}", "tensor_shape": shape, "name": spec.name}
+    kind = "FLOAT" if spec.dtype == tf.float32 else spec.dtype.name.upper()
+    return {"dtype": f"DT_{kind}", "tensor_shape": shape, "name": spec.name}
 
 
 def _is_bytes(value) -> bool:

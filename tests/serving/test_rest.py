@@ -114,6 +114,16 @@ def test_pixels_are_restored_by_the_other_signature(port, images, expected, kind
     np.testing.assert_array_equal(answer[kind], expected[:1])
 
 
+def test_a_request_may_ask_for_a_scale(port, images, expected):
+    row = {"image_bytes": b64(png(images[0])), "scale": 0}
+    status, answer = ask(port, PREDICT, {"signature_name": "restore_at_scale", "instances": [row]})
+    assert status == 200 and answer["predictions"][0]["scale"] == 1
+    np.testing.assert_array_equal(pixels(answer["predictions"][0]["restored_bytes"]), expected[0])
+    row["scale"] = 0.3
+    status, answer = ask(port, PREDICT, {"signature_name": "restore_at_scale", "instances": [row]})
+    assert status == 400 and "scale is 0.3; allowed are 1, 0.5, 0.25, 0.125, or 0" in answer["error"]
+
+
 def test_status_and_metadata_are_those_of_tensorflow_serving(port):
     json_format = pytest.importorskip("google.protobuf.json_format")
     metadata_pb2 = pytest.importorskip("tensorflow_serving.apis.get_model_metadata_pb2")
@@ -127,7 +137,8 @@ def test_status_and_metadata_are_those_of_tensorflow_serving(port):
         assert json_format.ParseDict(answer["model_spec"], model_pb2.ModelSpec()).version.value == 1
         signatures = answer["metadata"]["signature_def"]
         parsed = json_format.ParseDict(signatures, metadata_pb2.SignatureDefMap()).signature_def
-        assert set(parsed) == {"serving_default", "restore_uint8"}
+        assert set(parsed) == {"serving_default", "restore_uint8", "restore_at_scale"}
+        assert [dim.size for dim in parsed["restore_uint8"].outputs["restored"].tensor_shape.dim] == [-1, -1, -1, 3]
         image = parsed["restore_uint8"].inputs["image"]
         assert (image.dtype, [dim.size for dim in image.tensor_shape.dim]) == (tf.uint8, [-1, -1, -1, 3])
         assert parsed["serving_default"].outputs["restored_bytes"].dtype == tf.string
