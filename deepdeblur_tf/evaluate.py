@@ -81,7 +81,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(arguments=None, prog="python -m deepdeblur_tf.evaluate") -> int:
-    """The command; returns the exit status: 0, 2 for wrong settings, data or networks, 130 when stopped."""
+    """The command; returns the exit status: 0, 1 for results that were removed meanwhile, 2 for wrong inputs, 130."""
     flags = _parser(prog).parse_args(arguments)
     return answered(lambda: _evaluate(flags), "stopped. The same command continues.")
 
@@ -102,6 +102,7 @@ def _evaluate(flags) -> int:
     pictures = _pictures(flags, test_set.source.names)
 
     from deepdeblur_tf.evaluation.comparison import Finished, Network, evaluate_all
+    from deepdeblur_tf.evaluation.folder import EvaluationLost
     from deepdeblur_tf.evaluation.tables import terminal_table
 
     if len(labels) == 1:
@@ -115,7 +116,11 @@ def _evaluate(flags) -> int:
     candidates: list[Network | Finished] = []
     candidates += [Network(*row) for row in zip(labels, files, folders)]
     candidates += [Finished(*row) for row in zip(labels[count:], finished, folders[count:])]
-    results = evaluate_all(candidates, test_set, flags.images, pictures, restoration_options(flags), joint)
+    try:
+        results = evaluate_all(candidates, test_set, flags.images, pictures, restoration_options(flags), joint)
+    except EvaluationLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(terminal_table(results))
     print(f"tables and pictures: {joint / 'report.md'}")
     return 0

@@ -6,7 +6,7 @@ An interrupted evaluation goes on where it stopped.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +95,7 @@ def evaluate_all(
     Raises:
         FinishedError: finished pictures that are missing or of another size, before anything is measured.
         EvaluationError: a folder holds another evaluation or is in use, images that cannot be read, wrong corners.
+        EvaluationLost: what was measured was removed meanwhile.
         UserError: options that are not allowed, or a file that is no network.
     """
     names = test_set.source.names
@@ -137,11 +138,19 @@ def evaluate_all(
                     _measure_missing(evaluation, of_image, indices, pictures, bar)
                 finally:
                     results.append(evaluation.summarise())
+        _refuse_lost(evaluations, indices, pictures)
         for evaluation, result in zip(evaluations, results):
             _write(result.folder, [evaluation], [result], pictures)
         if len(results) > 1:
             _write(folder, evaluations, results, pictures)
+        _refuse_lost(evaluations, indices, pictures)
         return results
+
+
+def _refuse_lost(evaluations: Sequence[Evaluation], indices: Iterable[int], pictures: Iterable[str]) -> None:
+    """Raises EvaluationLost where a folder was emptied or removed meanwhile."""
+    for evaluation in evaluations:
+        evaluation.refuse_lost([evaluation.test_set.source.names[index] for index in indices], pictures)
 
 
 def _network(network: Network, test_set: TestSet, options: Mapping) -> tuple[dict, Measured]:
@@ -188,8 +197,6 @@ def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, pictur
         except NonFiniteOutput as error:
             failed.append(f"{name}: {error}")
             continue
-        if is_missing:
-            write_image(evaluation.restored(name), restored)
         if name not in rows:
             evaluation.add(name, row)
             rows[name] = row
@@ -197,6 +204,8 @@ def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, pictur
             psnr, before = mean["restored"]["psnr"], mean["blurry"]["psnr"]
             bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, blurry {before:.2f} dB", refresh=False)
             bar.update()
+        if is_missing:
+            write_image(evaluation.restored(name), restored)
     if failed:
         raise EvaluationError(
             f"{len(failed)} images cannot be measured; the others are. Mend or remove:\n  " + "\n  ".join(failed)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import platform
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,10 @@ _BEFORE = {"scale": 1.0}  # what was done before there was such an option
 
 class EvaluationError(UserError):
     """An evaluation that cannot be made or continued; the message says why and what to do."""
+
+
+class EvaluationLost(EvaluationError):
+    """What was measured is not there any more, or a part of it."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,27 @@ class Evaluation:
         content = json.dumps([_identity(self.about), name, [row[key] for key in _FIGURES]])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def refuse_lost(self, names: Sequence[str] = (), pictures: Iterable[str] = ()) -> None:
+        """Raises EvaluationLost where another program removed metrics.csv, rows of it, or restored images.
+
+        Args:
+            names: The images that have been measured.
+            pictures: Those whose restored form has been written.
+        """
+        lost = None if self.metrics.is_file() else self.metrics.name
+        if not lost:
+            rows = self.read_rows() if names else {}
+            gone = [name for name in names if name not in rows]
+            gone += [name for name in pictures if not self.restored(name).is_file()]
+            lost = f"what was measured of {gone[0]}" if gone else None
+        if lost:
+            raise EvaluationLost(
+                f"{self.folder}: {lost} was removed while the evaluation went on. The same command measures it again."
+            )
+
     def add(self, name: str, row: dict) -> None:
-        """Adds an image's row to metrics.csv."""
+        """Adds an image's row to metrics.csv. Raises EvaluationLost where that was removed."""
+        self.refuse_lost()
         with open(self.metrics, "a", newline="", encoding="utf-8") as file:
             self._write_row(csv.writer(file, lineterminator="\n"), name, row)
 
@@ -199,7 +223,12 @@ class Evaluation:
         writer.writerow([name, *values, self._check_of(name, row)])
 
     def summarise(self) -> Result:
-        """Writes summary.json from the images that are measured so far, and returns their figures."""
+        """Writes summary.json from the images that are measured so far, and returns their figures.
+
+        Raises:
+            EvaluationLost: metrics.csv was removed.
+        """
+        self.refuse_lost()
         found, names = self.read_rows(), self.test_set.source.names
         rows = {name: found[name] for name in names if name in found}
         scenes = {name: scene for name, scene in zip(names, self.test_set.scenes) if name in rows}

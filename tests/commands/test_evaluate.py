@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from PIL import Image
 from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.evaluate import _labels, main
+from deepdeblur_tf.evaluation import comparison
+from deepdeblur_tf.evaluation.measurement import measure
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import imresize
@@ -325,6 +328,41 @@ def test_a_killed_evaluation_continues(tmp_path, many, model, capfd):
     evaluate(capfd, *command[3:])
     rows = measured(out)
     assert rows[: len(before)] == before and len(rows) == len({row.split(",")[0] for row in rows}) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "removed, when",
+    [("", "the second image"), ("", "the report"), ("metrics.csv", "the last image"), ("restored", "the last image")],
+)
+def test_what_is_removed_meanwhile_is_not_done(tmp_path, data, model, capfd, monkeypatch, removed, when):
+    out, done, write = tmp_path / "out", [], comparison._write
+
+    def remove():
+        if removed == "metrics.csv":
+            (out / removed).unlink()
+        else:
+            shutil.rmtree(out / removed)
+
+    def measured(*arguments):
+        done.append(measure(*arguments))
+        if len(done) == {"the second image": 2, "the last image": len(NAMES)}.get(when):
+            remove()
+        return done[-1]
+
+    def written(*arguments):
+        write(*arguments)
+        if when == "the report":
+            remove()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "measure", measured)
+        patch.setattr(comparison, "_write", written)
+        output = evaluate(capfd, model, "--data", data, "--output", out, status=1)
+    assert f"error: {out}: " in output.err and "was removed while the evaluation went on" in output.err
+    evaluate(capfd, model, "--data", data, "--output", out)
+    assert [row["image"] for row in read_csv(out / "metrics.csv")] == NAMES
+    assert (out / "report.md").is_file()
 
 
 @pytest.mark.slow
