@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import errno
 import inspect
 import io
 import math
-import os
 import re
-import select
+import signal
 import socket
 import sys
 import warnings
@@ -24,6 +23,14 @@ from tqdm import tqdm
 from deepdeblur_tf.config import SECTIONS, SETTINGS, Experiment, allowed
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.terminal import (
+    on_stops,
+    open_missing_streams,
+    printable_streams,
+    raw,
+    reader_is_gone,
+    shown_name,
+)
 
 SHOWN = 20  # files that a message names
 MAX_PIXELS = 4096 * 4096  # of one image, where strangers may send them
@@ -37,13 +44,19 @@ def answered(command: Callable[[], int], stopped: str) -> int:
         stopped: What to say after Ctrl+C.
 
     Returns:
-        The exit status: the command's, 2 for such an error, 130 for Ctrl+C, 141 where nobody reads what is printed any
-        more, as after `| head`. Other errors are defects, and raised.
+        The exit status: the command's, 2 for such an error, 130 for Ctrl+C and the other
+        signals of `terminal.STOPS`, 141 where nobody reads what is printed any more, as after `| head`. Other errors
+        are defects, and raised.
     """
-    _open_missing_streams()
+    open_missing_streams()
     # A file's name need be no text, and is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    with printable_streams(), on_stops(signal.default_int_handler, (signal.SIGTERM, signal.SIGHUP)):
+        return _answered(command, stopped)
+
+
+def _answered(command: Callable[[], int], stopped: str) -> int:
     # What it warns of, such as metadata that are cut off, either shows in no picture, or we say it ourselves.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
@@ -55,7 +68,7 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     except MemoryError as error:
         message = str(error) or "the memory is full"
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+        if error.errno in (errno.EPIPE, errno.EIO) and reader_is_gone():
             return 141
         name = error.filename2 or error.filename  # the second is what a temporary file was to become
         fault = f"{name}: {error.strerror}" if name else disk_fault(error)
@@ -63,36 +76,11 @@ def answered(command: Callable[[], int], stopped: str) -> int:
             raise
         message = fault
     except KeyboardInterrupt:
+        reader_is_gone()  # as where the terminal was closed
         print(f"\n{stopped}", file=sys.stderr)
         return 130
     print(f"error: {message}", file=sys.stderr)
     return 2
-
-
-def _open_missing_streams() -> None:
-    """Opens standard streams that were closed (2>&-), or the next file would get their number, and be written to."""
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(opened, True)  # as the others are
-    os.close(opened)
-    sys.stdin, sys.stdout, sys.stderr = (
-        stream or open(number, mode, closefd=False)
-        for number, (stream, mode) in enumerate(((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w")))
-    )
-
-
-def _reader_is_gone() -> bool:
-    """Whether nobody reads stdout or stderr any more; what still goes there is thrown away."""
-    is_gone = False
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(io.UnsupportedOperation):  # no file, as in a notebook
-            poll = select.poll()
-            poll.register(stream.fileno(), 0)
-            if any(event & select.POLLERR for _, event in poll.poll(0)):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())  # Python writes the rest at its end
-                os.close(nowhere)
-                is_gone = True
-    return is_gone
 
 
 # What `add_argument` takes for a MODEL.
@@ -107,7 +95,7 @@ def print_remarks(remarks: Mapping[str, Sequence[str]]) -> None:
     """
     for remark, names in remarks.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        print(f"{remark} ({', '.join(names[:SHOWN])}{more})")
+        print(f"{remark} ({', '.join(map(shown_name, names[:SHOWN]))}{more})")
 
 
 def ending(place: str) -> str:
@@ -136,7 +124,7 @@ class ProgressBar(tqdm):
         drawing = {"mininterval": 0.2, "dynamic_ncols": True}
         if not self._is_drawn:
             drawing = {"mininterval": 30, "miniters": 1, "ncols": 0, "leave": False}
-        super().__init__(**options, **drawing)
+        super().__init__(file=raw(sys.stderr), **options, **drawing)
 
     def display(self, msg=None, pos=None):
         if self._is_drawn:

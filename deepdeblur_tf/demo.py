@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -59,7 +58,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def main(arguments=None, prog="python -m deepdeblur_tf.demo") -> int:
     """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
     flags = _parser(prog).parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop also removes the pictures
     return answered(lambda: _serve(flags), "stopped")
 
 

@@ -38,6 +38,7 @@ from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
 from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan_of, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
+from deepdeblur_tf.terminal import shown_name
 
 _DESCRIPTION = (
     f"Restores blurry pictures ({TITLES}) and videos of any size. Names, sub-folders, formats, EXIF data, "
@@ -115,14 +116,14 @@ def _predict(flags) -> int:
         try:
             plans[job] = plan_of(job, results, flags.comparison, flags.overwrite)
         except OSError as error:
-            failed[job] = f"{job.source}: {error.strerror}"
+            failed[job] = shown_name(f"{job.source}: {error.strerror}")
     foreign = _say_what_is_there(flags, plans, results)
     pixels = {}
     for job in (job for job, plan in plans.items() if plan.todo):
         try:
             pixels[job] = job.pixels()
         except UserError as error:
-            failed[job] = str(error)
+            failed[job] = shown_name(error)
     if pixels:
         failed.update(_restore_all(flags, file, results, options, pixels))
     results.read()
@@ -131,7 +132,8 @@ def _predict(flags) -> int:
     for job in jobs:
         known = job in failed or job.target in foreign
         if not known and (job not in there or plan_of(job, results, flags.comparison).todo):
-            failed[job] = f"{job.source}: was changed meanwhile, or what was made of it; the same command goes on"
+            changed = "was changed meanwhile, or what was made of it; the same command goes on"
+            failed[job] = f"{shown_name(job.source)}: {changed}"
     if failed:
         print(f"failed: {len(failed)}", *failed.values(), sep="\n  ", file=sys.stderr)
     return 1 if failed or foreign else 0
@@ -154,7 +156,7 @@ def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[
             f"left alone: {len(foreign)} files in {flags.output} that this command did not write, or that were changed "
             f"since. (Its record there is {RECORD}; earlier versions kept none.) Move them away, or replace them with "
             "--overwrite:",
-            *foreign[:SHOWN],
+            *map(shown_name, foreign[:SHOWN]),
             *([f"and {len(foreign) - SHOWN} more"] if len(foreign) > SHOWN else []),
             sep="\n  ",
             file=sys.stderr,
@@ -174,7 +176,9 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
     remarks: dict[str, list[str]] = {}  # names of files, by what is not as it was
     with ProgressBar(total=sum(pixels.values()), unit=" pixels", unit_scale=True) as bar:
         for number, job in enumerate(pixels, 1):
-            bar.set_postfix_str(f"file {number} of {len(pixels)}: {job.source.name}", refresh=sys.stderr.isatty())
+            bar.set_postfix_str(
+                f"file {number} of {len(pixels)}: {shown_name(job.source.name)}", refresh=sys.stderr.isatty()
+            )
             begin = bar.n
 
             def restored(frame: np.ndarray, scale: float | None = None) -> np.ndarray:
@@ -194,15 +198,15 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
                     for remark in said:
                         remarks.setdefault(remark, []).append(job.source.name)
             except (UserError, MemoryError) as error:
-                failed[job] = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"
+                failed[job] = shown_name(error if str(job.source) in str(error) else f"{job.source}: {error}")
             except OSError as error:
-                failed[job] = f"{job.source}: {error.strerror or error}"
+                failed[job] = shown_name(f"{job.source}: {error.strerror or error}")
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     failed[job] += ". Nothing more can be written; the same command goes on with the rest."
-                    failed.update({left: f"{left.source}: not begun" for left in list(pixels)[number:]})
+                    failed.update({left: shown_name(f"{left.source}: not begun") for left in list(pixels)[number:]})
                     break
             except Exception:  # a defect of ours, which keeps no other file from being restored
-                failed[job] = f"{job.source}: {traceback.format_exc()}"
+                failed[job] = f"{shown_name(job.source)}: {traceback.format_exc()}"
             bar.update(begin + pixels[job] - bar.n)
     print_remarks(remarks)
     return failed

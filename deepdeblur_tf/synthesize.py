@@ -19,6 +19,7 @@ from deepdeblur_tf.config import Experiment, set_all
 from deepdeblur_tf.creation.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.creation.profiles import PROFILES
 from deepdeblur_tf.errors import UserError, need
+from deepdeblur_tf.terminal import shown_name
 
 SHOWN = 10  # warnings of a kind
 _OF_FRAMES = ("frames",)
@@ -146,7 +147,7 @@ def _synthesize(flags) -> int:
             failed[str(error)] = None
     status = _make(flags, maker, settings, scenes, counts, failed)
     if failed:
-        print(f"failed: {len(failed)}", *failed, sep="\n  ", file=sys.stderr)
+        print(f"failed: {len(failed)}", *map(shown_name, failed), sep="\n  ", file=sys.stderr)
     return status or (1 if failed else 0)
 
 

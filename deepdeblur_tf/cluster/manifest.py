@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from deepdeblur_tf.cluster import storage
 from deepdeblur_tf.cluster.inputs import Photo
+from deepdeblur_tf.terminal import shown_name
 
 FOLDER = "manifest.parquet"
 
@@ -115,7 +116,7 @@ class Manifest:
                     done, storage.described([self._names.get(row["output"], row["output"]) for row in done])
                 ):
                     if file.size < 0:
-                        error = f"{file.place}: was restored, and is not there any more"
+                        error = shown_name(f"{file.place}: was restored, and is not there any more")
                         self.add([{**row, "status": "failed", "error": error}])
                         yield error
         self.write()

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import tempfile
 import time
@@ -41,6 +42,7 @@ from deepdeblur_tf.cluster.inputs import Photo  # noqa: E402
 from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import picture_files  # noqa: E402
+from deepdeblur_tf.terminal import on_stops, shown_name  # noqa: E402
 
 if TYPE_CHECKING:
     from deepdeblur_tf.restoration.restorer import Restorer
@@ -82,7 +84,7 @@ def connected(address: str | None) -> Iterator[None]:
     options: dict = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     with contextlib.nullcontext() if address else _closed_to_others():
         try:
-            with quiet_libraries():
+            with quiet_libraries(), on_stops(signal.getsignal(signal.SIGTERM), [signal.SIGTERM]):  # Ray takes it
                 ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except ConnectionError as error:
             raise _unreachable(address, error) from error
@@ -244,7 +246,7 @@ class _Process:
     def _row(self, photo: Photo, restorer: Restorer) -> dict:
         """Restores a photo; returns its row of the manifest."""
         begun = time.perf_counter()
-        error = ""
+        error, known = "", True
         if ray.get(self._tries.begin.remote(photo.source, self._machine)):
             try:
                 result = _restored(photo, restorer)
@@ -259,6 +261,7 @@ class _Process:
             error = f"the process that restored it died, {TRIES} times; perhaps it needs more memory than there is"
         if error:
             error = error if photo.source in error else f"{photo.source}: {error}"
+            error = shown_name(error) if known else error
             result = {"status": "failed", "error": error}
         return {
             "input": photo.source,

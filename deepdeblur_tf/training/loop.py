@@ -21,6 +21,7 @@ from deepdeblur_tf.model import begin_with, build_model
 from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
+from deepdeblur_tf.terminal import raw
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.distribution import check_alike, continue_as_chief, described, make_strategy
@@ -199,8 +200,14 @@ def _progress(setup: _Setup, first_epoch: int, lines: EpochLines):
     if not setup.worker.is_chief:
         return contextlib.nullcontext(tf.keras.callbacks.Callback())
     if sys.stderr.isatty():
-        return progress_bar(first_epoch, setup.experiment.training.epochs)
+        return _drawn(first_epoch, setup.experiment.training.epochs)
     return contextlib.nullcontext(lines)
+
+
+@contextlib.contextmanager
+def _drawn(first_epoch: int, epochs: int):
+    with contextlib.redirect_stderr(raw(sys.stderr)), progress_bar(first_epoch, epochs) as bar:
+        yield bar
 
 
 def _fit(setup: _Setup, trainer: Trainer, start: int, callbacks: list) -> None:

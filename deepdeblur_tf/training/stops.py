@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 from collections.abc import Callable
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.terminal import on_stops, reader_is_gone
 
 
 class NonFiniteLoss(RuntimeError):
@@ -43,7 +45,7 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
 
 
 class StopOnSignal(tf.keras.callbacks.Callback):
-    """Ctrl-C and SIGTERM end the training after the running step, with a checkpoint; a second Ctrl-C ends it at once.
+    """Ctrl-C, SIGTERM and SIGHUP end the training after the running step, with a checkpoint; a second Ctrl-C at once.
 
     Args:
         checkpoints: The run's `Checkpoints`.
@@ -53,19 +55,18 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         super().__init__()
         self.checkpoints = checkpoints
         self._asked = False
-        self._before = {}
+        self._handling = contextlib.ExitStack()
 
     def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
+        self._handling.enter_context(on_stops(self._ask))
         return self
 
     def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handling.close()
 
     def _ask(self, number, frame):
         self._asked = True
+        reader_is_gone()  # after SIGHUP; a progress bar would fail before the checkpoint is there
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(self, batch, logs=None):

@@ -20,7 +20,6 @@ from deepdeblur_tf import metrics
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.evaluate import _labels, main
 from deepdeblur_tf.evaluation import comparison
-from deepdeblur_tf.evaluation.measurement import measure
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import imresize
@@ -336,7 +335,8 @@ def test_a_killed_evaluation_continues(tmp_path, many, model, capfd):
     [("", "the second image"), ("", "the report"), ("metrics.csv", "the last image"), ("restored", "the last image")],
 )
 def test_what_is_removed_meanwhile_is_not_done(tmp_path, data, model, capfd, monkeypatch, removed, when):
-    out, done, write = tmp_path / "out", [], comparison._write
+    out, done = tmp_path / "out", []
+    measure, write = comparison.measure, comparison._write
 
     def remove():
         if removed == "metrics.csv":
