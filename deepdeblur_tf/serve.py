@@ -6,7 +6,6 @@ Answers as TensorFlow Serving does by REST, so that its clients and those of doc
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -63,7 +62,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def main(arguments=None, prog="python -m deepdeblur_tf.serve") -> int:
     """The command; returns the exit status: 0 when stopped, 2 for a wrong model or settings."""
     flags = _parser(prog).parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is as Ctrl+C
     return answered(lambda: _serve(flags), "stopped")
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
@@ -17,12 +19,15 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.serving.servable import Refused, Servable, answer_of, inputs_of
 from deepdeblur_tf.serving.tensors import BadRequest, answer_text, described, read_request, tensors_of
+from deepdeblur_tf.terminal import on_stops
 
-BODY_SECONDS = 300  # that a body may take to arrive: it waits in memory, in one of the few places
+BODY_SECONDS = 300  # that a body may take to arrive: it waits in memory
+SILENT_SECONDS = 30  # in which a request that is arriving has to go on, and its head to be there
 
 
 class Metrics:
@@ -56,7 +61,8 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
     metrics = Metrics()
     computing: asyncio.Lock
     worker = ThreadPoolExecutor(1, "restoring")
-    present = 0
+    # Only requests that have arrived take the few places; of those that are arriving, together no more than that many.
+    present, arriving = 0, _Arriving((max_waiting + 1) * max_body)
 
     @contextlib.asynccontextmanager
     async def lifespan(_):
@@ -94,12 +100,14 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
     async def predict(request: Request) -> Response:
         nonlocal present
         check(request)
-        begin, status, refused = time.perf_counter(), 500, refusal()
-        is_present = refused is None
-        present += is_present
-        metrics.present.set(present)
+        begin, status, is_present = time.perf_counter(), 500, False
         try:
-            body = await asyncio.wait_for(_read(request, max_body, refused), BODY_SECONDS)
+            body = await asyncio.wait_for(_read(request, max_body, refusal(), arriving), BODY_SECONDS)
+            if refused := refusal():
+                raise refused
+            is_present = True
+            present += 1
+            metrics.present.set(present)
             async with computing:
                 if refused := refusal() if app.state.is_stopping() else None:
                     raise refused
@@ -119,7 +127,8 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
             raise HTTPException(status, str(error)) from error
         except asyncio.TimeoutError as error:
             status = 408
-            raise HTTPException(status, f"the body did not arrive within {BODY_SECONDS} seconds") from error
+            words = f"the body did not arrive within {BODY_SECONDS} seconds, or nothing of it for {SILENT_SECONDS}"
+            raise HTTPException(status, words) from error
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             status = 503
             raise HTTPException(status, "the memory is full. Try again later, or with smaller pictures") from error
@@ -173,7 +182,14 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
     return app
 
 
-async def _read(request: Request, most: int, refused: HTTPException | None) -> bytes:
+class _Arriving:
+    """The bytes of all bodies that are arriving, and how many they may be."""
+
+    def __init__(self, most: int):
+        self.most, self.bytes = most, 0
+
+
+async def _read(request: Request, most: int, refused: HTTPException | None, arriving: _Arriving) -> bytes:
     """The body of a request, or the error that refuses it.
 
     That comes when the body has been read, and thrown away, for most clients look for no answer before all is sent;
@@ -185,29 +201,91 @@ async def _read(request: Request, most: int, refused: HTTPException | None) -> b
         refused = too_large
     if refused and "expect" in request.headers:
         raise refused
-    body = bytearray()
-    async for part in request.stream():
-        if refused is None and len(body) + len(part) > most:
-            refused = too_large
-            body.clear()
-        if refused is None:
-            body += part
+    body, parts = bytearray(), request.stream()
+    try:
+        while part := await asyncio.wait_for(_next_of(parts), SILENT_SECONDS):
+            if refused is None and len(body) + len(part) > most:
+                refused = too_large
+            if refused is None and arriving.bytes + len(part) > arriving.most:
+                refused = HTTPException(
+                    503, "busy: other requests are arriving. Try again later", {"Retry-After": "10"}
+                )
+            if refused is None:
+                body += part
+                arriving.bytes += len(part)
+            elif body:
+                arriving.bytes -= len(body)
+                body.clear()
+    finally:
+        arriving.bytes -= len(body)
     if refused:
         raise refused
     return bytes(body)
 
 
+async def _next_of(parts: AsyncIterator[bytes]) -> bytes:
+    """The next part that is not empty; an empty one at the end."""
+    async for part in parts:
+        if part:
+            return part
+    return b""
+
+
+class _Patient(AutoHTTPProtocol):
+    """A connection that is closed where a request's head takes too long to arrive; Uvicorn would wait for ever."""
+
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport) -> None:
+        super().connection_made(transport)
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def connection_lost(self, exc) -> None:
+        super().connection_lost(exc)
+        self._stop_watching()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _look(self) -> None:
+        if self._is_answering():
+            self._stop_watching()
+        elif self._watch is None:
+            self._watch = self.loop.call_later(SILENT_SECONDS, self._give_up)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _give_up(self) -> None:
+        self._watch = None
+        if not self._is_answering():
+            self.transport.close()
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server of an app of `build_app`, to be run."""
+    # No colours and no line a request: what comes is errors.
+    config = uvicorn.Config(
+        app, http=_Patient, log_level="warning", access_log=False, use_colors=False, server_header=False, ws="none"
+    )
+    server = uvicorn.Server(config)
+    app.state.is_stopping = lambda: server.should_exit
+    return server
+
+
 def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Answers requests until SIGINT or SIGTERM, then finishes what is computed and refuses what waits.
+    """Answers requests until SIGINT, SIGTERM or SIGHUP, then finishes what is computed and refuses what waits.
 
     Args:
         app: Of `build_app`.
         listener: A bound socket.
     """
-    # No colours and no line a request: what comes is errors.
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, use_colors=False, server_header=False, ws="none"
-    )
-    server = uvicorn.Server(config)
-    app.state.is_stopping = lambda: server.should_exit
-    server.run(sockets=[listener])
+    server = server_of(app)
+    with on_stops(server.handle_exit, [signal.SIGHUP]):  # the others are its own to handle
+        server.run(sockets=[listener])

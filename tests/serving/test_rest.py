@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import http.client
 import json
 import socket
@@ -18,21 +19,20 @@ from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.serving.servable import Servable, of_network
 from tests.helpers import write_network
 
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
-from deepdeblur_tf.serving.rest import build_app  # noqa: E402
+from deepdeblur_tf.serving import rest  # noqa: E402
 
 MAX_PIXELS, MAX_BODY = 4000, 200_000
 PREDICT = "/v1/models/deepdeblur:predict"
 
 
 @contextlib.contextmanager
-def serving(servable, max_waiting=4):
+def serving(servable, max_waiting=4, max_body=MAX_BODY):
     """The port that a servable is served on."""
-    app = build_app(servable, "deepdeblur", MAX_BODY, max_waiting)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    server = rest.server_of(rest.build_app(servable, "deepdeblur", max_body, max_waiting))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
@@ -295,6 +295,44 @@ def test_a_busy_server_refuses_answers_in_turn_and_computes_nothing_for_who_has_
         assert waiting.calls == 2
         assert metric(port, 'deepdeblur_requests_total{status="503"}') == "1.0"
         assert metric(port, 'deepdeblur_requests_total{status="200"}') == "2.0"
+
+
+def test_who_sends_slowly_keeps_nobody_out_and_is_let_go(servable, random, monkeypatch):
+    monkeypatch.setattr(rest, "SILENT_SECONDS", 2)
+    picture = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    heads = [
+        f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{",  # a body that does not go on
+        f"POST {PREDICT} HTTP/1.1\r\nHost: ",  # a head that does not end
+        "",
+        "GET /v1/models/deepdeblur HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/",  # a second one on the same connection
+    ]
+    with serving(servable, max_waiting=1) as port, contextlib.ExitStack() as open_ones:
+        slow = [open_ones.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(12)]
+        for number, connection in enumerate(slow):
+            connection.sendall(heads[number % 4].encode())
+        assert ask(port, PREDICT, {"instances": [b64(png(picture))]})[0] == 200
+        answers = [b"".join(iter(functools.partial(connection.recv, 1 << 16), b"")) for connection in slow]
+        assert [answer[9:12] for answer in answers] == [b"408", b"", b"", b"200"] * 3
+        assert b"or nothing of it for 2" in answers[0]
+        assert metric(port, 'deepdeblur_requests_total{status="408"}') == "3.0"
+
+
+def test_what_arrives_together_has_a_bound(servable, random):
+    picture = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    body = json.dumps({"instances": [b64(png(picture))]}).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with serving(servable, max_body=len(body), max_waiting=0) as port:
+        with socket.create_connection(("127.0.0.1", port), 60) as first:
+            first.sendall(head + body[:-1])
+            for _ in range(600):
+                status, answer = ask(port, PREDICT, body)
+                if status != 200:
+                    break
+                time.sleep(0.05)
+            assert status == 503 and answer["error"] == "busy: other requests are arriving. Try again later"
+            first.sendall(body[-1:])
+            assert first.recv(12) == b"HTTP/1.1 200"
+        assert ask(port, PREDICT, body)[0] == 200
 
 
 def test_a_defect_is_500_and_shows_strangers_nothing():
