@@ -34,6 +34,7 @@ from deepdeblur_tf.terminal import (
 
 SHOWN = 20  # files that a message names
 MAX_PIXELS = 4096 * 4096  # of one image, where strangers may send them
+_ANY_PIXELS = 2**32  # more than a picture has whose sides are restored, up to 65535
 
 
 def answered(command: Callable[[], int], stopped: str) -> int:
@@ -223,6 +224,19 @@ def decisive(options: Mapping[str, Any]) -> dict[str, Any]:
     The memory decides the tiles' size, as what is free at the time does; it shows by 1 of 255 at most.
     """
     return {key: value for key, value in options.items() if key != "memory"}
+
+
+def folder_name(text: str) -> str:
+    """For `add_argument`: the name of a folder that is written. An empty one, of a variable not set, would be here."""
+    if not text:
+        raise argparse.ArgumentTypeError("received ''; allowed: a folder's name, such as . for this one")
+    return text
+
+
+def check_max_pixels(value: int | None) -> None:
+    """Raises UserError for a --max_pixels that is none."""
+    if value is not None and not 1 <= value <= _ANY_PIXELS:
+        raise UserError(f"--max_pixels: received {value}; allowed: a whole number of 1 or more, up to {_ANY_PIXELS}.")
 
 
 def check_address(host: str, port: int | None) -> None:

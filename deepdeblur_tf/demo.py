@@ -12,7 +12,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from deepdeblur_tf.command_line import MODEL, add_restoration_arguments, answered, check_address, restoration_options
+from deepdeblur_tf.command_line import (
+    MODEL,
+    add_restoration_arguments,
+    answered,
+    check_address,
+    check_max_pixels,
+    restoration_options,
+)
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.networks.location import TRAINED, model_file
@@ -63,9 +70,9 @@ def main(arguments=None, prog="python -m deepdeblur_tf.demo") -> int:
 
 def _serve(flags) -> int:
     file = model_file(flags.model)
-    for name in ("max_pixels", "max_upload"):
-        if getattr(flags, name) < 1:
-            raise UserError(f"--{name}: received {getattr(flags, name)}; allowed: a whole number above 0.")
+    check_max_pixels(flags.max_pixels)
+    if flags.max_upload < 1:
+        raise UserError(f"--max_upload: received {flags.max_upload}; allowed: a whole number above 0.")
     check_address(flags.host, flags.port)
     need("gradio", "demo", "the page")
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepdeblur_tf.command_line import MODEL, add_restoration_arguments, answered, restoration_options
+from deepdeblur_tf.command_line import MODEL, add_restoration_arguments, answered, folder_name, restoration_options
 from deepdeblur_tf.config import SCENES, Data, checked_names, recorded_experiment
 from deepdeblur_tf.data.kinds import find_test_set
 from deepdeblur_tf.errors import UserError
@@ -57,6 +57,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--blur", choices=("blur", "blur_gamma"), help="GOPRO's kind of blur. Defaults to blur.")
     parser.add_argument(
         "--output",
+        type=folder_name,
         metavar="DIR",
         help="The folder for the results. Of several networks each has its own folder in it, and the comparison lies "
         "in compared/ONE_and_OTHER. Defaults to evaluation/DATA_BLUR/RUN.",

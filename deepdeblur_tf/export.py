@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib
 
-from deepdeblur_tf.command_line import MAX_PIXELS, MODEL, answered
+from deepdeblur_tf.command_line import MAX_PIXELS, MODEL, answered, check_max_pixels, folder_name
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault, sha256_of, user_path
 from deepdeblur_tf.images.deep import to_8_bits
@@ -32,7 +32,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "warm-up requests, and the server's configuration. Every file is checked against the network on a photo.",
     )
     parser.add_argument("model", **MODEL)
-    parser.add_argument("folder", metavar="DIR", help="The folder of all versions. The next number is written.")
+    parser.add_argument(
+        "folder", type=folder_name, metavar="DIR", help="The folder of all versions. The next number is written."
+    )
     parser.add_argument(
         "--format",
         nargs="+",
@@ -80,8 +82,13 @@ def _export(flags) -> int:
     file, folder = model_file(flags.model), user_path(flags.folder)
     if folder.exists() and (not folder.is_dir() or Run(folder).config.is_file()):
         raise UserError(f"{folder}: is {'a run' if folder.is_dir() else 'a file'}. Give another folder for the export.")
-    if flags.max_pixels < 1:
-        raise UserError(f"--max_pixels: received {flags.max_pixels}; allowed: a whole number above 0.")
+    if (folder / FORMATS["saved_model"].file).exists():
+        raise UserError(f"{folder}: is a version of an export. Give the folder that holds it, or another one.")
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{folder}: its name is no UTF-8, as TensorFlow needs it. Give another.") from error
+    check_max_pixels(flags.max_pixels)
     photo = to_8_bits(read_photo(flags.check_image or _sample_photo()).rgb)
     height, width = photo.shape[:2]
     if not is_within(height, width, flags.max_pixels):
@@ -116,7 +123,8 @@ def _export(flags) -> int:
         fault = disk_fault(error) or (error.strerror if isinstance(error, OSError) else None)
         if not fault:
             raise
-        raise UserError(f"{folder}: cannot be written: {fault}. Nothing was exported.") from error
+        where = getattr(error, "filename", None) or folder
+        raise UserError(f"{where}: cannot be written: {fault}. Nothing was exported.") from error
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
     print(f"model card: {version / 'model_card.md'}")
     print(f"exported: {version}, {size / 1e6:.1f} MB")

@@ -26,6 +26,7 @@ from deepdeblur_tf.command_line import (
     answered,
     decisive,
     ending,
+    folder_name,
     print_left_alone,
     print_remarks,
     restoration_options,
@@ -52,7 +53,7 @@ def main(arguments=None, prog="python -m deepdeblur_tf.predict") -> int:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     parser.add_argument("model", **MODEL)
     _add_inputs(parser)
-    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results.")
+    parser.add_argument("--output", type=folder_name, metavar="DIR", required=True, help="The folder for the results.")
     return _run(parser, arguments)
 
 
@@ -61,7 +62,11 @@ def restore(arguments=None, prog="deepdeblur restore") -> int:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     _add_inputs(parser)
     parser.add_argument(
-        "--output", metavar="DIR", default="restored", help="The folder for the results. Defaults to %(default)s."
+        "--output",
+        type=folder_name,
+        metavar="DIR",
+        default="restored",
+        help="The folder for the results. Defaults to %(default)s.",
     )
     parser.add_argument(
         "--model",

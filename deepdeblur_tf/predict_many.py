@@ -22,6 +22,7 @@ from deepdeblur_tf.command_line import (
     answered,
     decisive,
     ending,
+    folder_name,
     print_left_alone,
     print_remarks,
     restoration_options,
@@ -52,7 +53,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help='Files, folders, patterns such as "photos/**/*.jpg", or text files that name a photo in each line (.txt); '
         "paths or addresses such as s3://bucket/photos.",
     )
-    parser.add_argument("--output", metavar="DIR", required=True, help="The folder for the results, or its address.")
+    parser.add_argument(
+        "--output", type=folder_name, metavar="DIR", required=True, help="The folder for the results, or its address."
+    )
     parser.add_argument(
         "--overwrite",
         action="store_true",

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepdeblur_tf.command_line import MAX_PIXELS, answered, bound_socket, check_address
+from deepdeblur_tf.command_line import MAX_PIXELS, answered, bound_socket, check_address, check_max_pixels
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.networks.location import NetworkError, model_file
@@ -66,9 +66,10 @@ def main(arguments=None, prog="python -m deepdeblur_tf.serve") -> int:
 
 
 def _serve(flags) -> int:
-    for name, least in (("max_pixels", 1), ("max_upload", 1), ("max_waiting", 0)):
+    check_max_pixels(flags.max_pixels)
+    for name, least in (("max_upload", 1), ("max_waiting", 0)):
         value = getattr(flags, name)
-        if value is not None and value < least:
+        if value < least:
             raise UserError(f"--{name}: received {value}; allowed: a whole number of {least} or more.")
     source = _source(flags)
     check_address(flags.host, flags.port)

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, settings_of
+from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, folder_name, settings_of
 from deepdeblur_tf.config import Experiment, set_all
 from deepdeblur_tf.creation.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.creation.profiles import PROFILES
@@ -38,7 +38,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="Videos, photos, and folders of them or of frames.")
-    parser.add_argument("--output", metavar="DIR", required=True, help="The data set's folder.")
+    parser.add_argument("--output", type=folder_name, metavar="DIR", required=True, help="The data set's folder.")
     parser.add_argument(
         "--from",
         dest="kind",

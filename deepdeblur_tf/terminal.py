@@ -56,11 +56,11 @@ def on_stops(handler: Callable, numbers: Sequence[signal.Signals] = STOPS) -> It
             signal.signal(number, former)
 
 
-_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    r"""A text with what moves a terminal's cursor, colours it, or turns the text's direction as \x1b; \n and \t stay.
+    r"""A text with what moves a terminal's cursor, colours it, turns the text's direction, or is no character as \x1b; \n and \t stay.
 
     A file's name may hold any of these. `shown_name` is for lists of names, in which \n is one too many.
     """

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from deepdeblur_tf.command_line import add_settings, answered, settings_of
+from deepdeblur_tf.command_line import add_settings, answered, folder_name, settings_of
 from deepdeblur_tf.config import ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.protocol import DataSet
@@ -38,7 +38,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="The experiment's file, or the name of one that comes with the "
         "package: fine_tune, photographs, gopro_pixel_shuffle, ... Flags win over it. Defaults to quickstart.",
     )
-    parser.add_argument("--output", metavar="RUN", help="The run folder. Defaults to runs/<name>.")
+    parser.add_argument("--output", type=folder_name, metavar="RUN", help="The run folder. Defaults to runs/<name>.")
     parser.add_argument(
         "--force", action="store_true", help="Continue a run in spite of changed settings or changed data."
     )

@@ -43,6 +43,7 @@ def heard():
 
 def test_what_a_name_does_to_a_terminal_is_shown_and_not_done():
     assert printable(BAD) == f"{SHOWN}\n\\x7f"
+    assert printable(os.fsdecode(b"\xff")) == r"\udcff"
     assert shown_name(BAD) == rf"{SHOWN}\n\x7f"
     for text in ("größe 模型 é é 👨‍👩‍👧 \u200d", "two\nlines\tand a tab"):
         assert printable(text) == text

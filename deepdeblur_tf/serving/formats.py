@@ -8,6 +8,7 @@ the card follow.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,5 +154,10 @@ def newest_version(folder: Path) -> Path | None:
     file = FORMATS["saved_model"].file
     if (folder / file).is_file():
         return folder.resolve()
-    versions = [path.parent for path in folder.glob(f"*/{file}") if path.parent.name.isdecimal()]
-    return max(versions, key=lambda path: int(path.name), default=None)
+    versions = [path.parent for path in folder.glob(f"*/{file}") if version_number(path.parent)]
+    return max(versions, key=version_number, default=None)
+
+
+def version_number(folder: Path) -> int:
+    """A version's number by its folder's name; 0 for a name that servers take for none."""
+    return int(folder.name) if re.fullmatch("[0-9]{1,18}", folder.name) else 0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError, quiet_libraries
 from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.serving.formats import version_number
 from deepdeblur_tf.serving.signatures import SIGNATURES, Service
 
 
@@ -57,8 +58,7 @@ def of_export(version: Path) -> Servable:
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{version}: cannot be served ({reason}). Export the network once more.") from error
-    number = int(version.name) if version.name.isdecimal() else 1
-    return Servable(number, signatures, loaded)
+    return Servable(version_number(version) or 1, signatures, loaded)
 
 
 def _set_up(signatures) -> None:

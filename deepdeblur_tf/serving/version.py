@@ -25,7 +25,7 @@ from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
 from deepdeblur_tf.runs.provenance import git_commit
-from deepdeblur_tf.serving.formats import FORMATS, write_quietly
+from deepdeblur_tf.serving.formats import FORMATS, version_number, write_quietly
 from deepdeblur_tf.serving.model_card import Known, gather, write_card
 from deepdeblur_tf.serving.signatures import Service
 
@@ -112,7 +112,7 @@ def export_network(
 
 
 def _next_version(folder: Path) -> int:
-    return 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
+    return 1 + max(map(version_number, folder.iterdir()), default=0)
 
 
 def _write_version(file, sha256, formats, max_pixels, scale, photo, known: Known, folder: Path, say) -> None:

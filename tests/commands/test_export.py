@@ -56,6 +56,37 @@ def test_a_version_after_the_other(run, tmp_path, capsys):
     assert (folder / "models.config").read_text() == "adapted"
 
 
+def test_targets_that_are_none_are_named_before_the_work(model, tmp_path, capsys):
+    (tmp_path / "export" / "1").mkdir(parents=True)
+    (tmp_path / "export" / "1" / "saved_model.pb").touch()
+    for folder, words in (
+        (tmp_path / "export" / "1", "is a version of an export. Give the folder that holds it"),
+        (os.fsdecode(os.fsencode(tmp_path) + b"/\xff"), "its name is no UTF-8"),
+    ):
+        exported(model, folder, status=2)
+        assert words in capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "small.keras"]
+    with pytest.raises(SystemExit):
+        export.main([str(model), ""])
+    assert "received ''; allowed: a folder's name" in capsys.readouterr().err
+    for most in (0, 2**70):
+        exported(model, tmp_path / "export", "--max_pixels", most, status=2)
+        assert f"--max_pixels: received {most}; allowed: a whole number" in capsys.readouterr().err
+
+
+def test_numbers_that_servers_do_not_know_are_no_versions(tmp_path):
+    for name in ("3", "-5", "07", "٣", "²", "9" * 50, str(2**63 - 1)):
+        (tmp_path / name).mkdir()
+    assert export_run._next_version(tmp_path) == 8
+
+
+def test_what_is_in_the_way_is_named(model, tmp_path, capsys, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".deepdeblur.part").touch()
+    exported(model, tmp_path / "out", status=2)
+    assert f"error: {tmp_path / 'out' / '.deepdeblur.part'}: cannot be written: File exists" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_manifest_and_the_model_card(run, tmp_path):
     data = tmp_path / "evaluation"
