@@ -10,7 +10,8 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl+C, a system's or a container's stop, a closed terminal
 
@@ -42,8 +43,13 @@ def reader_is_gone() -> bool:
 
 
 @contextlib.contextmanager
-def on_stops(handler: Callable, numbers: Sequence[signal.Signals] = STOPS) -> Iterator[None]:
-    """Has signals handled within a context; but those that are ignored, as SIGHUP is by `nohup`, except for SIGINT."""
+def on_stops(handler: Any, numbers: Sequence[signal.Signals] = STOPS) -> Iterator[None]:
+    """Has signals handled within a context, but those that are ignored, as SIGHUP is by `nohup`; SIGINT always.
+
+    Args:
+        handler: As `signal.signal` takes it.
+        numbers: Which signals.
+    """
     if threading.current_thread() is not threading.main_thread():  # which has the signals
         yield
         return
@@ -60,7 +66,7 @@ _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 def printable(text: str) -> str:
-    r"""A text with what moves a terminal's cursor, colours it, turns the text's direction, or is no character as \x1b; \n and \t stay.
+    r"""A text with what moves a cursor, colours, turns the direction, or is no character as \x1b; \n and \t stay.
 
     A file's name may hold any of these. `shown_name` is for lists of names, in which \n is one too many.
     """
