@@ -13,7 +13,7 @@ import time
 import imageio.v3 as iio
 import pytest
 
-from deepdeblur_tf import evaluate, export, predict, synthesize
+from deepdeblur_tf import evaluate, export, predict, predict_many, synthesize
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.creation.folder import DataSetFolder
 from deepdeblur_tf.errors import UserError
@@ -95,12 +95,17 @@ def send(number, before):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "synthesize"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "synthesize", "predict_many"])
 def test_a_stop_leaves_nothing_half_made(command, number, model, tmp_path, scenes, capfd, monkeypatch):
     (tmp_path / "in").mkdir()
     for index in range(2):
         iio.imwrite(tmp_path / "in" / f"{index}.png", scenes[index][0])
     out = tmp_path / "out"
+    if command == "predict_many":
+        pytest.importorskip("ray")
+        from deepdeblur_tf.cluster.manifest import Manifest as owner_of_rows
+    else:
+        owner_of_rows = None
     main, owner, name, arguments = {
         "predict": (predict.main, predict, "run_job", [model, tmp_path / "in", "--output", out]),
         "evaluate": (evaluate.main, comparison, "measure", [model, "--data", "scenes", "--images", 2, "--output", out]),
@@ -111,6 +116,7 @@ def test_a_stop_leaves_nothing_half_made(command, number, model, tmp_path, scene
             "add",
             [tmp_path / "in", "--from", "photos", "--pairs", 2, "--output", out],
         ),
+        "predict_many": (predict_many.main, owner_of_rows, "add", [model, tmp_path / "in", "--output", out]),
     }[command]
     arguments = [str(argument) for argument in arguments]
     handler = signal.getsignal(number)
