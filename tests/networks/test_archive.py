@@ -270,8 +270,9 @@ def test_a_file_of_a_later_version_says_so(file, text):
         ({"upsampling": "transposed_conv"}, r"level1_up/kernel has the shape \(5, 5, 3, 12\) and not \(3, 3, 3, 3\)"),
         ({"global_skip": "no"}, "its global_skip is 'no'"),
         ({"blocks": 10**9}, "blocks: received 1000000000; allowed: a whole number from 1 to 100"),
-        ({"filters": 10**9}, "it holds 0 of the 4 kernels"),
-        ({"kernel_size": 10**9 + 1}, "it holds 0 of the 4 kernels"),
+        ({"filters": 10**9}, "filters: received 1000000000; allowed: a whole number above 0, up to 10000"),
+        ({"kernel_size": 10**9 + 1}, "kernel_size: received 1000000001; allowed: an odd number from 1 to 99"),
+        ({"filters": 10**4, "kernel_size": 99}, "it holds 0 of the 4 kernels"),
     ],
 )
 def test_settings_that_do_not_fit_the_arrays_are_refused_and_nothing_is_built(file, settings, words):

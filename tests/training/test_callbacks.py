@@ -1,6 +1,7 @@
 """TensorBoard's files and the progress of a training."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from tests.helpers import terminal
 
 
 def write_events(folder, steps):
-    """An event file, as a process leaves it that trained these steps."""
+    """An event file, as a process leaves it that trained these steps; none is of the same second as one before."""
+    # By their names they are read in the order of their seconds, and within one by a number as text: 10 before 9.
+    seconds = [int(path.name.split(".")[3]) for path in folder.iterdir()]
+    while int(time.time()) in seconds:
+        time.sleep(0.05)
     with tf.summary.create_file_writer(str(folder)).as_default():
         for step in steps:
             tf.summary.scalar("loss", 1 / step, step=step)
