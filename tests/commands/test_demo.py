@@ -378,7 +378,7 @@ def test_old_results_are_removed(tmp_path):
         (["--port", "0"], "--port: received 0"),
         (["--host", "1.2.3.4"], "--host: received '1.2.3.4', where this machine cannot listen"),
         (["--host", "no such host"], "--host: received 'no such host'"),
-        (["--max_pixels", "0"], "--max_pixels: received 0; allowed: a whole number above 0"),
+        (["--max_pixels", "0"], "--max_pixels: received 0; allowed: a whole number of 1 or more"),
         (["--tile", "130"], "tile must be a multiple of 4 pixels"),
     ],
 )
