@@ -45,9 +45,8 @@ def answered(command: Callable[[], int], stopped: str) -> int:
         stopped: What to say after Ctrl+C.
 
     Returns:
-        The exit status: the command's, 2 for such an error, 130 for Ctrl+C and the other
-        signals of `terminal.STOPS`, 141 where nobody reads what is printed any more, as after `| head`. Other errors
-        are defects, and raised.
+        The exit status: the command's, 2 for such an error, 130 for Ctrl+C and the other signals of `terminal.STOPS`,
+        141 where nobody reads what is printed any more, as after `| head`. Other errors are defects, and raised.
     """
     open_missing_streams()
     # A file's name need be no text, and is shown all the same.

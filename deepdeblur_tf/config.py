@@ -53,7 +53,7 @@ OddInt = Annotated[int, "an odd number from 1 to 99", lambda value: 0 < value < 
 Filters = Annotated[int, "a whole number above 0, up to 10000", lambda value: 0 < value <= 10_000]
 MultipleOf4 = Annotated[int, "a whole number above 0, a multiple of 4", lambda value: value > 0 and value % 4 == 0]
 PositiveFloat = Annotated[  # float32 holds some more
-    float, "a finite number above 0, from 1e-30 to 1e30", lambda value: 1e-30 <= value <= 1e30
+    float, "a number from 1e-30 to 1e30", lambda value: 1e-30 <= value <= 1e30
 ]
 Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 RisingInts = Annotated[

@@ -246,7 +246,7 @@ class _Process:
     def _row(self, photo: Photo, restorer: Restorer) -> dict:
         """Restores a photo; returns its row of the manifest."""
         begun = time.perf_counter()
-        error, known = "", True
+        name, error = shown_name(photo.source), ""
         if ray.get(self._tries.begin.remote(photo.source, self._machine)):
             try:
                 result = _restored(photo, restorer)
@@ -255,14 +255,12 @@ class _Process:
                     raise UserError(f"{photo.target}: {disk_fault(raised)}. The same command goes on.") from raised
                 # What is neither is a defect of ours, which keeps no other photo from being restored.
                 known = isinstance(raised, (UserError, MemoryError, OSError))
-                error = str(raised) if known else traceback.format_exc()
+                error = shown_name(raised) if known else traceback.format_exc()
             self._tries.end.remote(photo.source)
         else:
             error = f"the process that restored it died, {TRIES} times; perhaps it needs more memory than there is"
         if error:
-            error = error if photo.source in error else f"{photo.source}: {error}"
-            error = shown_name(error) if known else error
-            result = {"status": "failed", "error": error}
+            result = {"status": "failed", "error": error if name in error else f"{name}: {error}"}
         return {
             "input": photo.source,
             "output": photo.target,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Union
@@ -16,7 +15,7 @@ import numpy as np
 from deepdeblur_tf.creation.folder import Made, encoded
 from deepdeblur_tf.creation.inputs import Scene, SynthesisError, check_size
 from deepdeblur_tf.creation.measures import displacement, sharpness
-from deepdeblur_tf.creation.threads import in_order
+from deepdeblur_tf.creation.threads import Workers
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.images.videos import footage, video_frames
@@ -85,35 +84,26 @@ class FromFrames:
         self._lengths[scene.key] = Length(frames, averaged, rate)
         return frames // averaged
 
-    def pairs(
-        self,
-        scene: Scene,
-        done: Mapping[int, dict],
-        pool: ThreadPoolExecutor,
-        ahead: int,
-        failed: Callable[[str], None],
-    ) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
         """Makes a scene's pairs.
 
         Args:
             scene: One that `count` has counted.
             done: The entries of those that are there already, by their numbers, which begin at 1.
-            pool: Where they are made.
-            ahead: How many at a time.
-            failed: Called with the message for what cannot be read; the other pairs are made.
+            workers: Where they are made.
 
         Yields:
             The others, in order; those whose sharp frame is blurry itself without images.
         """
         length = self._lengths[scene.key]
-        windows = enumerate(_windows(scene, length.averaged, failed), 1)
+        windows = enumerate(_windows(scene, length.averaged, workers.failed), 1)
         calls = (
             partial(Made, number, done[number], {})
             if number in done
             else partial(_expose, scene, length, number, window)
             for number, window in windows
         )
-        for made in _judged(in_order(pool, calls, ahead, failed)):
+        for made in _judged(workers.in_order(calls)):
             if made.number not in done:
                 yield made
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +15,7 @@ import numpy as np
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.creation.folder import Made, encoded
 from deepdeblur_tf.creation.inputs import Scene, SynthesisError, check_size
-from deepdeblur_tf.creation.threads import in_order
+from deepdeblur_tf.creation.threads import Workers
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.synthesis.generator import Size, make_pair
@@ -74,17 +73,10 @@ class FromPhotos:
         check_size(scene.source, image_size(scene.source))
         return self._count
 
-    def pairs(
-        self,
-        scene: Scene,
-        done: Mapping[int, dict],
-        pool: ThreadPoolExecutor,
-        ahead: int,
-        failed: Callable[[str], None],
-    ) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
         """Makes a photo's pairs; see `FromFrames.pairs`."""
         numbers = [number for number in range(1, self._count + 1) if number not in done]
-        yield from in_order(pool, (partial(self._make, scene, number) for number in numbers), ahead, failed)
+        yield from workers.in_order(partial(self._make, scene, number) for number in numbers)
 
     def _make(self, scene: Scene, number: int) -> Made:
         photo = self._photo(scene)

@@ -12,6 +12,7 @@ import cv2
 
 from deepdeblur_tf.creation.folder import DataSetFolder, Made
 from deepdeblur_tf.creation.inputs import Scene
+from deepdeblur_tf.creation.threads import Workers
 from deepdeblur_tf.errors import UserError
 
 
@@ -25,14 +26,7 @@ class Maker(Protocol):
     def count(self, scene: Scene) -> int:
         """How many pairs a scene gives. Raises UserError for one that cannot be used."""
 
-    def pairs(
-        self,
-        scene: Scene,
-        done: Mapping[int, dict],
-        pool: ThreadPoolExecutor,
-        ahead: int,
-        failed: Callable[[str], None],
-    ) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
         """Makes a scene's pairs but those that are done."""
 
 
@@ -68,7 +62,7 @@ def make_all(
             return
         done = data_set.done(scene.key)
         try:
-            for made in maker.pairs(scene, done, pool, ahead, failed):
+            for made in maker.pairs(scene, done, Workers(pool, ahead, failed)):
                 if stopped.is_set():
                     return
                 data_set.add(scene.key, made)

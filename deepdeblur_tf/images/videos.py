@@ -18,8 +18,9 @@ from deepdeblur_tf.images.colours import Decoding, bits_of, colours_of, has_alph
 from deepdeblur_tf.images.containers import promised_bytes
 from deepdeblur_tf.images.opening import ImageError
 
-SUFFIXES = tuple(
-    ".mp4 .m4v .mov .mkv .webm .avi .3gp .3g2 .mts .m2ts .mpg .mpeg .vob .wmv .asf .flv .ogv".split()  # noqa: SIM905
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".3g2"),
+    *(".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".asf", ".flv", ".ogv"),
 )
 
 # What a file may be, as ffmpeg calls it. The others are no videos, or name further files to be opened.

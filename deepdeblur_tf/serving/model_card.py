@@ -61,7 +61,7 @@ def gather(file: Path, evaluations: Sequence[dict]) -> Known:
 
 
 def write_card(
-    known: Known, parameters: int, max_pixels: int, memory: float, files: Sequence[str], scale="auto"
+    known: Known, parameters: int, max_pixels: int, memory: float, files: Sequence[str], scale: float | str
 ) -> str:
     """The card in Markdown.
 

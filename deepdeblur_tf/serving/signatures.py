@@ -119,10 +119,8 @@ class Service(tf.Module):
         known = tf.constant([*SCALES, 0])
         is_known = tf.equal(scale[:, None], known)
         allowed = f"allowed are {', '.join(f'{value:g}' for value in SCALES)}, or 0 for the best"
-        received, images = (
-            tf.strings.reduce_join(tf.strings.as_string(scale, shortest=True), separator=", "),
-            tf.size(image_bytes),
-        )
+        received = tf.strings.reduce_join(tf.strings.as_string(scale, shortest=True), separator=", ")
+        images = tf.size(image_bytes)
         checks = [
             require(tf.equal(tf.size(scale), images), tf.size(scale), " scales for ", images, " images"),
             require(tf.reduce_all(tf.reduce_any(is_known, axis=1)), "scale is ", received, f"; {allowed}"),

@@ -119,7 +119,7 @@ def test_a_card_without_an_evaluation_shows_the_validation_of_training(run, tmp_
 
 
 def test_the_card_of_the_network_that_comes_with_the_package_is_in_its_exports():
-    card = write_card(gather(model_file("photographs"), []), 2_385_956, 1_000_000, 1.0, ["saved_model.pb"])
+    card = write_card(gather(model_file("photographs"), []), 2_385_956, 1_000_000, 1.0, ["saved_model.pb"], "auto")
     assert "\n## Training\n\nThe network that comes with the package" in card
     assert "\n### Data and licences\n" in card and "CC BY-SA" in card
     assert "not known" not in card.lower()
@@ -136,7 +136,7 @@ def known(tmp_path, small_experiment):
 
 
 def test_a_card_tells_the_best_network_from_the_last_one(known):
-    last, best = (write_card(gather(file, []), 1, 1, 1.0, []) for file in (known.model, known.best))
+    last, best = (write_card(gather(file, []), 1, 1, 1.0, [], "auto") for file in (known.model, known.best))
     assert "after epoch 77: 1.00 dB" in last and " 77 of " in last
     assert "after epoch 2: 26.25 dB" in best and " 2 of " in best
     for card in (last, best):
@@ -146,7 +146,7 @@ def test_a_card_tells_the_best_network_from_the_last_one(known):
 def test_a_card_without_the_history_of_its_run(known):
     known.history.unlink()
     for file in (known.model, known.best):
-        card = write_card(gather(file, []), 1, 1, 1.0, [])
+        card = write_card(gather(file, []), 1, 1, 1.0, [], "auto")
         assert " an unknown number of " in card and "None measured." in card
 
 
@@ -161,7 +161,7 @@ def test_a_card_shows_what_was_evaluated(known):
     figures = {"psnr": 27.99, "ssim": 0.8458, "ssim_matlab": None, "ms_ssim": "inf"}
     overall = {"images": 1111, "blurry": {**figures, "psnr": 25.0}, "restored": figures}
     summary = {"data": {"root": "/secret/GOPRO_Large/", "blur": "blur_gamma"}, "overall": overall}
-    card = write_card(gather(known.model, [summary]), 1, 500_000, 1.0, [])
+    card = write_card(gather(known.model, [summary]), 1, 500_000, 1.0, [], "auto")
     assert (
         "| GOPRO_Large (`blur_gamma`) | 1111 | 25.00 → 27.99 | 0.8458 → 0.8458 | inf → inf | – → – |" in card
         and "Up to 500,000 pixels" in card
@@ -170,7 +170,7 @@ def test_a_card_shows_what_was_evaluated(known):
 
 
 def test_a_card_of_an_unknown_network_says_so(tmp_path):
-    card = write_card(gather(tmp_path / "network.keras", []), 1, 1, 1.0, [])
+    card = write_card(gather(tmp_path / "network.keras", []), 1, 1, 1.0, [], "auto")
     assert "Not known" in card and "None measured." in card and "## Experiment" not in card
 
 
