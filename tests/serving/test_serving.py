@@ -374,7 +374,8 @@ def test_a_fixed_scale_is_that_of_both_signatures(model, scenes):
 def test_a_graph_chooses_the_scale_that_predict_does(shared, frame, scale):
     photographs = load_model("photographs")
     image = iio.imread(shared / frame)
-    restored, number = Service(photographs, 10**7)._at(tf.constant(image), tf.constant(-1))
+    service = Service(photographs, 10**7)  # kept: its functions hold it weakly
+    restored, number = service._at(tf.constant(image), tf.constant(-1))
     restorer = Restorer(photographs)
     np.testing.assert_array_equal(restored, restorer(image))
     assert restorer.scale == scale == [1, 0.5, 0.25, 0.125][int(number)]
