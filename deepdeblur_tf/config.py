@@ -55,6 +55,9 @@ MultipleOf4 = Annotated[int, "a whole number above 0, a multiple of 4", lambda v
 PositiveFloat = Annotated[  # float32 holds some more
     float, "a number from 1e-30 to 1e30", lambda value: 1e-30 <= value <= 1e30
 ]
+Border = Annotated[  # as cells of 2x2 pixels have it on each level
+    int, "0 or an even number up to 64", lambda value: 0 <= value <= 64 and value % 2 == 0
+]
 Fraction = Annotated[float, "a number between 0 and 1", lambda value: 0 < value < 1]
 RisingInts = Annotated[
     list[int],
@@ -249,6 +252,8 @@ class Model:
         pass_features: Whether the next finer level gets, beside a coarser one's output, its channels, enlarged by a
             1x1 convolution and a pixel shuffle and added behind the first convolution (as Cho et al., ICCV 2021, pass
             them on); not in the report.
+        border: Pixels by which each level's images are continued on all sides, by repeating the outermost ones, before
+            its convolutions, and cut again behind them; 0, as in the report, for zeros, near which flat colours change.
     """
 
     upsampling: Literal["pixel_shuffle", "transposed_conv"] = "pixel_shuffle"
@@ -261,6 +266,7 @@ class Model:
     widening: Literal[1, 2] = 1
     pyramid: Literal["matlab_bicubic", "gaussian"] = "matlab_bicubic"
     pass_features: bool = False
+    border: Border = 0
 
     @property
     def channels(self) -> list[int]:
@@ -268,7 +274,7 @@ class Model:
         return [self.filters * self.widening**level for level in range(self.levels)]
 
 
-GROWING = ("blocks", "pass_features")  # settings that a network may be given more of as it is trained further
+GROWING = ("blocks", "pass_features", "border")  # settings that a network may be given more of as it is trained further
 
 
 @dataclass

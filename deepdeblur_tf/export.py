@@ -119,6 +119,8 @@ def _export(flags) -> int:
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # of the terminal
+        raise
     except (OSError, tf.errors.OpError) as error:
         fault = disk_fault(error) or (error.strerror if isinstance(error, OSError) else None)
         if not fault:

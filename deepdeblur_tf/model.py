@@ -43,16 +43,47 @@ class SpaceToDepth(layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable("deepdeblur_tf")
+class ContinueBorder(layers.Layer):
+    """Continues an image on all sides by so many pixels, which repeat its outermost ones."""
+
+    def __init__(self, border: int, **keywords):
+        super().__init__(**keywords)
+        self.border = border
+
+    def call(self, inputs):
+        # Repeated rather than mirrored: images may be smaller than the border.
+        above, below = (tf.tile(row, [1, self.border, 1, 1]) for row in (inputs[:, :1], inputs[:, -1:]))
+        inputs = tf.concat([above, inputs, below], axis=1)
+        left, right = (tf.tile(column, [1, 1, self.border, 1]) for column in (inputs[:, :, :1], inputs[:, :, -1:]))
+        return tf.concat([left, inputs, right], axis=2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, height and height + 2 * self.border, width and width + 2 * self.border, channels
+
+    def get_config(self):
+        return {**super().get_config(), "border": self.border}
+
+
+@tf.keras.utils.register_keras_serializable("deepdeblur_tf")
 class CropLike(layers.Layer):
-    """Cuts the first of two images at the right and at the bottom to the size of the second."""
+    """Cuts the first of two images to the size of the second, from so many pixels from the left and from above."""
+
+    def __init__(self, border: int = 0, **keywords):
+        super().__init__(**keywords)
+        self.border = border
 
     def call(self, inputs):
         image, like = inputs
-        return image[:, : tf.shape(like)[1], : tf.shape(like)[2]]
+        bottom, right = self.border + tf.shape(like)[1], self.border + tf.shape(like)[2]
+        return image[:, self.border : bottom, self.border : right]
 
     def compute_output_shape(self, input_shape):
         image, like = input_shape
         return (*like[:3], image[3])
+
+    def get_config(self):
+        return {**super().get_config(), "border": self.border}
 
 
 def build_model(*arguments, **settings) -> tf.keras.Model:
@@ -94,13 +125,19 @@ def build_model(*arguments, **settings) -> tf.keras.Model:
         x = convolution(12, f"level{level}_up", size=5)(x)
         return DepthToSpace(name=f"level{level}_depth_to_space")(x)
 
+    def continued(x, name):
+        return ContinueBorder(chosen.border, name=name)(x) if chosen.border else x
+
     blurry = [layers.Input((None, None, 3), name=f"blurry_{level}") for level in range(1, chosen.levels + 1)]
     restored: list = []
     features = None  # of the next coarser level
     for level in range(chosen.levels, 0, -1):  # coarse to fine
-        x = blurry[level - 1]
+        x = continued(blurry[level - 1], f"level{level}_border")
         if restored:
-            x = layers.Concatenate(name=f"level{level}_concatenate")([x, up(restored[-1], level)])
+            coarser = up(continued(restored[-1], f"level{level}_up_border"), level)
+            if chosen.border:  # which is twice as wide now
+                coarser = CropLike(chosen.border, name=f"level{level}_up_crop")([coarser, x])
+            x = layers.Concatenate(name=f"level{level}_concatenate")([x, coarser])
         if chosen.shuffle_input == 2:
             x = SpaceToDepth(name=f"level{level}_space_to_depth")(x)
         channels = chosen.channels[level - 1]
@@ -108,7 +145,8 @@ def build_model(*arguments, **settings) -> tf.keras.Model:
         if chosen.pass_features and features is not None:
             passed = layers.Conv2D(4 * channels, 1, kernel_initializer="zeros", name=f"level{level}_features")(features)
             passed = DepthToSpace(name=f"level{level}_features_up")(passed)
-            passed = CropLike(name=f"level{level}_features_crop")([passed, x])
+            border = chosen.border // chosen.shuffle_input  # twice of it, as it comes
+            passed = CropLike(border, name=f"level{level}_features_crop")([passed, x])
             x = layers.Add(name=f"level{level}_features_add")([x, passed])
         for block in range(1, chosen.blocks + 1):
             name = f"level{level}_block{block}"
@@ -126,7 +164,8 @@ def build_model(*arguments, **settings) -> tf.keras.Model:
         )(x)
         if chosen.shuffle_input == 2:
             x = DepthToSpace(name=f"level{level}_to_pixels", dtype="float32")(x)
-            x = CropLike(name=f"level{level}_crop", dtype="float32")([x, blurry[level - 1]])
+        if chosen.shuffle_input == 2 or chosen.border:
+            x = CropLike(chosen.border, name=f"level{level}_crop", dtype="float32")([x, blurry[level - 1]])
         if chosen.global_skip:
             x = layers.Add(name=f"level{level}_global_skip", dtype="float32")([x, blurry[level - 1]])
         restored.append(x)
@@ -187,6 +226,7 @@ def settings_of_layers(config: dict) -> Model:
         global_skip="level1_global_skip" in layers,
         shuffle_input=2 if "level1_space_to_depth" in layers else 1,
         pass_features="level1_features" in layers,
+        border=layers.get("level1_border", {"border": 0})["border"],
         widening=layers.get("level2_head", head)["filters"] // head["filters"],
         pyramid=next((pyramid for pyramid, name in _NAMES.items() if name == config["name"]), "matlab_bicubic"),
     )

@@ -54,6 +54,7 @@ def test_the_reports_experiments_hold_the_reports_settings(upsampling):
         "shuffle_input": 1,
         "widening": 1,
         "pass_features": False,
+        "border": 0,
         "pyramid": "matlab_bicubic",
     }
     training = experiment.training

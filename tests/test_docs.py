@@ -241,7 +241,6 @@ RUN = sorted((page for page in PAGES if to_run(page)), key=lambda page: (page.st
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("docs")  # in one process, for they share a folder
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_what_a_page_says_runs(page, place, monkeypatch, capsys):
     monkeypatch.chdir(place)

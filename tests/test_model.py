@@ -3,7 +3,7 @@ import pytest
 from scipy.signal import correlate
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.model import build_model
+from deepdeblur_tf.model import begin_with, build_model
 from deepdeblur_tf.restoration.restorer import restore
 
 
@@ -45,13 +45,32 @@ def test_features_are_passed_to_the_next_finer_level():
 
 
 @pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
-@pytest.mark.parametrize("pass_features, shuffle_input", [(False, 1), (True, 1), (True, 2)])
+@pytest.mark.parametrize(
+    "pass_features, shuffle_input, border", [(False, 1, 0), (True, 1, 0), (True, 2, 0), (False, 1, 4), (True, 2, 6)]
+)
 @pytest.mark.parametrize("height, width", [(4, 4), (12, 20), (36, 8)])
-def test_any_multiple_of_4_keeps_its_size(upsampling, height, width, pass_features, shuffle_input):
-    settings = {"shuffle_input": shuffle_input, "pass_features": pass_features}
+def test_any_multiple_of_4_keeps_its_size(upsampling, height, width, pass_features, shuffle_input, border):
+    settings = {"shuffle_input": shuffle_input, "pass_features": pass_features, "border": border}
     network = build_model(upsampling, blocks=1, filters=4, kernel_size=3, **settings)
     blurry = tuple(tf.zeros((2, height // factor, width // factor, 3)) for factor in (1, 2, 4))
     assert [level.shape for level in network(blurry)] == [level.shape for level in blurry]
+
+
+def test_a_border_keeps_what_is_flat_flat_and_leaves_the_rest():
+    """Images whose outermost pixels are repeated far enough are restored as the middle of larger images is."""
+    settings = {"blocks": 1, "filters": 4, "kernel_size": 3, "shuffle_input": 2, "pass_features": True}
+    plain, bordered = build_model(**settings), build_model(**settings, border=24)
+    for number, weights in enumerate(plain.trainable_variables):
+        weights.assign(tf.random.stateless_normal(weights.shape, [number, 2], stddev=0.2))
+    begin_with(bordered, plain)
+    image = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 32, 48, 3)).astype(np.float32)
+    coarse = bordered((image, image[:, ::2, ::2], image[:, ::4, ::4]))[2]
+    larger = np.pad(image[:, ::4, ::4], ((0, 0), (24, 24), (24, 24), (0, 0)), "edge")
+    whole = plain((np.repeat(np.repeat(larger, 4, 1), 4, 2), np.repeat(np.repeat(larger, 2, 1), 2, 2), larger))[2]
+    np.testing.assert_allclose(coarse, whole[:, 24:-24, 24:-24], atol=1e-5)
+    flat = tuple(np.full((1, 16 >> level, 24 >> level, 3), [0.3, -0.1, 0.5], np.float32) for level in range(3))
+    first = [np.ptp(network(flat)[2][:, ::2, ::2], axis=(1, 2)).max() for network in (bordered, plain)]  # of each cell
+    assert first[0] < 1e-5 < first[1]
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])

@@ -12,8 +12,6 @@ from nbclient import NotebookClient
 
 from tests.helpers import ROOT
 
-pytestmark = pytest.mark.xdist_group("notebooks")  # in one process, for they share a network
-
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 

@@ -32,7 +32,6 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("wheel")
 def test_a_wheel_holds_every_module_experiment_and_trained_network(wheel):
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "deepdeblur_tf").rglob("*.py")}
@@ -67,7 +66,6 @@ def installed(wheel, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("wheel")
 def test_what_a_wheel_installs_restores_a_photo(installed, scenes):
     printed = installed("-c", "import sys, deepdeblur_tf; print(*sys.path, deepdeblur_tf.__file__)").stdout
     assert str(ROOT) not in printed.split() and str(installed.folder / "lib") in printed.split()[-1]
@@ -81,14 +79,12 @@ def test_what_a_wheel_installs_restores_a_photo(installed, scenes):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("wheel")
 def test_what_a_wheel_installs_finds_its_experiments(installed):
     result = installed("bin/deepdeblur", "train", "--config", "fine_tune", "--print_config")
     assert (result.returncode, yaml.safe_load(result.stdout)["name"]) == (0, "fine_tune"), result.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("wheel")
 def test_what_a_wheel_lacks_is_added_to_the_wheel(installed, wheel):
     code = "from deepdeblur_tf.errors import need; need('no_such_package', 'synthesis', 'this')"
     said = installed("-c", code).stderr.splitlines()[-1]

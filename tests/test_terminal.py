@@ -94,8 +94,17 @@ def send(number, before):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "synthesize", "predict_many"])
+@pytest.mark.parametrize(
+    "command, number",
+    [
+        ("predict", signal.SIGHUP),
+        ("predict", signal.SIGTERM),
+        ("evaluate", signal.SIGHUP),
+        ("export", signal.SIGTERM),
+        ("synthesize", signal.SIGTERM),
+        ("predict_many", signal.SIGHUP),
+    ],
+)
 def test_a_stop_leaves_nothing_half_made(command, number, model, tmp_path, scenes, capfd, monkeypatch):
     (tmp_path / "in").mkdir()
     for index in range(2):

@@ -114,8 +114,8 @@ def check_pretrained(experiment: Experiment) -> None:
     if other:
         raise ConfigError(
             f"training.pretrained: {pretrained} is another network than this experiment's. What differs (there / "
-            f"here): {', '.join(other)}. Give the experiment the network's settings; it may have more blocks, and "
-            "pass_features."
+            f"here): {', '.join(other)}. Give the experiment the network's settings; it may have more blocks, "
+            "pass_features, and a wider border."
         )
 
 

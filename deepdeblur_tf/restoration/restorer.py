@@ -51,7 +51,7 @@ def restoring_graph(model: tf.keras.Model, dtype=tf.uint8) -> tf.types.experimen
     if name not in kept:
         settings = settings_of(model)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], dtype)])
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], dtype)], autograph=False)
         def restored(image):
             return run_network(model, to_levels(image, settings.levels, settings.pyramid), training=False)
 

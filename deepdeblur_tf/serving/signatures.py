@@ -14,6 +14,7 @@ from deepdeblur_tf.serving.scaling import best_scale, restored_at
 SIGNATURES = ("serving_default", "restore_uint8", "restore_at_scale")
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
+NUMBER = tf.TensorSpec([], tf.int32)
 
 
 class Service(tf.Module):
@@ -34,7 +35,7 @@ class Service(tf.Module):
         self._graph = restoring_graph(model)
         self._variables = tf_variables(model)  # what is saved with the graph
 
-    @tf.function(input_signature=[IMAGES])
+    @tf.function(input_signature=[IMAGES], autograph=False)
     def restore_unbounded(self, image):
         """`restore_uint8` at scale 1 and without its bound, for programs that choose their images themselves."""
         return {"restored": to_uint8(self._restored(image))}
@@ -50,17 +51,19 @@ class Service(tf.Module):
         with tf.control_dependencies([require(is_finite, "the network's output is no finite number")]):
             return tf.identity(restored)
 
-    # Traced, optimised and set up once for all signatures, which takes several times as long as all else.
+    # Traced, optimised and set up once for all signatures, which takes several times as long as all else. Nowhere does
+    # Python's own `if` or `for` look at a tensor, so that AutoGraph has nothing to convert.
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int32)],
+        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), NUMBER],
         experimental_attributes={"_noinline": True},
+        autograph=False,
     )
     def _at(self, image, number):
         """uint8 [H, W, 3] restored, and the number of its scale in `SCALES`; `number` may be -1, for the best."""
         number = tf.cond(number < 0, lambda: best_scale(image, self._checked), lambda: tf.identity(number))
         return restored_at(image[None], number, self._checked)[0], number
 
-    @tf.function(input_signature=[IMAGES])
+    @tf.function(input_signature=[IMAGES], autograph=False)
     def restore_uint8(self, image):
         """Restores images of one size.
 
@@ -83,7 +86,7 @@ class Service(tf.Module):
         types = (tf.TensorSpec([None, None, 3], tf.uint8), tf.int32)
         return {"restored": tf.map_fn(best, image, parallel_iterations=1, fn_output_signature=types)[0]}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
     def serving_default(self, image_bytes):
         """Restores encoded images.
 
@@ -101,7 +104,8 @@ class Service(tf.Module):
         input_signature=[
             tf.TensorSpec([None], tf.string, name="image_bytes"),
             tf.TensorSpec([None], tf.float32, name="scale"),
-        ]
+        ],
+        autograph=False,
     )
     def restore_at_scale(self, image_bytes, scale):
         """Restores encoded images, each at a scale.
@@ -133,17 +137,24 @@ class Service(tf.Module):
     def _files(self, image_bytes, numbers):
         """PNGs of encoded images restored at scales of these numbers, and the numbers without -1."""
         count = tf.shape(image_bytes)[0]
+        return tf.map_fn(
+            lambda given: self._file(*given, count),
+            (tf.range(1, count + 1), image_bytes, numbers),
+            fn_output_signature=(tf.string, tf.int32),
+            parallel_iterations=1,
+        )
 
-        def restored(given):
-            position, data, number = given
-            subject = tf.strings.format("image {} of {}", (position, count))
-            image = decode(data, self._max_pixels, subject)
-            pixels, number = self._at(image.rgb, number)
-            pixels = tf.cond(image.is_grey, lambda: _grey(pixels), lambda: pixels)
-            return tf.io.encode_png(tf.concat([pixels, image.alpha], axis=2)), number
-
-        images = tf.range(1, count + 1), image_bytes, numbers
-        return tf.map_fn(restored, images, fn_output_signature=(tf.string, tf.int32), parallel_iterations=1)
+    @tf.function(
+        input_signature=[NUMBER, tf.TensorSpec([], tf.string), NUMBER, NUMBER],
+        experimental_attributes={"_noinline": True},
+        autograph=False,
+    )
+    def _file(self, position, data, number, count):
+        """One of so many images, with its position from 1, as `_files` has them."""
+        image = decode(data, self._max_pixels, tf.strings.format("image {} of {}", (position, count)))
+        pixels, number = self._at(image.rgb, number)
+        pixels = tf.cond(image.is_grey, lambda: _grey(pixels), lambda: pixels)
+        return tf.io.encode_png(tf.concat([pixels, image.alpha], axis=2)), number
 
 
 def _grey(rgb):

@@ -45,19 +45,20 @@ class Network(nn.Module):
         self.features = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for coarse, fine in passed)
 
     def forward(self, blurry):
-        factor, restored, features = self.settings.shuffle_input, [], None
+        factor, border, restored, features = self.settings.shuffle_input, self.settings.border, [], None
         for level in reversed(range(len(blurry))):
-            x = blurry[level]
+            x = _continued(blurry[level], border)
             if restored:
-                x = torch.cat([x, functional.pixel_shuffle(self.ups[level](restored[-1]), 2)], dim=1)
+                coarser = functional.pixel_shuffle(self.ups[level](_continued(restored[-1], border)), 2)
+                x = torch.cat([x, _cut(coarser, border)], dim=1)
             head, *blocks, tail = self.bodies[level]
             x = head(functional.pixel_unshuffle(x, factor))
             if self.settings.pass_features and features is not None:
-                x = x + functional.pixel_shuffle(self.features[level](features), 2)
+                x = x + _cut(functional.pixel_shuffle(self.features[level](features), 2), border // factor)
             for block in blocks:
                 x = block(x)
             features = x
-            x = functional.pixel_shuffle(tail(x), factor)
+            x = _cut(functional.pixel_shuffle(tail(x), factor), border)
             restored.append(x + blurry[level] if self.settings.global_skip else x)
         return restored[::-1]
 
@@ -84,6 +85,14 @@ class Network(nn.Module):
             put(up, f"level{level}_up", outs=2)
         for level, passed in enumerate(self.features, 1):
             put(passed, f"level{level}_features", outs=2)
+
+
+def _continued(images, border: int):
+    return functional.pad(images, 4 * [border], mode="replicate") if border else images
+
+
+def _cut(images, border: int):
+    return images[..., border : images.shape[-2] - border, border : images.shape[-1] - border]
 
 
 def _colour_first(array, factor: int, axis: int):

