@@ -280,7 +280,7 @@ def _restored(photo: Photo, restorer: Restorer) -> dict:
             sha256 = sha256_of(path)
         except UserError as error:
             raise UserError(str(error).replace(str(path), photo.source)) from error
-    restored = picture_files.restore_photo(picture, restorer)
+    restored = restorer(picture.rgb)
     storage.write_whole(photo.target, lambda beside: picture_files.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
     left_out = list(picture.left_out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ _GREY_MODES = ("1", "L", "LA")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
 _PRINT_MODES = ("CMYK", "LAB")  # which Pillow decodes to 8 bits, and are written as RGB
 _COLOUR_MODES = ("P", "RGB", "RGBX", "YCbCr")
-_LIGHT = tuple(map(np.uint32, (19595, 38470, 7471)))  # of red, green and blue, in 65536ths (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,6 @@ class Photo:
     Attributes:
         rgb: uint8 [H, W, 3], upright; uint16 for a file of 16 bits a channel.
         alpha: [H, W] of the same dtype; None for an opaque picture.
-        is_grey: Whether the picture shows no colours: the three channels of `rgb` are equal.
         has_colours: Whether the file holds three channels, though they may be equal.
         format: Its format.
         options: Of Pillow's, to write the same format again at its own quality.
@@ -40,7 +37,6 @@ class Photo:
 
     rgb: np.ndarray
     alpha: np.ndarray | None
-    is_grey: bool
     has_colours: bool
     format: Format
     options: dict
@@ -98,9 +94,8 @@ def read_photo(path) -> Photo:
         options, metadata = found.format.options(found.image, found.content), metadata.of_upright(found.upright_size)
     channels = pixels.shape[2]
     rgb, alpha = pixels[..., : 3 if channels > 2 else 1], pixels[..., -1] if channels in (2, 4) else None
-    is_grey = channels < 3 or bool((rgb[..., :1] == rgb[..., 1:]).all())
     rgb = np.broadcast_to(rgb, (*rgb.shape[:2], 3))
-    return Photo(rgb, alpha, is_grey, channels > 2, found.format, options, metadata, (*left_out, *metadata.left_out))
+    return Photo(rgb, alpha, channels > 2, found.format, options, metadata, (*left_out, *metadata.left_out))
 
 
 def _is_deep(found: Opened) -> bool:
@@ -146,25 +141,6 @@ def _from_cmyk(image: Image.Image, metadata: Metadata, left_out: list[str]) -> n
         converted, way = image.convert("RGB"), "without a profile"
     left_out.append(f"the colour space CMYK; the picture is written as RGB, converted {way}")
     return np.asarray(converted)
-
-
-def restore_photo(photo: Photo, restore: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Restores a photo; a grey one stays grey.
-
-    Args:
-        photo: As `read_photo` gives it.
-        restore: From its `rgb` to its restored form.
-
-    Returns:
-        Of the shape and dtype of `rgb`.
-    """
-    restored = restore(photo.rgb)
-    if not photo.is_grey:
-        return restored
-    light = np.full(restored.shape[:2], 2**15, np.uint32)
-    for channel, weight in enumerate(_LIGHT):
-        light += weight * restored[..., channel].astype(np.uint32)
-    return np.broadcast_to((light >> 16).astype(restored.dtype)[..., None], restored.shape)
 
 
 def write_photo(path, photo: Photo, restored: np.ndarray) -> None:

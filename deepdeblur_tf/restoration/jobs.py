@@ -16,7 +16,7 @@ from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.encoders import written_suffix
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
-from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, restore_photo, write_photo
+from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.restoration.frames import restore_video
 from deepdeblur_tf.restoration.inputs import PredictionError, ThisMachine, expanded
 from deepdeblur_tf.restoration.results import Results
@@ -175,7 +175,7 @@ def run_job(
     else:
         photo = read_photo(job.source)
         remarks = [f"left out: {what}" for what in photo.left_out]
-        restored = restore_photo(photo, restore) if job.target in todo else read_photo(job.target).rgb
+        restored = restore(photo.rgb) if job.target in todo else read_photo(job.target).rgb
         blurry = photo.rgb
         if job.target in todo:
             results.write(job.target, recipe, lambda beside: write_photo(beside, photo, restored), about)

@@ -10,6 +10,7 @@ import numpy as np
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.deep import to_8_bits
+from deepdeblur_tf.images.grey import is_grey, without_colours
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.model import run_network, settings_of, to_levels, to_network, to_uint8, to_uint16
 from deepdeblur_tf.pyramid import PADDING
@@ -164,7 +165,7 @@ class Restorer:
             scale: One of `SCALES`, as for the frames of a video, which are all restored at one. Defaults to `scale_of`.
 
         Returns:
-            [H, W, 3] of the same dtype.
+            [H, W, 3] of the same dtype; of an image without colours one without colours.
 
         Raises:
             ValueError: for another shape or dtype.
@@ -189,7 +190,7 @@ class Restorer:
         middle = np.s_[top : top + _MEASURED, left : left + _MEASURED]
         restored = to_8_bits(result[middle]) if self.scale == 1 else 255 * (finest[middle] + np.float32(0.5))
         self.change = relative_change(small[middle], restored)
-        return result
+        return without_colours(result) if is_grey(image) else result
 
     def scale_of(self, image_uint8) -> float:
         """The scale at which an image is restored: the one that was asked for, or with "auto" the best.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from PIL import Image
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.jpeg import MOST_SCANS, has_too_many_scans
-from deepdeblur_tf.images.picture_files import photo_size, read_photo, restore_photo, write_photo
+from deepdeblur_tf.images.picture_files import photo_size, read_photo, write_photo
 from deepdeblur_tf.images.videos import SUFFIXES as VIDEO_SUFFIXES
 from deepdeblur_tf.restoration.restorer import HARDLY_CHANGED, Restorer
 from deepdeblur_tf.restoration.scale import LEAST_CHANGE
@@ -138,7 +137,7 @@ class Upload:
         seconds = _seconds(restorer, photo.rgb, scale)
         self._begin("restoring")
         self._seconds = seconds
-        restored = restore_photo(photo, functools.partial(restorer, progress=self._progress, scale=scale))
+        restored = restorer(photo.rgb, progress=self._progress, scale=scale)
         self._begin("writing")
         taken = time.perf_counter() - begin
         results.mkdir(parents=True, exist_ok=True)  # a page may be open longer than a system keeps temporary files

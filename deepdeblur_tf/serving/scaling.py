@@ -1,4 +1,4 @@
-"""The scale of a restoration inside a graph: chosen and applied as `restoration.scale` does it."""
+"""A restoration inside a graph, as `Restorer` does it: its scale chosen and applied, and grey kept grey."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images.grey import LIGHT
 from deepdeblur_tf.model import to_network, to_uint8
 from deepdeblur_tf.pyramid import enlarged, shrunk
 from deepdeblur_tf.restoration.scale import AHEAD, CELL, CROPS, LEAST_CHANGE, MARGIN, SCALES, SIDE
@@ -35,7 +36,21 @@ def restored_at(images, number, network: Callable) -> tf.Tensor:
         values = tf.cast(images, tf.float32) + 255 * enlarged(change, factor, height, width)
         return tf.cast(tf.clip_by_value(tf.round(values), 0.0, 255.0), tf.uint8)
 
-    return _by_number(number, added)
+    return grey_as(images, _by_number(number, added))
+
+
+def grey_as(images, restored) -> tf.Tensor:
+    """Restored pictures; those of pictures without colours without colours, as `Restorer` has them.
+
+    Args:
+        images: uint8 [N, H, W, 3], as they were.
+        restored: uint8 of the same shape.
+    """
+    values, results = tf.cast(images, tf.float32), tf.cast(restored, tf.float32)
+    colour = tf.reduce_max(tf.abs(values[..., 1:] - values[..., :1]), axis=(1, 2, 3), keepdims=True)
+    luma = tf.floor((tf.reduce_sum(results * LIGHT, axis=3, keepdims=True) + 2**15) / 2**16)  # below 2**24, so exact
+    # By arithmetic, for TFLite has no choice between sizes that it does not know.
+    return tf.cast(results + (1 - tf.minimum(colour, 1.0)) * (luma - results), tf.uint8)
 
 
 def _by_number(number, make: Callable) -> tf.Tensor:
@@ -80,7 +95,7 @@ def _edges(image):
     """Squares of how steep the picture is, in cells of a thumbnail: int64 [H / 8, W / 8]."""
     height, width = (length // CELL for length in tf.unstack(tf.shape(image)[:2]))
     rgb = tf.cast(image[: height * CELL, : width * CELL], tf.int32)
-    light = (tf.reduce_sum(rgb * [19595, 38470, 7471], axis=2) + 2**15) // 2**16  # as Pillow's "L"
+    light = (tf.reduce_sum(rgb * LIGHT, axis=2) + 2**15) // 2**16  # as Pillow's "L"
     cells = tf.reshape(light, [height, CELL, width, CELL])
     thumbnail = tf.cast((tf.reduce_sum(cells, axis=(1, 3)) + CELL**2 // 2) // CELL**2, tf.int64)
     down, right = thumbnail[1:] - thumbnail[:-1], thumbnail[:, 1:] - thumbnail[:, :-1]

@@ -9,7 +9,7 @@ from deepdeblur_tf.model import to_uint8
 from deepdeblur_tf.restoration.restorer import restoring_graph
 from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.serving.decoding import allowed_pixels, decode, is_within, require
-from deepdeblur_tf.serving.scaling import best_scale, restored_at
+from deepdeblur_tf.serving.scaling import best_scale, grey_as, restored_at
 
 SIGNATURES = ("serving_default", "restore_uint8", "restore_at_scale")
 
@@ -38,7 +38,7 @@ class Service(tf.Module):
     @tf.function(input_signature=[IMAGES], autograph=False)
     def restore_unbounded(self, image):
         """`restore_uint8` at scale 1 and without its bound, for programs that choose their images themselves."""
-        return {"restored": to_uint8(self._restored(image))}
+        return {"restored": grey_as(image, to_uint8(self._restored(image)))}
 
     def _restored(self, image):
         height, width = tf.shape(image)[1], tf.shape(image)[2]
@@ -153,12 +153,5 @@ class Service(tf.Module):
         """One of so many images, with its position from 1, as `_files` has them."""
         image = decode(data, self._max_pixels, tf.strings.format("image {} of {}", (position, count)))
         pixels, number = self._at(image.rgb, number)
-        pixels = tf.cond(image.is_grey, lambda: _grey(pixels), lambda: pixels)
+        pixels = tf.cond(image.is_grey, lambda: pixels[..., :1], lambda: pixels)
         return tf.io.encode_png(tf.concat([pixels, image.alpha], axis=2)), number
-
-
-def _grey(rgb):
-    """uint8 [H, W, 3] to [H, W, 1] as Pillow makes it, from ITU-R 601-2 luma in whole numbers."""
-    weights = tf.constant([19595, 38470, 7471])
-    total = tf.reduce_sum(tf.cast(rgb, tf.int32) * weights, axis=2, keepdims=True) + 0x8000
-    return tf.cast(tf.bitwise.right_shift(total, 16), tf.uint8)

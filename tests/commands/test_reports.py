@@ -43,7 +43,7 @@ run(evaluate, here / "run", "--data", "scenes", "--images", 2, "--output", here 
 run(predict, here / "run", here / "photos", "--output", here / "restored")
 if has_openvino == "True":
     run(predict, here / "run", here / "photos", "--output", here / "by_openvino", "--runtime", "openvino")
-run(export, here / "run", here / "export", "--format", "tflite", *["openvino"] * (has_openvino == "True"))
+run(export, here / "run", here / "export", *["--format", "openvino"][: 2 * (has_openvino == "True")])
 run(import_torch, checkpoint, here / "torch.keras")
 run(synthesize, here / "photos", "--from", "photos", "--pairs", 1, "--output", here / "made")
 if has_ray == "True":

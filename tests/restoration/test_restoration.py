@@ -3,6 +3,7 @@ import weakref
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.transform import pyramid_gaussian
 
 from deepdeblur_tf.compat import tf
@@ -157,6 +158,23 @@ def test_network_and_graph_are_let_go_with_their_owner(random, runtime):
     del restorer
     gc.collect()
     assert [reference() for reference in held] == [None, None, None]
+
+
+@pytest.mark.parametrize("dtype, most", [(np.uint8, 255), (np.uint16, 65535)])
+@pytest.mark.parametrize("scale", [1, 0.5])
+def test_an_image_without_colours_gets_none(dtype, most, scale):
+    network = build_model(blocks=1, filters=4, kernel_size=3)
+    ramp = np.linspace(0, most, 60 * 80).reshape(60, 80, 1).astype(dtype)
+    restored = restore(network, np.repeat(ramp, 3, axis=2), scale=scale)
+    assert restored.dtype == dtype and np.ptp(restored, axis=2).max() == 0
+    # One pixel of another colour, and it is an image with colours.
+    image = np.repeat(ramp, 3, axis=2)
+    image[-1, -1] = (0, most, 0)
+    coloured = restore(network, image, scale=scale)
+    assert np.ptp(coloured, axis=2).max() > 0
+    if dtype == np.uint8:  # as Pillow has it
+        grey = np.asarray(Image.fromarray(coloured).convert("L"))
+        np.testing.assert_array_equal(grey[:4, :4], restored[:4, :4, 0])  # far from that pixel
 
 
 def test_weights_that_change_change_the_result(random):

@@ -55,7 +55,7 @@ def assert_as_photo(decoded, data, suffix, folder):
     path.write_bytes(data)
     photo, (rgb, alpha, is_grey) = picture_files.read_photo(path), decoded(data)
     np.testing.assert_array_equal(rgb, photo.rgb)
-    assert is_grey == photo.is_grey and alpha.shape[2] == (photo.alpha is not None)
+    assert is_grey != photo.has_colours and alpha.shape[2] == (photo.alpha is not None)
     if photo.alpha is not None:
         np.testing.assert_array_equal(alpha[..., 0], photo.alpha)
 

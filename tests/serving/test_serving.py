@@ -365,6 +365,21 @@ def test_a_fixed_scale_is_that_of_both_signatures(model, scenes):
     np.testing.assert_array_equal(iio.imread(answer), expected)
 
 
+@pytest.mark.parametrize("scale", [1, 0.5])
+def test_graphs_keep_grey_grey_as_predict_does(model, frame, scale):
+    network, colours = load_model(model), frame[:120, :160]
+    grey = np.repeat(colours[..., 1:2], 3, axis=2)
+    service = Service(network, 10**6, scale)
+    restored = service.restore_uint8(tf.constant(np.stack([grey, colours])))["restored"].numpy()
+    restorer = Restorer(network, scale=scale)
+    for image, result in zip((grey, colours), restored):
+        np.testing.assert_array_equal(result, restorer(image))
+    assert np.ptp(restored[0], axis=2).max() == 0 < np.ptp(restored[1], axis=2).max()
+    if scale == 1:
+        unbounded = service.restore_unbounded(tf.constant(grey[None]))["restored"].numpy()
+        np.testing.assert_array_equal(unbounded[0], restored[0])
+
+
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.parametrize(
