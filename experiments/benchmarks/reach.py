@@ -56,7 +56,8 @@ def draw(curves: dict[str, list[float]], lengths, file: Path) -> None:
     for name, values in curves.items():
         axes.plot(lengths, values, marker="o", label=name)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="path in pixels", ylabel="gain in dB of PSNR", xscale="log", xticks=lengths, xticklabels=lengths)
+    axes.set(xlabel="path in pixels", ylabel="gain in dB of PSNR", xscale="log", xticks=lengths)
+    axes.set_xticklabels([f"{length:g}" for length in lengths])
     axes.minorticks_off()
     axes.legend()
     figure.savefig(file, dpi=120)
