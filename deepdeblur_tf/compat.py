@@ -61,9 +61,9 @@ def device_name() -> str:
     return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
 
 
-def tf_variables(model: tf.keras.Model) -> list[tf.Variable]:
-    """A model's variables as TensorFlow's own, which Keras 3 wraps."""
-    return [variable.value if KERAS_3 else variable for variable in model.variables]
+def tf_variables(owner) -> list[tf.Variable]:
+    """The variables of a network, an optimizer or a metric as TensorFlow's own, which Keras 3 wraps."""
+    return [variable.value if KERAS_3 else variable for variable in owner.variables]
 
 
 def gradients(tape: tf.GradientTape, loss, variables, optimizer) -> tuple[list, list]:

@@ -34,47 +34,47 @@ class NonFiniteOutput(UserError):
     """A network that makes no numbers of an image."""
 
 
-def restoring_graph(model: tf.keras.Model, dtype=tf.uint8) -> tf.types.experimental.GenericFunction:
+def restoring_graph(network: tf.keras.Model, dtype=tf.uint8) -> tf.types.experimental.GenericFunction:
     """The network as one graph, from images to every level restored; traced once for all sizes.
 
     Run layer by layer from Python instead, Keras 3 would keep every activation until the end.
 
     Args:
-        model: A network of `build_model` or `load_model`. It keeps the graph, and both are let go together.
+        network: Of `build_model` or `load_model`. It keeps the graph, and both are let go together.
         dtype: Of the images: uint8, or uint16, which the finest level keeps.
 
     Returns:
         A `tf.function` from [N, H, W, 3] to a list of float32 [N, H', W', 3], [N, H' / 2, W' / 2, 3], ...,
         finest first, in [-0.5, 0.5]. H' and W' are H and W rounded up to multiples of 2 ** (levels - 1).
     """
-    kept = vars(model)  # not by setattr: Keras would save the graph with the network
+    kept = vars(network)  # not by setattr: Keras would save the graph with the network
     name = f"_restoring_graph_{tf.as_dtype(dtype).name}"
     if name not in kept:
-        settings = settings_of(model)
+        settings = settings_of(network)
 
         @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], dtype)], autograph=False)
         def restored(image):
-            return run_network(model, to_levels(image, settings.levels, settings.pyramid), training=False)
+            return run_network(network, to_levels(image, settings.levels, settings.pyramid), training=False)
 
         kept[name] = restored
     return kept[name]
 
 
-def bytes_per_pixel(model: tf.keras.Model, runtime: str = "tensorflow") -> int:
+def bytes_per_pixel(network: tf.keras.Model, runtime: str = "tensorflow") -> int:
     """The memory that a restoration takes for each pixel of the image."""
     # Measured as the growth of the process's peak memory on both stacks: 747, 415 and 214 bytes for 64, 32 and 16
     # filters, about three float32 outputs; the pyramid takes 139 bytes for all networks. OpenVINO: 1070 and 648 bytes
     # for 64 and 32 filters, in bfloat16 677 and 462. At half the resolution (shuffle_input 2): 137, 166, 213, 269 and
     # 438 bytes for 16, 32, 48, 64 and 128 filters; where coarser levels are wider (widening 2), 203 for 32, at full
     # resolution 451. Passing features adds at most 7.
-    settings = settings_of(model)
-    convolutions = [layer for layer in model.layers if not layer.name.endswith("_features")]
+    settings = settings_of(network)
+    convolutions = [layer for layer in network.layers if not layer.name.endswith("_features")]
     # A depthwise convolution has None for its filters.
     widest = max(getattr(layer, "filters", None) or 0 for layer in convolutions)
     filters = widest // settings.widening ** (settings.levels - 1)
     halved = 100 + filters * (8 + 3 * settings.widening) // 4
-    network = max(160, 15 * filters) if settings.shuffle_input == 1 else halved
-    return network + (0 if runtime == "tensorflow" else 230)
+    tensorflow = max(160, 15 * filters) if settings.shuffle_input == 1 else halved
+    return tensorflow + (0 if runtime == "tensorflow" else 230)
 
 
 def _mean_of_eight_views(image: np.ndarray, restored) -> list[np.ndarray]:

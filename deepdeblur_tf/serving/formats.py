@@ -112,8 +112,8 @@ def _load_openvino(path: Path) -> Runner:
     from deepdeblur_tf.restoration.openvino import openvino
 
     # By itself it computes in bfloat16 where the CPU can.
-    model = openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: model([images])["restored"]
+    compiled = openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: compiled([images])["restored"]
 
 
 FORMATS = {

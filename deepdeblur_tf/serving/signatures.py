@@ -21,19 +21,19 @@ class Service(tf.Module):
     """The signatures of an export.
 
     Args:
-        model: A network of `build_model` or `load_model`.
+        network: Of `build_model` or `load_model`.
         max_pixels: int. Pixels that are restored at once: those of an encoded image, as they are taken one by one, or
             of all the images of a uint8 tensor.
         scale: As `Restorer` has it: one of `SCALES`, or "auto", which finds it for each image. Defaults to "auto".
     """
 
-    def __init__(self, model: tf.keras.Model, max_pixels: int, scale: float | str = "auto"):
+    def __init__(self, network: tf.keras.Model, max_pixels: int, scale: float | str = "auto"):
         super().__init__(name="deepdeblur")
         # As a number in `SCALES`; -1 for "auto".
         self._scale = -1 if scale == "auto" else SCALES.index(scale)
         self._max_pixels = max_pixels
-        self._graph = restoring_graph(model)
-        self._variables = tf_variables(model)  # what is saved with the graph
+        self._graph = restoring_graph(network)
+        self._variables = tf_variables(network)  # what is saved with the graph
 
     @tf.function(input_signature=[IMAGES], autograph=False)
     def restore_unbounded(self, image):

@@ -116,15 +116,15 @@ def _next_version(folder: Path) -> int:
 
 
 def _write_version(file, sha256, formats, max_pixels, scale, photo, known: Known, folder: Path, say) -> None:
-    model = load_model(file)
+    network = load_model(file)
     if sha256_of(file) != sha256:
         raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
-    service = Service(model, max_pixels, scale)
+    service = Service(network, max_pixels, scale)
     checks = {}
     for name in ("saved_model", *formats):
         begin = time.perf_counter()
         # Whole, as the exported files do it.
-        expected = restore(model, photo, memory=sys.maxsize, scale=scale if name == "saved_model" else 1)
+        expected = restore(network, photo, memory=sys.maxsize, scale=scale if name == "saved_model" else 1)
         path = folder / FORMATS[name].file
         try:
             write_quietly(name, service, path)
@@ -143,7 +143,7 @@ def _write_version(file, sha256, formats, max_pixels, scale, photo, known: Known
             )
         say(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
     say(_write_warm_up(folder))
-    _describe(file, sha256, model, max_pixels, scale, known, checks, folder)
+    _describe(file, sha256, network, max_pixels, scale, known, checks, folder)
 
 
 def _difference(image: np.ndarray, expected: np.ndarray) -> int:
@@ -187,12 +187,12 @@ def _write_warm_up(folder: Path) -> str:
     return f"warm-up requests: {len(inputs)}"
 
 
-def _describe(file: Path, sha256: str, model, max_pixels, scale, known: Known, checks, folder: Path) -> None:
+def _describe(file: Path, sha256: str, network, max_pixels, scale, known: Known, checks, folder: Path) -> None:
     """The model card and the manifest."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    memory = max_pixels * bytes_per_pixel(model) / 2**30
+    memory = max_pixels * bytes_per_pixel(network) / 2**30
     run = run_of(file)
-    card = write_card(known, model.count_params(), max_pixels, memory, [*files, "manifest.json"], scale)
+    card = write_card(known, network.count_params(), max_pixels, memory, [*files, "manifest.json"], scale)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     manifest = {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -200,7 +200,7 @@ def _describe(file: Path, sha256: str, model, max_pixels, scale, known: Known, c
             "file": file.name,
             "sha256": sha256,
             "experiment": recorded_experiment(run.config).name if run else None,
-            "parameters": model.count_params(),
+            "parameters": network.count_params(),
         },
         "max_pixels": max_pixels,
         "scale": scale,
