@@ -119,7 +119,7 @@ def _restore(flags) -> int:
     for package in ("ray", "pyarrow"):
         need(package, "cluster", "predict_many")
     from deepdeblur_tf.cluster import pool, storage, worklist
-    from deepdeblur_tf.cluster.inputs import Photo, find_photos
+    from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos
     from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
 
     inputs, output = [storage.place(text) for text in flags.inputs], storage.place(flags.output)
@@ -142,7 +142,7 @@ def _restore(flags) -> int:
         print("left out, for it cannot be read; what it told of is restored again:", *manifest.damaged, sep="\n  ")
     found, others = 0, collections.Counter[str]()
 
-    def to_do() -> Iterator[Photo]:
+    def to_do() -> Iterator[PhotoFile]:
         nonlocal found
         for photo in find_photos(inputs, output, lambda place: others.update([ending(place)])):
             found += 1

@@ -11,7 +11,7 @@ from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.restoration.inputs import PredictionError, expanded
 
 
-class Photo(NamedTuple):
+class PhotoFile(NamedTuple):
     """One photo to restore.
 
     Attributes:
@@ -29,7 +29,7 @@ class Photo(NamedTuple):
 
 def find_photos(
     inputs: Sequence[str], output: str, left_alone: Callable[[str], object] = lambda place: None
-) -> Iterator[Photo]:
+) -> Iterator[PhotoFile]:
     """Finds the photos to restore.
 
     Args:
@@ -46,7 +46,7 @@ def find_photos(
     links: set[int] = set()  # what lies behind photos that are links
     for where in inputs:
         for file, below in expanded(storage, where, output, SUFFIXES, "photo", left_alone):
-            photo = Photo(file.place, f"{output}/{below}", file.size, file.changed)
+            photo = PhotoFile(file.place, f"{output}/{below}", file.size, file.changed)
             target, source = hash(identity(photo.target)), hash(identity(photo.source))
             if target in seen and seen[target] == source:
                 continue  # named twice

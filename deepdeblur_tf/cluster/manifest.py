@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deepdeblur_tf.cluster import storage
-from deepdeblur_tf.cluster.inputs import Photo
+from deepdeblur_tf.cluster.inputs import PhotoFile
 from deepdeblur_tf.terminal import shown_name
 
 FOLDER = "manifest.parquet"
@@ -72,7 +72,7 @@ class Manifest:
         self._names: dict[str, str] = {}  # of files whose names are no UTF-8, by how the rows tell of them
         self._begun = self._written = time.monotonic()
 
-    def done(self) -> Callable[[Photo], bool]:
+    def done(self) -> Callable[[PhotoFile], bool]:
         """Reads the manifest; returns whether a photo, as it is now, is restored by this network and options.
 
         Only hashes are kept: the names of a million photos would take a gigabyte.

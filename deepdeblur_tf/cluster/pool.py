@@ -38,7 +38,7 @@ from ray.data.datasource import Datasource, ReadTask  # noqa: E402
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
-from deepdeblur_tf.cluster.inputs import Photo  # noqa: E402
+from deepdeblur_tf.cluster.inputs import PhotoFile  # noqa: E402
 from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import picture_files  # noqa: E402
@@ -217,7 +217,7 @@ class _Process:
 
     def __call__(self, row: dict) -> dict:
         restorer = self._restorer  # what is wrong with the network is wrong for all photos
-        group = (Photo(*photo) for photo in json.loads(row["photos"]))
+        group = (PhotoFile(*photo) for photo in json.loads(row["photos"]))
         return {"rows": json.dumps([self._row(photo, restorer) for photo in group])}
 
     @functools.cached_property
@@ -243,7 +243,7 @@ class _Process:
             except UserError as error:
                 raise UserError(str(error).replace(str(file), "MODEL")) from error
 
-    def _row(self, photo: Photo, restorer: Restorer) -> dict:
+    def _row(self, photo: PhotoFile, restorer: Restorer) -> dict:
         """Restores a photo; returns its row of the manifest."""
         begun = time.perf_counter()
         name, error = shown_name(photo.source), ""
@@ -272,7 +272,7 @@ class _Process:
         }
 
 
-def _restored(photo: Photo, restorer: Restorer) -> dict:
+def _restored(photo: PhotoFile, restorer: Restorer) -> dict:
     """Restores a photo; returns what its row tells of it."""
     with storage.local_copy(photo.source) as path:
         try:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepdeblur_tf.cluster import storage
-from deepdeblur_tf.cluster.inputs import Photo
+from deepdeblur_tf.cluster.inputs import PhotoFile
 from deepdeblur_tf.cluster.manifest import FOLDER
 
 # Names are bytes, for not all are UTF-8.
@@ -31,7 +31,7 @@ def place(output: str) -> str:
     return f"{output}/{FOLDER}/_todo.parquet"
 
 
-def write(output: str, photos: Iterable[Photo]) -> int:
+def write(output: str, photos: Iterable[PhotoFile]) -> int:
     """Writes the list into an output folder; returns how many photos there are."""
     count = 0
 
@@ -47,18 +47,18 @@ def write(output: str, photos: Iterable[Photo]) -> int:
     return count
 
 
-def _row(photo: Photo) -> dict:
+def _row(photo: PhotoFile) -> dict:
     return {**photo._asdict(), "source": os.fsencode(photo.source), "target": os.fsencode(photo.target)}
 
 
-def groups(output: str) -> Iterator[list[Photo]]:
+def groups(output: str) -> Iterator[list[PhotoFile]]:
     """The photos of the list, in groups for a process to take at once."""
-    group: list[Photo] = []
+    group: list[PhotoFile] = []
     with storage.local_copy(place(output)) as path, pq.ParquetFile(path) as file:
         least = file.metadata.num_rows / _GROUPS
         for row in (row for batch in file.iter_batches(batch_size=_ROWS) for row in batch.to_pylist()):
             row.update(source=os.fsdecode(row["source"]), target=os.fsdecode(row["target"]))
-            group.append(Photo(**row))
+            group.append(PhotoFile(**row))
             is_large = len(group) >= _GROUP_PHOTOS or sum(photo.size for photo in group) >= _GROUP_BYTES
             if is_large and len(group) >= least:
                 yield group

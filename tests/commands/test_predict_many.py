@@ -22,7 +22,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
-from deepdeblur_tf.cluster.inputs import Photo, find_photos  # noqa: E402
+from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos  # noqa: E402
 from deepdeblur_tf.cluster.manifest import ROW, Manifest  # noqa: E402
 from deepdeblur_tf.errors import UserError  # noqa: E402
 from deepdeblur_tf.restoration.inputs import PredictionError  # noqa: E402
@@ -316,13 +316,13 @@ def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tm
 
     def done(manifest):
         is_done = manifest.done()
-        photos = {name: Photo(name, "", 1, 5) for name in ("a", "b", "bad", "changed", "new")}
+        photos = {name: PhotoFile(name, "", 1, 5) for name in ("a", "b", "bad", "changed", "new")}
         return [name for name, photo in photos.items() if is_done(photo)]
 
     for _ in range(2):  # before and after the merging
         assert done(first) == ["a"] and done(other) == ["b"]
         assert done(Manifest(str(tmp_path), "network", {"tile": 256})) == []
-        assert other.done()(Photo("changed", "", 2, 5)) and not first.done()(Photo("changed", "", 1, 5))
+        assert other.done()(PhotoFile("changed", "", 2, 5)) and not first.done()(PhotoFile("changed", "", 1, 5))
         first.merge()
     rows = manifest(tmp_path)
     assert sorted(row["input"] for row in rows) == ["a", "b", "bad", "changed"]
@@ -363,7 +363,7 @@ def test_a_damaged_part_of_the_manifest_is_set_aside(tmp_path, damage):
         part.write_bytes(new[damage])
     reader = Manifest(str(tmp_path), "network", {})
     is_done = reader.done()
-    assert is_done(Photo("b", "", 1, 5)) and not is_done(Photo("a", "", 1, 5))
+    assert is_done(PhotoFile("b", "", 1, 5)) and not is_done(PhotoFile("a", "", 1, 5))
     assert reader.damaged == [str(part.with_name(f"_damaged_{part.name}"))] and Path(reader.damaged[0]).is_file()
     reader.merge()
     assert [entry["input"] for entry in manifest(tmp_path)] == ["b"]
