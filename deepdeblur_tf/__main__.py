@@ -6,12 +6,12 @@ A command's module is loaded when it is called, so the list of them answers at o
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import deepdeblur_tf
+from deepdeblur_tf.errors import did_you_mean
 
 # Each command: the module and its function that takes (arguments, prog), and what it does.
 COMMANDS = {
@@ -63,8 +63,7 @@ def _unknown(name: str, prog: str) -> str:
     if Path(name).exists():
         meant = f" Did you mean {prog} restore {name}?"
     else:
-        close = difflib.get_close_matches(name.lower().replace("-", "_"), COMMANDS, 1)
-        meant = f" Did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(name.lower().replace("-", "_"), COMMANDS)
     return f"there is no command {name}.{meant} The commands are: {', '.join(COMMANDS)}."
 
 

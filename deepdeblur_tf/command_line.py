@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import inspect
 import io
@@ -23,14 +24,7 @@ from tqdm import tqdm
 from deepdeblur_tf.config import SECTIONS, SETTINGS, Experiment, allowed
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import disk_fault
-from deepdeblur_tf.terminal import (
-    on_stops,
-    open_missing_streams,
-    printable_streams,
-    raw,
-    reader_is_gone,
-    shown_name,
-)
+from deepdeblur_tf.terminal import on_stops, open_missing_streams, printable_streams, raw, reader_is_gone, shown_name
 
 SHOWN = 20  # files that a message names
 MAX_PIXELS = 4096 * 4096  # of one image, where strangers may send them
@@ -84,7 +78,15 @@ def _answered(command: Callable[[], int], stopped: str) -> int:
 
 
 # What `add_argument` takes for a MODEL.
-MODEL: dict[str, Any] = {"metavar": "MODEL", "help": "A finished run's folder, a .keras file, or photographs."}
+MODEL: dict[str, Any] = {
+    "metavar": "MODEL",
+    "help": "A finished run's folder, a .keras file, or photographs, the network that comes with the package.",
+}
+
+
+def shortened(texts: Sequence[str], more: str = "more", most: int = SHOWN) -> list[str]:
+    """The first of some texts, and a last one for those that are too many to show."""
+    return [*texts[:most], *([f"and {len(texts) - most} {more}"] if len(texts) > most else [])]
 
 
 def print_remarks(remarks: Mapping[str, Sequence[str]]) -> None:
@@ -189,7 +191,7 @@ def add_restoration_arguments(parser: argparse.ArgumentParser, scale: str = "aut
     )
     group.add_argument(
         "--memory",
-        type=_gibibytes,
+        type=number(float, lambda value: 0 < value * 2**30 < math.inf, "a number of GiB above 0, such as 2.5"),
         metavar="GIB",
         help="Memory that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).",
     )
@@ -210,9 +212,11 @@ def add_restoration_arguments(parser: argparse.ArgumentParser, scale: str = "aut
 
 def restoration_options(flags: argparse.Namespace) -> dict:
     """What those flags mean for `deepdeblur_tf.restore`."""
-    names = ("tile", "memory", "self_ensemble", "runtime")
     return {
-        **{name: getattr(flags, name) for name in names},
+        "tile": flags.tile,
+        "memory": flags.memory and max(1, int(flags.memory * 2**30)),  # bytes
+        "self_ensemble": flags.self_ensemble,
+        "runtime": flags.runtime,
         "scale": flags.scale if flags.scale == "auto" else float(flags.scale),
     }
 
@@ -225,11 +229,41 @@ def decisive(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key != "memory"}
 
 
+def number(kind: type, rule: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
+    """For `add_argument`: a number of a kind, int or float, by a rule; `words` say what that allows."""
+
+    def converted(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if rule(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: {words}")
+
+    return converted
+
+
 def folder_name(text: str) -> str:
     """For `add_argument`: the name of a folder that is written. An empty one, of a variable not set, would be here."""
     if not text:
         raise argparse.ArgumentTypeError("received ''; allowed: a folder's name, such as . for this one")
     return text
+
+
+def add_server_arguments(parser: argparse.ArgumentParser, what: str, max_upload: int) -> None:
+    """Adds --host, for `check_address`, and --max_upload, in MB of `what` is sent."""
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="The address to listen on. Defaults to %(default)s, which only this machine reaches; nobody is asked for "
+        "a password.",
+    )
+    parser.add_argument(
+        "--max_upload",
+        type=int,
+        default=max_upload,
+        metavar="MB",
+        help=f"Size that {what} may have. Defaults to %(default)s.",
+    )
 
 
 def check_max_pixels(value: int | None) -> None:
@@ -267,14 +301,3 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _gibibytes(text: str) -> int:
-    """A number of GiB as bytes."""
-    try:
-        value = float(text) * 2**30
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a number of GiB above 0, such as 2.5")
-    return max(1, int(value))

@@ -15,6 +15,7 @@ from pathlib import Path
 from deepdeblur_tf.command_line import (
     MODEL,
     add_restoration_arguments,
+    add_server_arguments,
     answered,
     check_address,
     check_max_pixels,
@@ -34,13 +35,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "the results. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
     parser.add_argument("model", **MODEL)
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="The address to listen on. Defaults to %(default)s, which only this machine reaches; the page asks nobody "
-        "for a password.",
-    )
+    add_server_arguments(parser, "a picture's file", 256)
     parser.add_argument(
         "--port", type=int, metavar="N", help="The port to listen on. Defaults to the first free one from 7860 on."
     )
@@ -50,13 +45,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         default=100_000_000,
         metavar="N",
         help="Pixels that a picture may have. Defaults to %(default)s, 100 megapixels.",
-    )
-    parser.add_argument(
-        "--max_upload",
-        type=int,
-        default=256,
-        metavar="MB",
-        help="Size that a picture's file may have. Defaults to %(default)s.",
     )
     add_restoration_arguments(parser)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import shlex
 import sys
 import tempfile
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 _QUIET = threading.RLock()  # two threads that redirect stderr at a time would not find it again
@@ -20,6 +22,12 @@ class UserError(ValueError):
 
     Commands print its message alone. Any other exception is a defect of this package and shows its traceback.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is none of those that are known: the nearest, if one is near."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def need(package: str, extra: str, what: str) -> None:

@@ -8,7 +8,6 @@ An interrupted evaluation is continued by the same command; what is measured is 
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from deepdeblur_tf.command_line import MODEL, add_restoration_arguments, answered, folder_name, restoration_options
 from deepdeblur_tf.config import SCENES, Data, checked_names, recorded_experiment
 from deepdeblur_tf.data.kinds import find_test_set
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.errors import UserError, did_you_mean
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.networks.location import model_file, run_of
@@ -158,15 +157,8 @@ def _data(flags) -> Data:
         if run is None:
             raise UserError(f"{model} lies in no run folder; name the data set with --data.")
         data = recorded_experiment(run.config).data
-        datas.append(
-            Data(
-                data.root,
-                data.layout,
-                blurry=flags.blurry or data.blurry,
-                sharp=flags.sharp or data.sharp,
-                blur=flags.blur or data.blur,
-            )
-        )
+        names = {name: getattr(flags, name) or getattr(data, name) for name in ("blur", "blurry", "sharp")}
+        datas.append(Data(data.root, data.layout, **names))
     if any(data != datas[0] for data in datas):
         shown = ", ".join(sorted({f"{data.root} ({data.blur})" for data in datas}))
         raise UserError(f"the runs were trained on different data ({shown}); name one with --data and --blur.")
@@ -181,9 +173,8 @@ def _pictures(flags, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
         name = found[1] if found else text
         name = name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in SUFFIXES else name
         if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            meant = f" Did you mean {close[0]}?" if close else ""
-            raise UserError(f"--pictures {text}: there is no such image; allowed are IMAGE and IMAGE@X,Y.{meant}")
+            allowed = f"allowed are IMAGE and IMAGE@X,Y.{did_you_mean(name, names)}"
+            raise UserError(f"--pictures {text}: there is no such image; {allowed}")
         pictures.setdefault(name, []).extend([(int(found[2]), int(found[3]))] if found else [])
     return pictures
 

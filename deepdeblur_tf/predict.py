@@ -20,7 +20,6 @@ import numpy as np
 
 from deepdeblur_tf.command_line import (
     MODEL,
-    SHOWN,
     ProgressBar,
     add_restoration_arguments,
     answered,
@@ -30,6 +29,7 @@ from deepdeblur_tf.command_line import (
     print_left_alone,
     print_remarks,
     restoration_options,
+    shortened,
 )
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
@@ -72,8 +72,7 @@ def restore(arguments=None, prog="deepdeblur restore") -> int:
         "--model",
         metavar="MODEL",
         default="photographs",
-        help="A finished run's folder, a .keras file, or photographs, the network that comes with the package. "
-        "Defaults to %(default)s.",
+        help=f"{MODEL['help']} Defaults to %(default)s.",
     )
     return _run(parser, arguments)
 
@@ -161,8 +160,7 @@ def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[
             f"left alone: {len(foreign)} files in {flags.output} that this command did not write, or that were changed "
             f"since. (Its record there is {RECORD}; earlier versions kept none.) Move them away, or replace them with "
             "--overwrite:",
-            *map(shown_name, foreign[:SHOWN]),
-            *([f"and {len(foreign) - SHOWN} more"] if len(foreign) > SHOWN else []),
+            *shortened(list(map(shown_name, foreign))),
             sep="\n  ",
             file=sys.stderr,
         )

@@ -23,9 +23,11 @@ from deepdeblur_tf.command_line import (
     decisive,
     ending,
     folder_name,
+    number,
     print_left_alone,
     print_remarks,
     restoration_options,
+    shortened,
 )
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import disk_fault
@@ -69,33 +71,23 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "this machine alone.",
     )
     group.add_argument(
-        "--cpus", type=_cores, default=1, metavar="CORES", help="The cores of each process. Defaults to 1."
+        "--cpus",
+        type=number(int, lambda value: value >= 1, "a whole number above 0"),
+        default=1,
+        metavar="CORES",
+        help="The cores of each process. Defaults to 1.",
     )
     group.add_argument(
         "--gpus",
-        type=_gpus,
+        type=number(
+            float, lambda value: 0 <= value <= 1 or value.is_integer() and value > 1, "0 to 1, or a whole number"
+        ),
         default=0.0,
         metavar="GPUS",
         help="The GPUs of each process; 0.25 lets four share one. Defaults to 0.",
     )
     add_restoration_arguments(parser)
     return parser
-
-
-def _cores(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a whole number above 0")
-    return int(text)
-
-
-def _gpus(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not (0 <= value <= 1 or value > 1 and value.is_integer()):
-        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: 0 to 1, or a whole number")
-    return value
 
 
 def main(arguments=None, prog="python -m deepdeblur_tf.predict_many") -> int:
@@ -165,8 +157,7 @@ def _restore(flags) -> int:
         storage.remove(worklist.place(output))
     print(f"restored: {found - len(failed)} of {found} photos are in {flags.output}; {FOLDER} there tells of each")
     if failed:
-        more = [f"and {len(failed) - SHOWN} more, in {FOLDER}"] if len(failed) > SHOWN else []
-        print(f"failed: {len(failed)}", *failed[:SHOWN], *more, sep="\n  ", file=sys.stderr)
+        print(f"failed: {len(failed)}", *shortened(failed, f"more, in {FOLDER}"), sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -9,7 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepdeblur_tf.command_line import MAX_PIXELS, answered, bound_socket, check_address, check_max_pixels
+from deepdeblur_tf.command_line import (
+    MAX_PIXELS,
+    add_server_arguments,
+    answered,
+    bound_socket,
+    check_address,
+    check_max_pixels,
+)
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.networks.location import NetworkError, model_file
@@ -28,26 +35,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="A finished run's folder, a .keras file, photographs, or a folder that export wrote, of which the newest "
         "version is served. Exports are programs: serve those of people that you trust.",
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="The address to listen on. Defaults to %(default)s, which only this machine reaches; nobody is asked for "
-        "a password.",
-    )
+    add_server_arguments(parser, "a request", 64)
     parser.add_argument("--port", type=int, default=8501, metavar="N", help="The port. Defaults to %(default)s.")
     parser.add_argument(
         "--max_pixels",
         type=int,
         metavar="N",
         help=f"Pixels that a picture may have. Defaults to {MAX_PIXELS}, for an export to what it was made with.",
-    )
-    parser.add_argument(
-        "--max_upload",
-        type=int,
-        default=64,
-        metavar="MB",
-        help="Size that a request may have. Defaults to %(default)s.",
     )
     parser.add_argument(
         "--max_waiting",

@@ -14,14 +14,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, folder_name, settings_of
+from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, folder_name, number, settings_of, shortened
 from deepdeblur_tf.config import Experiment, set_all
-from deepdeblur_tf.creation.inputs import SMALLEST, Scene, SynthesisError, find_masks, find_scenes, split_scenes
+from deepdeblur_tf.creation.inputs import SMALLEST, Scene, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.creation.profiles import PROFILES
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.terminal import shown_name
 
-SHOWN = 10  # warnings of a kind
+WARNINGS = 10  # of a kind, that are shown
 _OF_FRAMES = ("frames",)
 _OF_PHOTOS = ("profile", "pairs", "size", "masks")
 
@@ -47,7 +47,11 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "sharp photos, each a scene. Needed for folders of pictures only.",
     )
     parser.add_argument(
-        "--test", type=_share, default=0.1, metavar="SHARE", help="The share of scenes to test on (default: 0.1)."
+        "--test",
+        type=number(float, lambda value: 0 <= value < 1, "a number from 0, and below 1"),
+        default=0.1,
+        metavar="SHARE",
+        help="The share of scenes to test on (default: 0.1).",
     )
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="SEED", help="Fixes what is drawn (default: 0).")
     parser.add_argument(
@@ -56,7 +60,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     group = parser.add_argument_group("from videos and frames")
     group.add_argument(
         "--frames",
-        type=_odd,
+        type=number(int, lambda value: 3 <= value <= 99 and value % 2, "an odd number from 3 to 99"),
         metavar="N",
         help="How many frames make one blurry image, odd (default: 7, 9, 11 or 13, drawn for each scene).",
     )
@@ -86,29 +90,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a number from 0, and below 1")
-    return value
-
-
 def _whole(least: int):
-    def convert(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"received {text!r}; allowed: a whole number from {least}")
-        return int(text)
-
-    return convert
-
-
-def _odd(text: str) -> int:
-    if not re.fullmatch(r"\d{1,2}", text) or int(text) < 3 or int(text) % 2 == 0:
-        raise argparse.ArgumentTypeError(f"received {text!r}; allowed: an odd number from 3 to 99")
-    return int(text)
+    return number(int, lambda value: least <= value < 10**9, f"a whole number from {least}")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -134,7 +117,7 @@ def _synthesize(flags) -> int:
     given.update((key, value) for key, value in settings_of(flags).items() if key.startswith("synthesis."))
     for name, value in given.items():
         if value is not None and (name in _OF_FRAMES) != (kind == "frames"):
-            raise SynthesisError(f"--{name}: this data set is made from {kind}, for which there is no such flag.")
+            raise UserError(f"--{name}: this data set is made from {kind}, for which there is no such flag.")
     need("cv2", "synthesis", "synthesize")
     failed: dict[str, None] = {}  # messages, each once, in the order of their coming
     scenes = split_scenes(found, flags.test, flags.seed)
@@ -217,9 +200,7 @@ def _report(flags, data_set) -> int:
         from deepdeblur_tf.creation.from_frames import jerkiness
 
         warnings = [f"warning: {warning}" for warning in map(jerkiness, by_scene.values()) if warning]
-        if len(warnings) > SHOWN:
-            more = f"and {len(warnings) - SHOWN} more scenes; displacement_pixels in manifest.jsonl tells which"
-            warnings[SHOWN:] = [more]
+        warnings = shortened(warnings, "more scenes; displacement_pixels in manifest.jsonl tells which", WARNINGS)
         print(*warnings, sep="\n", end="\n" * bool(warnings), file=sys.stderr)
     kept = [entry["pair"] for entry in entries if not entry.get("left_out")]
     if not kept:

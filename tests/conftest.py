@@ -4,7 +4,7 @@ import pytest
 
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data.scenes import Scenes
-from tests.helpers import ROOT, SHARED, SMALL
+from tests.helpers import ROOT, SHARED, SMALL, write_network
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +59,18 @@ def gopro(write_pairs):
             ("test/GOPR0384_11_00/blur", "test/GOPR0384_11_00/sharp"),
         ]
     )
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """The file of a small network, which changes pictures a little."""
+    return write_network(tmp_path_factory.mktemp("model") / "model.keras", 3)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder, not yet there."""
+    return tmp_path / "run"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Augmentation, Data, Experiment, Model, Training
 from deepdeblur_tf.data.pipeline import Stream
+from deepdeblur_tf.files import sha256_of
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.resizing import cubic, mirror
@@ -221,6 +222,12 @@ def last_step(run):
     """The step of the newest checkpoint that is whole."""
     hashes = (Path(run) / "checkpoints" / "last").glob("step-*.sha256")
     return max((int(path.stem.split("-")[1]) for path in hashes), default=0)
+
+
+def hashes(folder):
+    """The SHA-256 of every file below a folder, but for locks, by their paths in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def flip_a_bit(path):

@@ -21,15 +21,10 @@ from deepdeblur_tf.evaluation import comparison
 from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.serving import version
 from deepdeblur_tf.terminal import on_stops, printable, shown_name
-from tests.helpers import ROOT, SMALL_FLAGS, terminal, write_network
+from tests.helpers import ROOT, SMALL_FLAGS, terminal
 
 BAD = "a\x1b]0;title\x07\r\x9b31m\u202egpj.\n\x7f"
 SHOWN = r"a\x1b]0;title\x07\r\x9b31m\u202egpj."
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_network(tmp_path_factory.mktemp("model") / "small.keras")
 
 
 @pytest.fixture(autouse=True)

@@ -112,9 +112,8 @@ class Manifest:
         for part in self._own[:]:
             for table in self._tables(part):
                 done = table.filter(pc.equal(table["status"], "done")).to_pylist()
-                for row, file in zip(
-                    done, storage.described([self._names.get(row["output"], row["output"]) for row in done])
-                ):
+                places = [self._names.get(row["output"], row["output"]) for row in done]
+                for row, file in zip(done, storage.described(places)):
                     if file.size < 0:
                         error = shown_name(f"{file.place}: was restored, and is not there any more")
                         self.add([{**row, "status": "failed", "error": error}])

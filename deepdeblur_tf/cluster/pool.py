@@ -52,12 +52,8 @@ _TOKEN = secrets.token_hex(32)  # for a Ray on this machine; it keeps the first 
 _OBJECT_STORE = 200 * 2**20  # bytes; names and the network pass through it, no picture does
 
 
-class ClusterError(UserError):
-    """A cluster that cannot be used; the message says why and what to do."""
-
-
 def refuse_unreachable(address: str | None) -> None:
-    """Raises ClusterError where nobody answers at a cluster's address; Ray itself would try for two minutes."""
+    """Raises UserError where nobody answers at a cluster's address; Ray itself would try for two minutes."""
     if address in (None, "auto"):
         return
     host, _, port = address.rpartition(":")
@@ -67,8 +63,8 @@ def refuse_unreachable(address: str | None) -> None:
         raise _unreachable(address, error) from error
 
 
-def _unreachable(address: str | None, error: Exception) -> ClusterError:
-    return ClusterError(
+def _unreachable(address: str | None, error: Exception) -> UserError:
+    return UserError(
         f"--ray {address}: cannot be reached ({str(error).splitlines()[0]}). Give HOST:PORT of a cluster that "
         "`ray start --head` began, or auto; this machine must belong to it."
     )
@@ -123,9 +119,9 @@ def _closed_to_others() -> Iterator[None]:
 
 
 def refuse_too_large(cpus: int, gpus: float) -> None:
-    """Raises ClusterError where no machine has room for a process of so many cores and GPUs."""
+    """Raises UserError where no machine has room for a process of so many cores and GPUs."""
     if not _size(cpus, gpus):
-        raise ClusterError(f"no machine has {cpus} cores and {gpus:g} GPUs for a process; lower --cpus or --gpus.")
+        raise UserError(f"no machine has {cpus} cores and {gpus:g} GPUs for a process; lower --cpus or --gpus.")
 
 
 def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Iterator[list[dict]]:
@@ -283,7 +279,6 @@ def _restored(photo: PhotoFile, restorer: Restorer) -> dict:
     restored = restorer(picture.rgb)
     storage.write_whole(photo.target, lambda beside: picture_files.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
-    left_out = list(picture.left_out)
     return {
         "status": "done",
         "width": width,
@@ -291,7 +286,7 @@ def _restored(photo: PhotoFile, restorer: Restorer) -> dict:
         "scale": restorer.scale,
         "change": restorer.change,
         "input_sha256": sha256,
-        "left_out": left_out,
+        "left_out": list(picture.left_out),
     }
 
 

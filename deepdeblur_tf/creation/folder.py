@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from deepdeblur_tf.claims import claimed, differing, refuse_other
-from deepdeblur_tf.creation.inputs import Scene, SynthesisError
+from deepdeblur_tf.creation.inputs import Scene
+from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import UNFINISHED, write_json, write_whole
 from deepdeblur_tf.images.panels import overview, tiled
 from deepdeblur_tf.images.rgb import read_rgb
@@ -80,10 +81,10 @@ class DataSetFolder:
         A process that is killed lets go of the folder.
 
         Raises:
-            SynthesisError: it holds another data set, with what differs, or other files, is in use, or cannot be
+            UserError: it holds another data set, with what differs, or other files, is in use, or cannot be
                 written.
         """
-        with claimed(self.folder, "process", SynthesisError):
+        with claimed(self.folder, "process", UserError):
             self._read()
             for path in self.folder.rglob(UNFINISHED):  # a killed process's; nobody else writes here
                 path.unlink()
@@ -95,13 +96,13 @@ class DataSetFolder:
         """Reads what is done already."""
         if not self._about.is_file():
             if set(os.listdir(self.folder)) - {".lock"}:
-                raise SynthesisError(f"{self.folder} holds other files. Give another folder with --output.")
+                raise UserError(f"{self.folder} holds other files. Give another folder with --output.")
             return
         try:
             about = json.loads(self._about.read_text(encoding="utf-8"))
             settings, scenes = dict(about["settings"]), dict(about["scenes"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise SynthesisError(
+            raise UserError(
                 f"{self._about}: is not from this command, or another program changed it. Give another folder with "
                 "--output."
             ) from error
@@ -124,7 +125,7 @@ class DataSetFolder:
             self.damaged += 1
 
     def _compare(self, settings: dict, scenes: dict) -> None:
-        """Raises SynthesisError where a folder holds another data set."""
+        """Raises UserError where a folder holds another data set."""
         lines = differing(settings, self.settings)
         # A file that nothing was made of yet may have been mended.
         lines += [
@@ -134,7 +135,7 @@ class DataSetFolder:
             and (key in self._entries or (key in scenes) != (key in self.scenes))
         ]
         advice = "Give another folder with --output, or remove that one."
-        refuse_other(f"{self.folder} holds another data set", lines, advice, SynthesisError)
+        refuse_other(f"{self.folder} holds another data set", lines, advice, UserError)
 
     def _is_there(self, scene: str, number: int, entry: dict) -> bool:
         return entry.get("left_out") or all(self._path(scene, number, kind).is_file() for kind in self.kinds)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from deepdeblur_tf.creation.folder import Made, encoded
-from deepdeblur_tf.creation.inputs import Scene, SynthesisError, check_size
+from deepdeblur_tf.creation.inputs import Scene, check_size
 from deepdeblur_tf.creation.measures import displacement, sharpness
 from deepdeblur_tf.creation.threads import Workers
 from deepdeblur_tf.errors import UserError
@@ -62,14 +62,14 @@ class FromFrames:
         """How many pairs a scene gives, the ones that are left out later among them.
 
         Raises:
-            ImageError, SynthesisError: what is wrong with it: unreadable, frames of two sizes, too few, too small.
+            UserError: what is wrong with it: unreadable, frames of two sizes, too few, too small.
         """
         if scene.frames:
             size = image_size(scene.frames[0])
             for file in scene.frames:
                 other = image_size(file)
                 if other != size:
-                    raise SynthesisError(
+                    raise UserError(
                         f"{file}: is {other[1]}x{other[0]}, the frames before it are {size[1]}x{size[0]}. A folder is "
                         "one scene, whose frames are of one size."
                     )
@@ -79,7 +79,7 @@ class FromFrames:
         check_size(scene.source, size)
         fitting = [averaged for averaged in self.choices if averaged <= frames]
         if not fitting:
-            raise SynthesisError(f"{scene.source}: has {frames} frames; one blurry image takes {min(self.choices)}.")
+            raise UserError(f"{scene.source}: has {frames} frames; one blurry image takes {min(self.choices)}.")
         averaged = int(np.random.default_rng((self.seed, scene.number)).choice(fitting))
         self._lengths[scene.key] = Length(frames, averaged, rate)
         return frames // averaged

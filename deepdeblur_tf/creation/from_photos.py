@@ -14,7 +14,7 @@ import numpy as np
 
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.creation.folder import Made, encoded
-from deepdeblur_tf.creation.inputs import Scene, SynthesisError, check_size
+from deepdeblur_tf.creation.inputs import Scene, check_size
 from deepdeblur_tf.creation.threads import Workers
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
@@ -69,7 +69,7 @@ class FromPhotos:
         return [scenes[number] for number in order]
 
     def count(self, scene: Scene) -> int:
-        """How many pairs a photo gives. Raises ImageError or SynthesisError for one that cannot be used."""
+        """How many pairs a photo gives. Raises UserError for one that cannot be used."""
         check_size(scene.source, image_size(scene.source))
         return self._count
 
@@ -126,7 +126,7 @@ class FromPhotos:
         mask = read_rgb(self.masks[scene.key])[..., 0]
         mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_AREA)
         if not mask.any():
-            raise SynthesisError(f"{self.masks[scene.key]}: what is white in it vanishes as its photo is shrunk.")
+            raise UserError(f"{self.masks[scene.key]}: what is white in it vanishes as its photo is shrunk.")
         left, top, width, height = cv2.boundingRect(mask)
         window = np.s_[top : top + height, left : left + width]
         return photo[window], mask[window].astype(np.float32) / 255

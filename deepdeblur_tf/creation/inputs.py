@@ -16,10 +16,6 @@ from deepdeblur_tf.images import rgb, videos
 SMALLEST = 256  # pixels: what comes from smaller pictures, trainings with the default patch would refuse
 
 
-class SynthesisError(UserError):
-    """Inputs or an output folder that cannot be used; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Scene:
     """A video, a folder of frames or a photo.
@@ -66,7 +62,7 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
         ("frames" or "photos", the scenes, sorted by name).
 
     Raises:
-        SynthesisError: an input that is not there or of the other kind, folders without anything, two scenes of a name.
+        UserError: an input that is not there or of the other kind, folders without anything, two scenes of a name.
     """
     found: list[tuple[str, Scene]] = []
     for text in inputs:
@@ -76,10 +72,10 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
         elif path.is_dir():
             found += _of_folder(path, kind, Path(output).resolve())
         else:
-            raise SynthesisError(f"{text}: no such file or folder.")
+            raise UserError(f"{text}: no such file or folder.")
     kinds = {found_kind: scene.source for found_kind, scene in reversed(found)}
     if len(kinds) > 1:
-        raise SynthesisError(
+        raise UserError(
             f"a data set is made of frames or of photos; received both: {kinds['frames']} and {kinds['photos']}. Make "
             "two, in two folders."
         )
@@ -87,7 +83,7 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
     for _, scene in found:
         known = scenes.setdefault(scene.name, scene)
         if known.source.resolve() != scene.source.resolve():
-            raise SynthesisError(
+            raise UserError(
                 f"{known.source} and {scene.source} would both become the scene {scene.name}. Rename one of them."
             )
     return next(iter(kinds)), [scenes[name] for name in sorted(scenes)]
@@ -96,14 +92,14 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
 def _of_file(path: Path, kind: str | None) -> tuple[str, Scene]:
     suffix = path.suffix.lower()
     if suffix not in (*videos.SUFFIXES, *rgb.SUFFIXES):
-        raise SynthesisError(
+        raise UserError(
             f"{path}: no video or photo by its name; allowed: {', '.join((*videos.SUFFIXES, *rgb.SUFFIXES))}."
         )
     own = "frames" if suffix in videos.SUFFIXES else "photos"
     if kind == "photos" and own == "frames":
-        raise SynthesisError(f"{path}: is a video, and --from photos takes photos. Leave --from out.")
+        raise UserError(f"{path}: is a video, and --from photos takes photos. Leave --from out.")
     if kind == "frames" and own == "photos":
-        raise SynthesisError(f"{path}: is one picture; with --from frames give the folder that holds all frames.")
+        raise UserError(f"{path}: is one picture; with --from frames give the folder that holds all frames.")
     return own, Scene(path, Path(path.stem))
 
 
@@ -113,7 +109,7 @@ def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Sc
         below = folder.relative_to(root)
         pictures = [file for file in files if file.suffix.lower() in rgb.SUFFIXES]
         if pictures and kind is None:
-            raise SynthesisError(
+            raise UserError(
                 f"{folder}: is a folder of pictures. Say what they are: with --from frames the frames of one scene, in "
                 "the order of their names; with --from photos sharp photos."
             )
@@ -127,7 +123,7 @@ def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Sc
         found += [("frames", Scene(file, below / file.stem)) for file in clips]
     if not found:
         wanted = rgb.SUFFIXES if kind == "photos" else (*videos.SUFFIXES, *rgb.SUFFIXES)
-        raise SynthesisError(f"{root}: holds nothing to begin with. Looked for files ending in {', '.join(wanted)}.")
+        raise UserError(f"{root}: holds nothing to begin with. Looked for files ending in {', '.join(wanted)}.")
     return found
 
 
@@ -153,9 +149,9 @@ def split_scenes(scenes: Sequence[Scene], share: float, seed: int) -> list[Scene
 
 
 def check_size(path: Path, size: tuple[int, int]) -> None:
-    """Raises SynthesisError for (height, width) below what a training takes."""
+    """Raises UserError for (height, width) below what a training takes."""
     if min(size) < SMALLEST:
-        raise SynthesisError(
+        raise UserError(
             f"{path}: is {size[1]}x{size[0]}, smaller than the {SMALLEST}x{SMALLEST} patch of a training "
             "(data.patch_size)."
         )
@@ -173,11 +169,11 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
         black, without a photo).
 
     Raises:
-        SynthesisError: the folder is not there, or holds no mask of any photo.
+        UserError: the folder is not there, or holds no mask of any photo.
     """
     root = user_path(folder)
     if not root.is_dir():
-        raise SynthesisError(f"--masks {folder}: no such folder.")
+        raise UserError(f"--masks {folder}: no such folder.")
     by_name = {scene.below.as_posix(): scene for scene in scenes}
     masks, wrong = {}, []
     for parent, files in walk(root):
@@ -187,21 +183,18 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
                 continue
             try:
                 if scene is None:
-                    raise SynthesisError(f"{file}: there is no photo of this name.")
+                    raise UserError(f"{file}: there is no photo of this name.")
                 size, own = rgb.image_size(scene.source), rgb.image_size(file)
                 if own != size:
-                    raise SynthesisError(
+                    raise UserError(
                         f"{file}: is {own[1]}x{own[0]}, its photo {size[1]}x{size[0]}. A mask has its photo's size."
                     )
                 if not rgb.read_rgb(file)[..., 0].any():
-                    raise SynthesisError(f"{file}: is black; what is to be cut out of its photo would be white.")
+                    raise UserError(f"{file}: is black; what is to be cut out of its photo would be white.")
                 masks[scene.key] = file
             except UserError as error:
                 wrong.append(str(error))
     if not masks:
-        raise SynthesisError(
-            "\n  ".join(
-                [f"--masks {folder}: holds no mask of a photo; it would have the photo's name and size.", *wrong]
-            )
-        )
+        told = f"--masks {folder}: holds no mask of a photo; it would have the photo's name and size."
+        raise UserError("\n  ".join([told, *wrong]))
     return masks, wrong

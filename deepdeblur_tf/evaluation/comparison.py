@@ -93,10 +93,10 @@ def evaluate_all(
         The figures of each candidate.
 
     Raises:
-        FinishedError: finished pictures that are missing or of another size, before anything is measured.
         EvaluationError: a folder holds another evaluation or is in use, images that cannot be read, wrong corners.
         EvaluationLost: what was measured was removed meanwhile.
-        UserError: options that are not allowed, or a file that is no network.
+        UserError: options that are not allowed, a file that is no network, or, before anything is measured, finished
+            pictures that are missing or of another size.
     """
     names = test_set.source.names
     wanted = {names[i] for i in spread(len(names), count or len(names))}

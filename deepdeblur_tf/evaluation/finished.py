@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.command_line import SHOWN
+from deepdeblur_tf.command_line import shortened
 from deepdeblur_tf.data.protocol import TestSet, fingerprint
 from deepdeblur_tf.data.sources import Files
 from deepdeblur_tf.errors import UserError
@@ -18,10 +18,6 @@ from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 
 _LEVELS = 3  # folders above those of the images, as in GOPRO_Large/test/<scene>/blur
-
-
-class FinishedError(UserError):
-    """Pictures that cannot be measured; the message names them."""
 
 
 class FinishedPictures:
@@ -35,12 +31,12 @@ class FinishedPictures:
         test_set: The pairs.
 
     Raises:
-        FinishedError: there is no such folder, no picture of such a name, or two of one name.
+        UserError: there is no such folder, no picture of such a name, or two of one name.
     """
 
     def __init__(self, folder: Path, test_set: TestSet):
         if not folder.is_dir():
-            raise FinishedError(f"{folder}: no such folder. Give the one that holds the finished pictures.")
+            raise UserError(f"{folder}: no such folder. Give the one that holds the finished pictures.")
         self.folder, self._source = folder, test_set.source
         there: dict[str, list[Path]] = {}
         for path in sorted(file for _, files in walk(folder) for file in files):
@@ -51,13 +47,13 @@ class FinishedPictures:
         self._files = [there.get(name, []) for name in self._expected]
         if not any(self._files):
             looked_for = [names[0] for names in ways]
-            raise FinishedError(
+            raise UserError(
                 f"{folder}: holds no picture of the data set. Looked for {' or '.join(dict.fromkeys(looked_for))} and "
                 f"so on, ending in {', '.join(SUFFIXES)}."
             )
         for files in self._files:
             if len(files) > 1:
-                raise FinishedError(f"{files[1]}: has the same name as {files[0]}; which one is meant?")
+                raise UserError(f"{files[1]}: has the same name as {files[0]}; which one is meant?")
 
     def check(self, indices: Iterable[int]) -> None:
         """Checks by their headers that pictures are there, and as large as the sharp ones, before the long work.
@@ -66,7 +62,7 @@ class FinishedPictures:
             indices: Of the pairs.
 
         Raises:
-            FinishedError: names all that are not.
+            UserError: names all that are not.
         """
         faults = []
         for index in indices:
@@ -82,12 +78,8 @@ class FinishedPictures:
             if (height, width) != (sharp_height, sharp_width):
                 faults.append(f"{file}: is {width}x{height}, the sharp picture {sharp_width}x{sharp_height}")
         if faults:
-            more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-            raise FinishedError(
-                f"{len(faults)} pictures of {self.folder} cannot be measured; nothing was. Add or mend them:\n  "
-                + "\n  ".join(faults[:SHOWN])
-                + more
-            )
+            told = f"{len(faults)} pictures of {self.folder} cannot be measured; nothing was. Add or mend them:"
+            raise UserError("\n  ".join([told, *shortened(faults)]))
 
     def _sharp_size(self, index: int) -> tuple[int, int]:
         if isinstance(self._source, Files):

@@ -7,14 +7,12 @@ import csv
 import hashlib
 import json
 import math
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-import deepdeblur_tf
 from deepdeblur_tf.claims import claimed, differing, refuse_other
 from deepdeblur_tf.compat import device_name, tf
 from deepdeblur_tf.data.protocol import TestSet
@@ -22,6 +20,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.evaluation.measurement import CONVENTION, means
 from deepdeblur_tf.files import write_json, write_whole
 from deepdeblur_tf.metrics import MEASURES
+from deepdeblur_tf.runs.provenance import versions
 
 _FIGURES = (*MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
 # The last one tells a row that another program changed, or that was measured of something else.
@@ -173,7 +172,7 @@ class Evaluation:
                 continue  # by a version with fewer measures
             name, check = texts["image"], texts.get("check")
             try:
-                row = {key: _number(texts[key]) for key in _FIGURES}
+                row = {key: float(texts[key] or "nan") for key in _FIGURES}
                 # Earlier versions wrote no check.
                 if "check" in columns and check != self._check_of(name, row):
                     raise ValueError
@@ -235,11 +234,7 @@ class Evaluation:
         summary = {
             **self.about,
             "convention": CONVENTION,
-            "versions": {
-                "deepdeblur_tf": deepdeblur_tf.__version__,
-                "tensorflow": tf.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(tf.__version__),
             "device": device_name(),
             "label": self.label,
             "measured": len(rows),
@@ -281,10 +276,6 @@ def read_summary(folder: Path) -> dict:
     raise EvaluationError(
         f"{path}: is not from an evaluation, or from one of another version. Give another folder with --output."
     )
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
 
 
 def _plain(value):

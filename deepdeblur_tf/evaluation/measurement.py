@@ -83,11 +83,7 @@ def measure_finished(restored: np.ndarray, pair: np.ndarray) -> dict:
 def _row(restored: np.ndarray, pair: np.ndarray, loss: float, blurry_loss: float) -> dict:
     blurry, sharp = np.split(pair, 2, axis=2)
     before = {"loss": blurry_loss, **_quality(blurry, sharp)}
-    return {
-        "loss": loss,
-        **_quality(restored, sharp),
-        **{f"blurry_{key}": value for key, value in before.items()},
-    }
+    return {"loss": loss, **_quality(restored, sharp), **{f"blurry_{key}": value for key, value in before.items()}}
 
 
 def means(rows: Sequence[dict]) -> dict:

@@ -33,7 +33,7 @@ def _figures(values: dict) -> list[str]:
     return [_shown(name, values.get(name)) for name in _TITLES]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
     """A Markdown table whose first `left` columns are texts."""
     lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
@@ -73,13 +73,13 @@ def _frames_table(results: Sequence[Result], frames: Sequence[str]) -> str:
             entries += [(result.label, result.rows[name]) for result in results]
         else:
             title = f"{name} (not measured here)"
-        for label, table in REPORT_TABLES.items() if gopro else ():
-            if name in table:
+        for label, rows in REPORT_TABLES.items() if gopro else ():
+            if name in rows:
                 where = f"{label} (1111 images)" if name == "average" else label
-                entries.append((where, dict(zip(("loss", "psnr", "ssim", "ms_ssim"), table[name]))))
+                entries.append((where, dict(zip(("loss", "psnr", "ssim", "ms_ssim"), rows[name]))))
         titles = [_escaped(title)] + [""] * len(entries)
         lines += [[title, _escaped(label), *_figures(values)] for title, (label, values) in zip(titles, entries)]
-    return _table(["image", "", *_TITLES.values()], lines, 2)
+    return table(["image", "", *_TITLES.values()], lines, 2)
 
 
 def _scenes_table(results: Sequence[Result]) -> str:
@@ -93,7 +93,7 @@ def _scenes_table(results: Sequence[Result]) -> str:
             restored = result.summary["scenes"][scene]["restored"]
             line += [_shown("psnr", restored["psnr"]), _signed("psnr", gain[scene]), _shown("ssim", restored["ssim"])]
         lines.append(line)
-    return _table(head, lines, 1)
+    return table(head, lines, 1)
 
 
 def _extremes_table(result: Result, count: int = 3) -> str:
@@ -104,7 +104,7 @@ def _extremes_table(result: Result, count: int = 3) -> str:
         + [_signed("psnr", gain)]
         for name, gain in chosen
     ]
-    return _table(["image", "blurry (dB)", f"{result.label} (dB)", "gain (dB)"], lines, 1)
+    return table(["image", "blurry (dB)", f"{result.label} (dB)", "gain (dB)"], lines, 1)
 
 
 def _difference(one: float, other: float) -> float:
@@ -139,7 +139,7 @@ def _differences_table(results: Sequence[Result]) -> str:
     if count < FEWEST_SCENES:
         note += f" None is shown for {count} scene{'s' * (count > 1)}: fewer than {FEWEST_SCENES} say too little."
         note += "" if first.independent else " The images of one folder count as one scene."
-    return _table(["", "", "mean difference", "95 % interval", "better on"], lines, 2) + f"\n\n{note}"
+    return table(["", "", "mean difference", "95 % interval", "better on"], lines, 2) + f"\n\n{note}"
 
 
 def _published_table(results: Sequence[Result]) -> str:
@@ -149,8 +149,8 @@ def _published_table(results: Sequence[Result]) -> str:
         values = [_shown(name, restored[name]) for name in ("psnr", "ssim", "ssim_matlab")]
         where = f"measured here, {len(result.rows)} of 1111 images"
         lines.append([f"**{result.label}**", result.summary["data"]["blur"], where, *values])
-    for label, table in REPORT_TABLES.items():
-        _, psnr, ssim, _ = table["average"]
+    for label, rows in REPORT_TABLES.items():
+        _, psnr, ssim, _ = rows["average"]
         lines.append([label, "not said", "Tables 4.1 and 4.2", _shown("psnr", psnr), _shown("ssim", ssim), ""])
     lines += [
         [entry.method, entry.blur, entry.source, _shown("psnr", entry.psnr)]
@@ -158,7 +158,7 @@ def _published_table(results: Sequence[Result]) -> str:
         for entry in PUBLISHED
     ]
     head = ["method", "blur folder", "source", "PSNR (dB)", f"SSIM {PER_CHANNEL}", f"SSIM {MATLAB}"]
-    return _table(head, lines, 3)
+    return table(head, lines, 3)
 
 
 def _about(result: Result) -> str:

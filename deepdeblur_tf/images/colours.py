@@ -78,6 +78,11 @@ def bits_of(pixel_format) -> int:
     return pixel_format.components[0].bits
 
 
+def _rgb_format(is_deep: bool, with_alpha: bool) -> str:
+    """How ffmpeg calls what arrays hold."""
+    return ("rgba64le" if is_deep else "rgba") if with_alpha else ("rgb48le" if is_deep else "rgb24")
+
+
 def has_alpha(pixel_format) -> bool:
     return pixel_format.name == "pal8" or any(component.is_alpha for component in pixel_format.components)
 
@@ -95,7 +100,7 @@ class Decoding:
 
     def __init__(self, colours: Colours, width: int, height: int, is_deep: bool, with_alpha: bool, is_interlaced: bool):
         self._colours, self._size, self._is_interlaced = colours, (width, height), is_interlaced
-        self._format = ("rgba64le" if is_deep else "rgba") if with_alpha else ("rgb48le" if is_deep else "rgb24")
+        self._format = _rgb_format(is_deep, with_alpha)
         self._kind: tuple | None = None
         self._graph: Any = None
         self._white = 65535
@@ -156,11 +161,10 @@ class Coding:
         """A frame of PyAV's of uint8 or uint16 [H, W, 3 or 4]."""
         import av
 
-        deep, alpha = array.dtype == np.uint16, array.shape[2] == 4
+        deep = array.dtype == np.uint16
         if deep:
             array = _scaled(array, _white(av.VideoFormat(self._pixel_format), self._colours.is_full) / 65535)
-        name = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=name)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=_rgb_format(deep, array.shape[2] == 4))
         frame.pts = 0
         if self._graph is None:
             matrix, value_range = _MATRICES[self._colours.matrix], "pc" if self._colours.is_full else "tv"

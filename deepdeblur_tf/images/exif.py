@@ -55,8 +55,9 @@ class Blocks:
 
     Attributes:
         order: "<" or ">"; "" for bytes that do not begin as TIFF does.
-        is_big: Whether it is a BigTIFF.
         first: Where the first directory stands.
+        count_type, offset_type: Of the number of a directory's entries, and of places, as letters for `struct`.
+        entry_size: Bytes of an entry.
     """
 
     def __init__(self, content):
@@ -66,8 +67,9 @@ class Blocks:
         version = self._number(2, "H") if self.order else None
         if version not in (42, 43):
             self.order = ""
-        self.is_big = version == 43
-        self.first = (self._number(8, "Q") if self.is_big else self._number(4, "I")) or 0 if self.order else 0
+        is_big = version == 43  # a BigTIFF
+        self.count_type, self.offset_type, self.entry_size = ("Q", "Q", 20) if is_big else ("H", "I", 12)
+        self.first = self._number(8 if is_big else 4, self.offset_type) or 0 if self.order else 0
 
     def _number(self, at: int, letter: str) -> int | None:
         size = struct.calcsize(letter)
@@ -76,26 +78,26 @@ class Blocks:
 
     def entries(self, directory: int) -> Iterator[Entry]:
         """A directory's entries, as far as the data reach."""
-        head, length, letter = (8, 20, "Q") if self.is_big else (2, 12, "I")
         if directory < 8:
             return
-        count = min(self._number(directory, "Q" if self.is_big else "H") or 0, 65535)
-        inline, begin = (8 if self.is_big else 4), directory + head
+        inline, begin = struct.calcsize(self.offset_type), directory + struct.calcsize(self.count_type)
+        length, count = self.entry_size, min(self._number(directory, self.count_type) or 0, 65535)
         for at in range(begin, min(begin + length * count, len(self.content) - length + 1), length):
             tag, kind = struct.unpack(self.order + "HH", self.content[at : at + 4])
-            values = self._number(at + 4, letter) or 0
+            values = self._number(at + 4, self.offset_type) or 0
             size = values * TYPE_SIZES.get(kind, 0)
-            start = at + length - inline if size <= inline else self._number(at + length - inline, letter) or 0
+            start = at + length - inline
+            start = start if size <= inline else self._number(start, self.offset_type) or 0
             yield Entry(at, tag, kind, values, min(start, len(self.content)), size)
 
     def end(self, directory: int) -> int:
         """Where a directory's entries end, and the position of the next directory begins."""
-        head, length = (8, 20) if self.is_big else (2, 12)
-        return directory + head + length * (self._number(directory, "Q" if self.is_big else "H") or 0)
+        count = self._number(directory, self.count_type) or 0
+        return directory + struct.calcsize(self.count_type) + self.entry_size * count
 
     def next(self, directory: int) -> int:
         """Where the directory after this one stands; 0 after the last."""
-        return self._number(self.end(directory), "Q" if self.is_big else "I") or 0
+        return self._number(self.end(directory), self.offset_type) or 0
 
     def values(self, entry: Entry) -> list[int]:
         """An entry's whole numbers, 65536 at most; none where it holds something else or the data end before it."""

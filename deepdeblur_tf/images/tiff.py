@@ -68,13 +68,11 @@ def _pixels(blocks: exif.Blocks) -> bytes:
     content = bytearray(blocks.content)
     if not blocks.order or blocks.end(blocks.first) + 8 > len(content):
         return bytes(content)
-    letter, size = ("Q", 8) if blocks.is_big else ("H", 2)
     kept = [entry.at for entry in blocks.entries(blocks.first) if entry.tag in LAYOUT]
-    length = 20 if blocks.is_big else 12
-    directory = struct.pack(blocks.order + letter, len(kept))
-    directory += b"".join(bytes(blocks.content[at : at + length]) for at in kept)
+    directory = struct.pack(blocks.order + blocks.count_type, len(kept))
+    directory += b"".join(bytes(blocks.content[at : at + blocks.entry_size]) for at in kept)
     end = blocks.end(blocks.first)
-    directory += bytes(blocks.content[end : end + (8 if blocks.is_big else 4)])
+    directory += bytes(blocks.content[end : end + struct.calcsize(blocks.offset_type)])
     content[blocks.first : blocks.first + len(directory)] = directory
     return bytes(content)
 
@@ -113,12 +111,11 @@ def _directory(tags: dict[int, _Tag], at: int) -> bytes:
     begin = at + 2 + 12 * len(tags) + 4
     for tag in sorted(tags):
         kind, count, data = tags[tag]
+        position = begin + len(behind)
         if isinstance(data, dict):
-            position = begin + len(behind)
             behind += _directory(data, position)
             data = struct.pack("<I", position)
         elif len(data) > 4:
-            position = begin + len(behind)
             behind += data + bytes(len(data) % 2)
             data = struct.pack("<I", position)
         entries += struct.pack("<HHI", tag, kind, count) + data.ljust(4, b"\0")

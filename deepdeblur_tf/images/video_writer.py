@@ -17,7 +17,7 @@ from deepdeblur_tf.images.colours import Coding
 from deepdeblur_tf.images.containers import write_aspect, write_packet_counts
 from deepdeblur_tf.images.encoders import FORMATS, encoder_for
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.videos import Frame, Survey, Video, is_cover, opened, survey
+from deepdeblur_tf.images.videos import Frame, Survey, Video, any_text, is_cover, opened, survey
 
 _MATROSKA = ("matroska", "webm")
 # Containers in which times begin anywhere; what is made of them begins at 0.
@@ -78,9 +78,7 @@ class VideoWriter:
             details["movie_timescale"] = str(_common_ticks(video))
             if form != "3gp" and any(key.startswith(_PHONES) for key in metadata):
                 details["movflags"] = "use_metadata_tags"
-        self._options: dict[str, Any] = {"format": form, "container_options": details}
-        if int(av.__version__.partition(".")[0]) < 19:  # later ones do it by themselves
-            self._options["metadata_errors"] = "surrogateescape"
+        self._options: dict[str, Any] = {"format": form, "container_options": details, **any_text()}
         self._disk = disk
         self.container = av.open(disk, "w", **self._options)
         container = video.container

@@ -83,17 +83,22 @@ def opened(path):
         if head.startswith(_PLAYLISTS):
             raise ImageError(f"{path}: is a playlist, which names other files. Give those files themselves.")
         file.seek(0)
-        options: dict[str, Any] = {"container_options": {"format_whitelist": _CONTAINERS}}
-        if int(av.__version__.partition(".")[0]) < 19:  # later ones do it by themselves
-            options["metadata_errors"] = "surrogateescape"
         try:
-            container = av.open(file, **options)
+            container = av.open(file, container_options={"format_whitelist": _CONTAINERS}, **any_text())
         except av.error.FFmpegError as error:
             raise ImageError(f"{path}: not a readable video ({error.strerror})") from error
         with container:
             if not any(_is_picture(stream) for stream in container.streams):
                 raise ImageError(f"{path}: holds no video that can be decoded")
             yield container
+
+
+def any_text() -> dict[str, str]:
+    """Options of `av.open` by which entries that are no UTF-8 are read and written as they are."""
+    import av
+
+    is_default = int(av.__version__.partition(".")[0]) >= 19
+    return {} if is_default else {"metadata_errors": "surrogateescape"}
 
 
 def is_cover(stream) -> bool:

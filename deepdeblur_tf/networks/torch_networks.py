@@ -125,13 +125,7 @@ def _read_off(shapes: Mapping[str, tuple]) -> Model:
     blocks = count(r"body_models\.0\.body\.\d+\.body\.0\.weight")
     if levels * blocks > len(shapes):  # or a few names would ask for a great many layers
         raise ValueError(f"its names speak of {levels} levels of {blocks} blocks, for which it has too few tensors")
-    return Model(
-        levels=levels,
-        blocks=blocks,
-        filters=filters,
-        kernel_size=kernel_size,
-        pyramid="gaussian",
-    )
+    return Model(levels=levels, blocks=blocks, filters=filters, kernel_size=kernel_size, pyramid="gaussian")
 
 
 def _check(shapes: Mapping[str, tuple]) -> None:

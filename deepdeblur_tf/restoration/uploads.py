@@ -22,6 +22,7 @@ from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 _SHOWN = 2000  # pixels of a preview's longer side: browsers are not sent 100 megapixels
 _PROBE = 256  # pixels of the side of a square whose restoration is timed, or a seventh of the picture's side
 _VIEWED = 10  # pictures that can be looked at pixel by pixel: they lie on the disk uncompressed
+_VIEW = "view.npy"  # where both are, beside the restored picture
 _CELL = 16  # pixels of a preview to one of the map of what changed
 
 
@@ -66,7 +67,7 @@ class Result:
             (blurry, restored); None where they have been removed meanwhile.
         """
         try:
-            both = np.load(_view(self.file.parent), mmap_mode="r")
+            both = np.load(self.file.with_name(_VIEW), mmap_mode="r")
         except FileNotFoundError:
             return None
         top, left = (
@@ -207,13 +208,9 @@ def _image(pixels: np.ndarray, profile: bytes) -> Image.Image:
     return image
 
 
-def _view(folder: Path) -> Path:
-    return folder / "view.npy"
-
-
 def _write_view(folder: Path, both: tuple[np.ndarray, np.ndarray]) -> None:
-    np.save(_view(folder), both)
-    views = sorted(folder.parent.glob(f"*/{_view(folder).name}"), key=lambda path: path.stat().st_mtime)
+    np.save(folder / _VIEW, both)
+    views = sorted(folder.parent.glob(f"*/{_VIEW}"), key=lambda path: path.stat().st_mtime)
     for old in views[:-_VIEWED]:
         old.unlink(missing_ok=True)
 

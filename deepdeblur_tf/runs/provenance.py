@@ -45,6 +45,20 @@ def git_commit() -> str | None:
     return commit + ("+" if status else "")
 
 
+def now() -> str:
+    """The time in UTC, as ISO 8601 has it."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def versions(tensorflow: str) -> dict[str, str]:
+    """The versions of what computes, TensorFlow's as it was given."""
+    return {
+        "deepdeblur_tf": deepdeblur_tf.__version__,
+        "tensorflow": tensorflow,
+        "python": platform.python_version(),
+    }
+
+
 def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> None:
     """Adds this process to a run's provenance.json.
 
@@ -58,13 +72,11 @@ def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> N
     content = {**read(path), "data": data}
     content.setdefault("processes", []).append(
         {
-            "began": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "began": now(),
             "after_step": step,
             "command": shlex.join(sys.argv),
             "git_commit": git_commit(),
-            "deepdeblur_tf": deepdeblur_tf.__version__,
-            "tensorflow": tensorflow,
-            "python": platform.python_version(),
+            **versions(tensorflow),
             "device": device,
         }
     )

@@ -193,9 +193,7 @@ def _bmp(data, header: _Bytes, max_pixels: int, subject):
     checks = [
         _bounded(width, height, max_pixels, subject),
         require(
-            tf.logical_and(plain, known),
-            subject,
-            " is a BMP of a rare kind; allowed: 8, 24 and 32 bits, uncompressed",
+            tf.logical_and(plain, known), subject, " is a BMP of a rare kind; allowed: 8, 24 and 32 bits, uncompressed"
         ),
     ]
     with tf.control_dependencies(checks):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from deepdeblur_tf.config import recorded_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
+from deepdeblur_tf.evaluation.tables import table
 from deepdeblur_tf.metrics import MEASURES
 from deepdeblur_tf.networks.location import TRAINED, run_of
 from deepdeblur_tf.restoration.scale import SCALES
@@ -128,9 +129,7 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
         return "Not known: the network was exported from a file outside of its run's folder."
     experiment = recorded_experiment(run.config)
     data, training = experiment.data, experiment.training
-    history = run.read_history()
-    row = _best(history) if is_best else history[-1] if history else {}
-    epochs = row.get("epoch", "an unknown number")  # as without history.csv
+    epochs = _row_of(run, is_best).get("epoch", "an unknown number")  # as without history.csv
     return (
         f"Experiment `{experiment.name}`: {in_words(data)}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
         f"{training.epochs} epochs in batches of {training.batch_size}."
@@ -140,7 +139,8 @@ def _training(file: Path, run: Run | None, is_best: bool) -> str:
 def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str:
     if evaluations:
         measures = {name: measure for name, measure in MEASURES.items() if measure.of}
-        lines = [["data", "images", *(measure.title for measure in measures.values())], ["---"] * (2 + len(measures))]
+        head = ["data", "images", *(measure.title for measure in measures.values())]
+        lines = []
         for summary in evaluations:
             data, overall = summary["data"], summary["overall"]
             line = [f"{data['root'].rstrip('/').rpartition('/')[2]} (`{data['blur']}`)", str(overall["images"])]
@@ -148,11 +148,9 @@ def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[d
                 figures = (overall[side].get(name) for side in ("blurry", "restored"))
                 line.append(" → ".join(_number(figure, measure.digits) for figure in figures))
             lines.append(line)
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         notes = "\n".join(f"- {name}: {CONVENTION[name]}" for name in ("images", *measures))
-        return f"{table}\n\nBlurry → restored.\n{notes}"
-    history = run.read_history() if run else []
-    row = _best(history) if is_best else history[-1] if history else {}
+        return f"{table(head, lines, left=len(head))}\n\nBlurry → restored.\n{notes}"
+    row = _row_of(run, is_best) if run else {}
     if row.get("val_psnr"):
         return (
             f"PSNR on the validation images after epoch {row['epoch']}: {float(row['val_psnr']):.2f} dB (RGB, whole "
@@ -161,9 +159,12 @@ def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[d
     return "Those above." if file.parent == TRAINED else "None measured."
 
 
-def _best(history: Sequence[dict[str, str]]) -> dict[str, str]:
-    """The row of checkpoints/best.keras."""
-    return max(history, key=lambda row: float(row["val_psnr"] or "-inf"), default={})
+def _row_of(run: Run, is_best: bool) -> dict[str, str]:
+    """The row of history.csv for checkpoints/best.keras, or the last one; {} where there is none."""
+    history = run.read_history()
+    if is_best:
+        return max(history, key=lambda row: float(row["val_psnr"] or "-inf"), default={})
+    return history[-1] if history else {}
 
 
 def _number(value, digits: int) -> str:

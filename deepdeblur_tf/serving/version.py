@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import io
 import os
-import platform
 import shutil
 import sys
 import time
@@ -15,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import deepdeblur_tf
 from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import recorded_experiment
@@ -24,7 +21,7 @@ from deepdeblur_tf.files import sha256_of, write_json, write_whole
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
-from deepdeblur_tf.runs.provenance import git_commit
+from deepdeblur_tf.runs.provenance import git_commit, now, versions
 from deepdeblur_tf.serving.formats import FORMATS, version_number, write_quietly
 from deepdeblur_tf.serving.model_card import Known, gather, write_card
 from deepdeblur_tf.serving.signatures import Service
@@ -195,7 +192,7 @@ def _describe(file: Path, sha256: str, network, max_pixels, scale, known: Known,
     card = write_card(known, network.count_params(), max_pixels, memory, [*files, "manifest.json"], scale)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     manifest = {
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": now(),
         "model": {
             "file": file.name,
             "sha256": sha256,
@@ -205,12 +202,7 @@ def _describe(file: Path, sha256: str, network, max_pixels, scale, known: Known,
         "max_pixels": max_pixels,
         "scale": scale,
         "largest_difference_of_255": checks,
-        "versions": {
-            "deepdeblur_tf": deepdeblur_tf.__version__,
-            "git_commit": git_commit(),
-            "tensorflow": tf.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": {**versions(tf.__version__), "git_commit": git_commit()},
         "sha256": {name: sha256_of(folder / name) for name in [*files, "model_card.md"]},
     }
     write_json(folder / "manifest.json", manifest)

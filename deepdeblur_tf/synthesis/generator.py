@@ -72,11 +72,11 @@ def make_pair(
         plane = defocused(plane, radius)
     cutouts, object_paths = [], []
     for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
-        own = (
-            random_motion(random, settings.object_path * random.beta(1, 1.8), settings.turn) if is_blurred else still()
-        )
+        own = whole = still()
+        if is_blurred:
+            own = random_motion(random, settings.object_path * random.beta(1, 1.8), settings.turn)
+            whole = joined(motion, own)
         object_paths.append(path_length(own.shifts))
-        whole = joined(motion, own) if is_blurred else own
         cutouts.append(_cutout(random, pictures, objects, size, whole))
     if _drawn(random, settings.grey):
         plane = _grey(plane)
@@ -161,13 +161,8 @@ def _add_lamps(random: np.random.Generator, plane: np.ndarray, strength: float) 
         x, y = random.uniform(0, width), random.uniform(0, height)
         radius = np.exp(random.uniform(*np.log(_LAMP_RADIUS)))
         reach = int(np.ceil(radius)) + 1
-        left, top, right, bottom = (
-            max(0, int(x) - reach),
-            max(0, int(y) - reach),
-            int(x) + reach + 1,
-            int(y) + reach + 1,
-        )
-        piece = plane[top:bottom, left:right]
+        left, top = max(0, int(x) - reach), max(0, int(y) - reach)
+        piece = plane[top : int(y) + reach + 1, left : int(x) + reach + 1]
         rows, columns = np.ogrid[top : top + piece.shape[0], left : left + piece.shape[1]]
         disc = np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1).astype(np.float32)
         tint = random.uniform([0.7, 0.5, 0.25], [1, 1, 1]).astype(np.float32)  # white to orange
@@ -184,8 +179,7 @@ def _cutout(
         return Cutout(picture, mask, _corner(random, mask.shape, size), motion)
     radius = random.uniform(0.08, 0.32) * min(size)
     side = int(2.2 * radius) + 6
-    mask = _outline(random, side, radius)
-    corner = _corner(random, mask.shape, size)
+    mask, corner = _outline(random, side, radius), _corner(random, (side, side), size)
     return Cutout(pictures(random, side), mask, corner, motion)
 
 
@@ -201,9 +195,8 @@ def _outline(random: np.random.Generator, size: int, radius: float) -> np.ndarra
     angles = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     waves = np.arange(2, 7)
     amplitudes = random.normal(0, 0.22, (2, len(waves), 1)) / waves[:, None] * 2
-    outline = 0.8 + (amplitudes * np.stack([np.cos(waves[:, None] * angles), np.sin(waves[:, None] * angles)])).sum(
-        (0, 1)
-    )
+    turns = waves[:, None] * angles
+    outline = 0.8 + (amplitudes * np.stack([np.cos(turns), np.sin(turns)])).sum((0, 1))
     outline = radius * np.clip(outline, 0.3, 1.25)
     aspect = random.uniform(0.35, 1)
     rotation = random.choice([0, np.pi / 2, random.uniform(0, np.pi)])
@@ -212,5 +205,4 @@ def _outline(random: np.random.Generator, size: int, radius: float) -> np.ndarra
     points = np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1) + size / 2
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255,), cv2.LINE_AA, shift=4)
-    softness = random.uniform(0.4, 1.2)
-    return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness)
+    return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), random.uniform(0.4, 1.2))

@@ -13,7 +13,7 @@ from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.restoration.jobs import find_jobs
-from tests.helpers import ROOT, SMALL_FLAGS, write_network
+from tests.helpers import ROOT, SMALL_FLAGS
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,6 @@ def closed(tmp_path_factory):
     folder.chmod(0)
     yield folder
     folder.chmod(0o700)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_network(tmp_path_factory.mktemp("model") / "small.keras")
 
 
 @pytest.mark.parametrize(

@@ -93,13 +93,8 @@ def test_every_figure_is_what_the_metrics_say(tmp_path, data, model, capfd):
             expected = np.mean([float(row[prefix + measure]) for row in rows])
             assert overall[kind][measure] == pytest.approx(expected, rel=1e-12)
     table = [line.split() for line in output.out.splitlines() if line.startswith(("blurry ", "first "))]
-    assert table[1] == [
-        "first",
-        *(
-            f"{overall['restored'][name]:.{digits}f}"
-            for name, digits in zip(("loss", "psnr", "ssim", "ms_ssim", "ssim_matlab"), (5, 2, 4, 4, 4))
-        ),
-    ]
+    shown = [f"{overall['restored'][name]:.{digits}f}" for name, digits in zip(COLUMNS, (5, 2, 4, 4, 4))]
+    assert table[1] == ["first", *shown]
 
 
 @pytest.mark.slow
@@ -486,10 +481,8 @@ def test_a_training_set_alone_is_no_test_set(tmp_path, write_pairs, model, capfd
 def test_chosen_details(tmp_path, data, model, capfd):
     pictures = ["--pictures", f"{NAMES[0]}.png@43,37", NAMES[2]]
     evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", *pictures)
-    assert {path.parent.name for path in (tmp_path / "out" / "restored").rglob("*.png")} == {
-        "GOPR0384_11_00",
-        "GOPR0854_11_00",
-    }
+    shown = {path.parent.name for path in (tmp_path / "out" / "restored").rglob("*.png")}
+    assert shown == {"GOPR0384_11_00", "GOPR0854_11_00"}
     sharp = iio.imread(data / "test" / "GOPR0384_11_00" / "sharp" / "000001.png")[37:165, 43:171]
     details = iio.imread(tmp_path / "out" / "figures" / "details.png")
     doubled = np.repeat(np.repeat(sharp, 2, axis=0), 2, axis=1)[2:-2, 2:-2]
@@ -574,10 +567,7 @@ def test_finished_pictures_that_are_not_there(tmp_path, data, capfd):
         ((), "name what is to be measured: a MODEL, or a folder of finished pictures with --restored"),
         (("--restored", tmp_path / "empty"), "name the data set of the finished pictures with --data"),
         (("--restored", tmp_path / "none", "--data", data), "none: no such folder"),
-        (
-            ("--restored", tmp_path / "empty", "--data", data),
-            f"no picture of the data set. Looked for {NAMES[0]}",
-        ),
+        (("--restored", tmp_path / "empty", "--data", data), f"no picture of the data set. Looked for {NAMES[0]}"),
     ]:
         assert message in evaluate(capfd, *arguments, "--output", tmp_path / "out", status=2).err
 

@@ -1,6 +1,5 @@
 """The command, run for real on pictures and videos of every kind."""
 
-import hashlib
 import json
 import os
 import re
@@ -24,14 +23,9 @@ from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.predict import main
 from deepdeblur_tf.restoration.jobs import run_job
 from deepdeblur_tf.restoration.restorer import restore
-from tests.helpers import ROOT, frame_times, write_network, write_video
+from tests.helpers import ROOT, frame_times, hashes, write_network, write_video
 
 SLOW = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_network(tmp_path_factory.mktemp("model") / "model.keras", 3)
 
 
 @pytest.fixture
@@ -65,10 +59,6 @@ def files(folder):
     """What lies in a folder, without the record of results."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return found - {"restored.jsonl"}
-
-
-def hashes(folder):
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files(folder)}
 
 
 def test_the_scale_is_said_and_recorded(tmp_path, model, photo, capfd):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from deepdeblur_tf import predict, predict_many
 from deepdeblur_tf.predict_many import _watch, main
-from tests.helpers import ROOT, write_network
+from tests.helpers import ROOT
 
 pytest.importorskip("ray", reason="the extra cluster is not installed")
 pa = pytest.importorskip("pyarrow")
@@ -34,11 +34,6 @@ DEADLY = """
 import os, sys
 sys.addaudithook(lambda event, args: os.kill(os.getpid(), 9) if event == "open" and "deadly" in str(args[0]) else None)
 """
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_network(tmp_path_factory.mktemp("model") / "model.keras", 3)
 
 
 def write_photos(folder, scene, count):
@@ -269,12 +264,10 @@ def test_names_that_are_no_utf_8(tmp_path):
     assert photo.source == str(folder / name) and photo.size == 3 and photo.target.endswith(f"{folder.name}/{name}")
     assert [other.source for other in find_photos([str(listed)], str(tmp_path / "out"))] == [photo.source]
     assert worklist.write(str(tmp_path), [photo]) == 1 and list(worklist.groups(str(tmp_path))) == [[photo]]
-    kept = Manifest(str(tmp_path / "out"), "network", {})
     (Path(photo.target).parent).mkdir(parents=True)
     Path(photo.target).touch()
     rows = {"output": photo.target, "input_bytes": 3, "input_changed_ns": photo.changed}
-    kept.add([{"input": photo.source, "status": "done", **rows}])
-    kept.write()
+    kept = written(tmp_path / "out", [{"input": photo.source, "status": "done", **rows}])
     assert list(kept.fail_gone()) == []
     again = Manifest(str(tmp_path / "out"), "network", {})
     assert again.done()(photo) and manifest(tmp_path / "out")[0]["input"].endswith(r"m\xfcnchen/J\xfcrgen.png")
@@ -305,14 +298,17 @@ def row(name, status="done", size=1):
     return {"input": name, "status": status, "input_bytes": size, "input_changed_ns": 5}
 
 
+def written(folder, rows, network="network"):
+    """A manifest with a part of these rows."""
+    made = Manifest(str(folder), network, {})
+    made.add(rows)
+    made.write()
+    return made
+
+
 def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tmp_path):
-    options = {"tile": None}
-    first = Manifest(str(tmp_path), "network", options)
-    first.add([row("a"), row("b"), row("bad", "failed"), row("changed")])
-    first.write()
-    other = Manifest(str(tmp_path), "another network", options)
-    other.add([row("b"), row("changed", size=2)])
-    other.write()
+    first = written(tmp_path, [row("a"), row("b"), row("bad", "failed"), row("changed")])
+    other = written(tmp_path, [row("b"), row("changed", size=2)], "another network")
 
     def done(manifest):
         is_done = manifest.done()
@@ -340,19 +336,14 @@ def test_merging_a_part_whose_rows_were_all_replaced(tmp_path):
 
 @pytest.mark.parametrize("damage", ["empty", "cut off", "a bit", "other columns", "other types", "text"])
 def test_a_damaged_part_of_the_manifest_is_set_aside(tmp_path, damage):
-    first = Manifest(str(tmp_path), "network", {})
-    first.add([row("a")])
-    first.write()
+    written(tmp_path, [row("a")])
     (part,) = (tmp_path / "manifest.parquet").iterdir()
-    second = Manifest(str(tmp_path), "network", {})
-    second.add([row("b")])
-    second.write()
+    written(tmp_path, [row("b")])
     content = part.read_bytes()
     if damage == "other columns":
         pq.write_table(pa.table({"input": ["a"], "picture": [1]}), part)
     elif damage == "other types":
-        columns = {name: ["a"] for name in ROW.names}
-        pq.write_table(pa.table(columns), part)
+        pq.write_table(pa.table({name: ["a"] for name in ROW.names}), part)
     else:
         new = {
             "empty": b"",
@@ -390,9 +381,8 @@ def test_originals_are_not_replaced_through_links(tmp_path):
         with pytest.raises(PredictionError, match="would replace one of the photos"):
             found([tmp_path / name for name in inputs], str(tmp_path / output))
     assert len(found([tmp_path / "photos"], str(tmp_path / "link" / "restored"))) == 2
-    assert (
-        len(found([tmp_path / "photos"], str(tmp_path / "chosen"))) == 2
-    )  # a link to a photo is replaced, not the photo
+    # A link to a photo is replaced, not the photo.
+    assert len(found([tmp_path / "photos"], str(tmp_path / "chosen"))) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")

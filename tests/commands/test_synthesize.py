@@ -1,6 +1,5 @@
 """Data sets from one's own videos and photos: the files, interruptions, and what is refused."""
 
-import hashlib
 import json
 import os
 import re
@@ -29,7 +28,7 @@ from deepdeblur_tf.images.rgb import read_rgb  # noqa: E402
 from deepdeblur_tf.images.videos import footage, video_frames  # noqa: E402
 from deepdeblur_tf.synthesize import main  # noqa: E402
 from deepdeblur_tf.train import main as train  # noqa: E402
-from tests.helpers import ROOT, write_video  # noqa: E402
+from tests.helpers import ROOT, hashes, write_video  # noqa: E402
 
 SIDE = 256  # pixels; smaller ones are refused
 
@@ -78,12 +77,6 @@ def manifest(folder):
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
 
 
-def content(folder):
-    """The hash of every file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
 def run(*arguments):
     return main([str(argument) for argument in arguments])
 
@@ -97,7 +90,7 @@ def test_a_data_set_from_frames_is_gopros(write_frames, tmp_path):
         assert len(train.pairs) == 6 and len(test.pairs) == 3
         assert not {pair.scene for pair in train.pairs} & {pair.scene for pair in test.pairs}
     frames = [read_rgb(path) for path in sorted(folders[0].iterdir())]
-    (pairs,) = ({pair.name: pair for pair in (*train.pairs, *test.pairs) if pair.scene == "a"},)
+    pairs = {pair.name: pair for pair in (*train.pairs, *test.pairs) if pair.scene == "a"}
     assert sorted(pairs) == ["a/000001", "a/000002", "a/000003"]
     window = np.float64(frames[9:18])
     np.testing.assert_array_equal(read_rgb(pairs["a/000002"].sharp), frames[13])
@@ -152,9 +145,8 @@ def test_smooth_footage_is_not_warned_of(write_frames, tmp_path, capsys):
 
 
 def test_blurry_frames_are_no_sharp_ones(write_frames, tmp_path, capsys):
-    folder = write_frames(
-        "clip", 7 * 9, speed=0.5, blurred=(31, 46)
-    )  # the middle of the fifth nine of seven; no middle
+    # The middle of the fifth nine of seven; no middle.
+    folder = write_frames("clip", 7 * 9, speed=0.5, blurred=(31, 46))
     assert run(folder, "--from", "frames", "--output", tmp_path / "out", "--frames", 7) == 0
     left_out = [entry["pair"] for entry in manifest(tmp_path / "out") if entry["left_out"]]
     assert left_out == ["train/clip/000005"]
@@ -234,11 +226,7 @@ def test_pairs_have_the_size_asked_for_turned_as_the_photo(tmp_path, ground):
         Image.fromarray(ground[: size[0], : size[1]]).save(tmp_path / "photos" / f"{name}.png")
     flags = ["--from", "photos", "--pairs", 1, "--size", "384x288"]
     assert run(tmp_path / "photos", "--output", tmp_path / "out", *flags) == 0
-    sizes = {
-        path.parts[-3]: Image.open(path).size
-        for path in (tmp_path / "out").rglob("*.png")
-        if path.parent.name == "blur"
-    }
+    sizes = {path.parts[-3]: Image.open(path).size for path in (tmp_path / "out").rglob("blur/*.png")}
     assert sizes == {"lying": (384, 288), "upright": (288, 384), "small": (280, 256)}
 
 
@@ -304,7 +292,7 @@ def test_killed_and_continued_it_has_the_same_bytes(clips, photos, tmp_path, kin
     with open(out / "manifest.jsonl", "ab") as file:
         file.write(b'{"pair": "train/cut off')
     assert run(*command, out, "--jobs", jobs) == 0
-    assert content(out) == content(tmp_path / "whole")
+    assert hashes(out) == hashes(tmp_path / "whole")
 
 
 def test_what_is_done_is_not_made_again(of_photos, tmp_path, capsys):
@@ -332,7 +320,7 @@ def test_the_training_that_it_proposes_has_a_run_of_its_own(photos, tmp_path, ca
 
 def test_other_settings_in_the_same_folder_are_refused_by_name(of_photos, photos, tmp_path, capsys):
     assert run(*of_photos) == 0
-    whole = content(tmp_path / "out")
+    whole = hashes(tmp_path / "out")
     for other, named in [
         (["--seed", 1], "seed: 0 / 1"),
         (["--pairs", 2], "pairs: 1 / 2"),
@@ -345,7 +333,7 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(of_photos, photos
     Image.open(photos / "photo0.png").crop((0, 0, 256, 256)).save(photos / "photo0.png")
     assert run(*of_photos) == 2
     assert "photo0: photo0.png of" in capsys.readouterr().err
-    assert content(tmp_path / "out") == whole
+    assert hashes(tmp_path / "out") == whole
 
 
 def test_two_processes_cannot_write_into_one_folder(photos, tmp_path, capsys):
@@ -429,7 +417,7 @@ def test_pairs_that_are_removed_meanwhile_are_not_done(of_photos, tmp_path, caps
 
 def test_a_bad_line_of_the_manifest_blocks_nothing(of_photos, tmp_path, capsys):
     assert run(*of_photos) == 0
-    known = content(tmp_path / "out")
+    known = hashes(tmp_path / "out")
     path = tmp_path / "out" / "manifest.jsonl"
     first, *rest = path.read_bytes().splitlines()
     entry = json.loads(first)
@@ -438,7 +426,7 @@ def test_a_bad_line_of_the_manifest_blocks_nothing(of_photos, tmp_path, capsys):
     capsys.readouterr()
     assert run(*of_photos) == 0
     assert f"left out: {len(bad)} lines of {path}" in capsys.readouterr().out
-    assert content(tmp_path / "out") == known
+    assert hashes(tmp_path / "out") == known
     (tmp_path / "out" / "synthesis.json").write_text("[" * 100_000)
     assert run(*of_photos) == 2 and "is not from this command" in capsys.readouterr().err
 

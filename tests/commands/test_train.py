@@ -1,6 +1,5 @@
 """The command: what it prints, what it leaves behind, and how it answers what goes wrong."""
 
-import hashlib
 import json
 import os
 import re
@@ -18,24 +17,21 @@ from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.train import main
 from deepdeblur_tf.training.stops import StopOnNonFiniteLoss
-from tests.helpers import ROOT, SMALL_FLAGS, assert_equal_runs, last_step, load_events, read_csv, send_signal, terminal
+from tests.helpers import (
+    ROOT,
+    SMALL_FLAGS,
+    assert_equal_runs,
+    hashes,
+    last_step,
+    load_events,
+    read_csv,
+    send_signal,
+    terminal,
+)
 
 # One level trains in a third of the time of three.
 FLAGS = [*SMALL_FLAGS, "--model.levels=1"]
 LOSSES = ["loss", "loss_1", "psnr"]
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-@pytest.fixture
-def run(tmp_path):
-    return tmp_path / "run"
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +97,11 @@ def test_tensorboard_holds_every_iteration_and_the_samples(finished):
 
 
 def test_a_finished_run_has_nothing_to_do(finished, capfd):
-    before = contents(finished)
+    before = hashes(finished)
     for flags in ([], ["--data.cache", "none"]):
         assert main(["--output", str(finished), *FLAGS, *flags]) == 0
         assert "is finished; nothing to do" in capfd.readouterr().out
-        assert contents(finished) == before
+        assert hashes(finished) == before
 
 
 def test_a_run_that_was_stopped_continues_and_ends_like_one_that_was_not(run, finished, monkeypatch, capfd):
@@ -150,11 +146,11 @@ def test_what_is_no_network_of_the_experiment_is_not_trained_further(run, finish
 
 
 def test_a_folder_with_another_experiment_is_refused(finished, capfd):
-    before = contents(finished)
+    before = hashes(finished)
     assert main(["--output", str(finished), *FLAGS, "--training.clip", "0.25", "--seed", "1"]) == 2
     error = capfd.readouterr().err
     assert "training.clip: 0.5 / 0.25" in error and "seed: 0 / 1" in error and "--output" in error
-    assert contents(finished) == before
+    assert hashes(finished) == before
 
 
 def test_a_folder_with_other_files_is_refused(run, capfd):
@@ -184,11 +180,11 @@ def test_a_run_says_what_it_is_and_is_not_continued_on_changed_data(run, gopro, 
     for kind in ("blur", "sharp"):
         scene = gopro / "train/GOPR0374_11_03" / kind
         shutil.copy(scene / "000001.png", scene / "000009.png")
-    before = contents(run)
+    before = hashes(run)
     assert main(["--output", str(run), *flags]) == 2
     error = capfd.readouterr().err
     assert re.search(r"train data: 4 pairs, \w+ / 5 pairs, \w+", error) and "--force" in error
-    assert contents(run) == before
+    assert hashes(run) == before
     assert main(["--output", str(run), *flags, "--force"]) == 0
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["data"]["train"]["pairs"] == 5 and provenance["data"]["validation"]["pairs"] == 2

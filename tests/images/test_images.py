@@ -6,6 +6,7 @@ from PIL import Image
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images.opening import ImageError, pillow_errors
 from deepdeblur_tf.images.rgb import image_size, read_rgb
+from tests.helpers import flip_a_bit
 
 
 @pytest.fixture
@@ -108,9 +109,7 @@ def test_a_truncated_file_is_refused_by_name(tmp_path, random, name):
 def test_a_flipped_bit_in_a_png_is_refused(tmp_path, random):
     path = tmp_path / "a.png"
     iio.imwrite(path, random.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    flip_a_bit(path)
     with pytest.raises(ImageError, match="does not decode"):
         read_rgb(path)
 

@@ -23,6 +23,12 @@ THUMBNAIL = b"\xff\xd8\xff\xdb" + b"a picture of the blurry picture" * 20 + b"\x
 NOTE = b"a note of the maker's, with 4 bytes that point into it"
 
 
+def encoded(image=PICTURE, kind="JPEG", **options):
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
 def entry(order, tag, kind, count, value):
     return struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")
 
@@ -59,9 +65,7 @@ def exif_block(order=">", turned=6, thumbnail=THUMBNAIL, padding=0):
 
 def saved(path, block, kind):
     """The picture with EXIF data around it, byte by byte as they are given."""
-    content = io.BytesIO()
-    PICTURE.save(content, kind, **({"quality": 95} if kind == "JPEG" else {}))
-    content = content.getvalue()
+    content = encoded(PICTURE, kind, **({"quality": 95} if kind == "JPEG" else {}))
     if kind == "JPEG":
         content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 8) + exif.PREFIX + block + content[2:]
     elif kind == "PNG":
@@ -87,9 +91,7 @@ def assert_turned(pixels, turned):
 
 
 def test_the_smallest_jpeg_with_a_thumbnail(tmp_path):
-    thumbnail = io.BytesIO()
-    PICTURE.resize((16, 12)).save(thumbnail, "JPEG")
-    thumbnail = thumbnail.getvalue()
+    thumbnail = encoded(PICTURE.resize((16, 12)))
     ifd0 = directory(">", [entry(">", 274, 3, 1, struct.pack(">H", 1))], 26)
     ifd1 = [entry(">", tag, 4, 1, struct.pack(">I", value)) for tag, value in ((513, 56), (514, len(thumbnail)))]
     PICTURE.save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08" + ifd0 + directory(">", ifd1) + thumbnail)
@@ -142,9 +144,7 @@ def test_exif_longer_than_a_segment_goes_on_in_the_next(tmp_path):
 
 
 def read_photo_with(tmp_path, segments, marker=b"\xff\xe1"):
-    content = io.BytesIO()
-    PICTURE.save(content, "JPEG")
-    content = content.getvalue()
+    content = encoded()
     pieces = b"".join(marker + struct.pack(">H", len(data) + 2) + data for data in segments)
     (tmp_path / "a.jpg").write_bytes(content[:2] + pieces + content[2:])
     return read_photo(tmp_path / "a.jpg")
@@ -168,9 +168,7 @@ def test_segments_that_cannot_be_kept_are_named(tmp_path, case):
 
 
 def test_wrong_lengths_in_front_of_the_pixels_are_passed_over(tmp_path):
-    content = io.BytesIO()
-    PICTURE.save(content, "JPEG")
-    content = content.getvalue()
+    content = encoded()
     for segment in (
         b"\xff\xe1\0\0",
         b"\xff\xe1\0\x08Exif\0\0more than it says",
@@ -195,9 +193,7 @@ def test_photoshops_own_thumbnail_goes_and_its_captions_stay(tmp_path):
 
 
 def test_a_thumbnail_in_the_jfif_header_goes(tmp_path):
-    content = io.BytesIO()
-    PICTURE.save(content, "JPEG", dpi=(300, 200))
-    content = content.getvalue()
+    content = encoded(dpi=(300, 200))
     header = b"JFIF\0\x01\x02\x01\x01\x2c\0\xc8\x02\x02" + bytes(range(12))
     (tmp_path / "a.jpg").write_bytes(
         content[:2] + b"\xff\xe0" + struct.pack(">H", len(header) + 2) + header + content[20:]

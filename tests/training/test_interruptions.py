@@ -22,11 +22,6 @@ def uninterrupted(tmp_path_factory):
     return run
 
 
-@pytest.fixture
-def run(tmp_path):
-    return tmp_path / "run"
-
-
 @pytest.mark.parametrize(
     "number, step",
     [
