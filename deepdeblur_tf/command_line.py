@@ -90,11 +90,7 @@ def shortened(texts: Sequence[str], more: str = "more", most: int = SHOWN) -> li
 
 
 def print_remarks(remarks: Mapping[str, Sequence[str]]) -> None:
-    """Prints a line for each thing in which restored files are not as their sources were.
-
-    Args:
-        remarks: The files' names, by what is to be said of them.
-    """
+    """Prints in which restored files are not as their sources were: the files' names, by what is to be said of them."""
     for remark, names in remarks.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         print(f"{remark} ({', '.join(map(shown_name, names[:SHOWN]))}{more})")
@@ -107,12 +103,7 @@ def ending(place: str) -> str:
 
 
 def print_left_alone(endings: Counter[str], what: str) -> None:
-    """Prints a line about files that are no input, if there are any.
-
-    Args:
-        endings: How many there are of each `ending`.
-        what: What they are not.
-    """
+    """Prints a line about files that are no input, if there are any, counted by their `ending`; `what` they are not."""
     if endings:
         shown = ", ".join(sorted(endings)[:8]) + ", ..." * (len(endings) > 8)
         print(f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})")

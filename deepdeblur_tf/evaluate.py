@@ -96,12 +96,12 @@ def _evaluate(flags) -> int:
     output = Path(flags.output or Path("evaluation", f"{name}_{data.blur}"))
     labels = _labels(flags.models, flags.restored)
     files = [model_file(model) for model in flags.models]
-    finished = [user_path(folder).resolve() for folder in flags.restored]
     test_set = find_test_set(data, was_trained_on=not flags.data)
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
 
-    from deepdeblur_tf.evaluation.comparison import Finished, Network, evaluate_all
+    from deepdeblur_tf.evaluation.comparison import Candidate, evaluate_all
+    from deepdeblur_tf.evaluation.finished import FinishedPictures
     from deepdeblur_tf.evaluation.folder import EvaluationLost
     from deepdeblur_tf.evaluation.tables import terminal_table
 
@@ -112,10 +112,9 @@ def _evaluate(flags) -> int:
         joint = output / "compared" / "_and_".join(labels)
         folders = [output / label for label in labels]
     # The networks come first: of finished pictures there is no loss for the line of the blurry images.
-    count = len(files)
-    candidates: list[Network | Finished] = []
-    candidates += [Network(*row) for row in zip(labels, files, folders)]
-    candidates += [Finished(*row) for row in zip(labels[count:], finished, folders[count:])]
+    sources: list[Path | FinishedPictures] = [*files]
+    sources += [FinishedPictures(user_path(folder).resolve(), test_set) for folder in flags.restored]
+    candidates = [Candidate(*row) for row in zip(labels, sources, folders)]
     try:
         results = evaluate_all(candidates, test_set, flags.images, pictures, restoration_options(flags), joint)
     except EvaluationLost as error:

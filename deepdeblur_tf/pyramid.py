@@ -155,13 +155,7 @@ def pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
 
 
 def padded(image, levels: int, kind: str = "matlab_bicubic"):
-    """Images continued at the right and at the bottom, as `PADDING` says, to multiples of 2 ** (levels - 1).
-
-    Args:
-        image: [N, H, W, 3] of any dtype.
-        levels: int. 1 to 3.
-        kind: As `pyramid` has it.
-    """
+    """Images [N, H, W, 3] of any dtype, continued at the right and at the bottom to multiples of 2 ** (levels - 1)."""
     size, multiple = tf.shape(image), 2 ** (levels - 1)
     for axis in (1, 2):
         after = (multiple - size[axis] % multiple) % multiple
@@ -173,14 +167,5 @@ def padded(image, levels: int, kind: str = "matlab_bicubic"):
 
 
 def padded_pyramid(image, levels: int, kind: str = "matlab_bicubic") -> tuple:
-    """The pyramid of images of any size, which are `padded`.
-
-    Args:
-        image: uint8 [N, H, W, 3].
-        levels: int. 1 to 3.
-        kind: As `pyramid` has it.
-
-    Returns:
-        tuple of `levels` tensors as `pyramid` gives them, H and W rounded up to multiples of 2 ** (levels - 1).
-    """
+    """`pyramid` for images of any size, which are `padded`."""
     return pyramid(padded(image, levels, kind), levels, kind)

@@ -15,6 +15,7 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -164,6 +165,11 @@ def frame_times(path):
         packets = [packet for packet in container.demux(stream) if packet.size]
         times = [(packet.dts if packet.pts is None else packet.pts) * stream.time_base for packet in packets]
         return sorted(times)
+
+
+def png(image):
+    """A PNG's bytes."""
+    return iio.imwrite("<bytes>", image, extension=".png")
 
 
 def plain_imresize(image, scale):

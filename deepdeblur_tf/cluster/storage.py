@@ -89,7 +89,7 @@ def kind(where: str) -> str:
 
 
 def described(places: list[str]) -> list[File]:
-    """What is known of files, those that are not there among them."""
+    """As `Store` has it."""
     found: dict[str, fs.FileInfo] = {}
     for root, same in itertools.groupby(sorted(places), _root):
         if root == "/":
@@ -109,12 +109,7 @@ def _local_file(where: str) -> File:
 
 
 def walk(folder: str, skipped: str) -> Iterator[File]:
-    """The files below a folder, folder by folder, in the order of their names; none that begin with a dot.
-
-    Args:
-        folder: Where to begin.
-        skipped: A folder that is left out.
-    """
+    """As `Store` has it: folder by folder, in the order of their names."""
     if is_local(folder):
         found = (path for _, paths in files.walk(Path(folder), [Path(skipped)]) for path in paths)
         yield from (file for file in map(_local_file, map(str, found)) if file.size >= 0)
@@ -156,12 +151,7 @@ def local_copy(where: str):
 
 
 def write_whole(where: str, write: Callable[[Path], None]) -> None:
-    """Writes a file whole or not at all.
-
-    Args:
-        where: Its place.
-        write: Called with a path on this machine to write to, which has the same suffix.
-    """
+    """As `files.write_whole`, for a place."""
     if is_local(where):
         files.write_whole(Path(where), write)
         return

@@ -34,31 +34,17 @@ DETAIL_SIDE = 128  # pixels
 DETAILS = 2  # an image
 
 
-class Network(NamedTuple):
-    """A trained network to be measured.
+class Candidate(NamedTuple):
+    """What is to be measured.
 
     Attributes:
         label: What it is called in tables and pictures.
-        file: Its `.keras` file.
+        source: A trained network's `.keras` file, or pictures of any program.
         folder: Where its figures go.
     """
 
     label: str
-    file: Path
-    folder: Path
-
-
-class Finished(NamedTuple):
-    """Pictures of any program to be measured.
-
-    Attributes:
-        label: What they are called in tables and pictures.
-        pictures: The folder that holds them.
-        folder: Where their figures go.
-    """
-
-    label: str
-    pictures: Path
+    source: Path | FinishedPictures
     folder: Path
 
 
@@ -67,7 +53,7 @@ Measured = Callable[[int], "tuple[dict, np.ndarray]"]
 
 
 def evaluate_all(
-    candidates: Sequence[Network | Finished],
+    candidates: Sequence[Candidate],
     test_set: TestSet,
     count: int | None,
     pictures: Mapping[str, Sequence[tuple[int, int]]],
@@ -102,18 +88,14 @@ def evaluate_all(
     wanted = {names[i] for i in spread(len(names), count or len(names))}
     with contextlib.ExitStack() as claims:
         evaluations, measures = [], []
-        finished = {
-            candidate: FinishedPictures(candidate.pictures, test_set)
-            for candidate in candidates
-            if isinstance(candidate, Finished)
-        }
-        for pictures_there in finished.values():
+        finished = [candidate.source for candidate in candidates if isinstance(candidate.source, FinishedPictures)]
+        for pictures_there in finished:
             pictures_there.check([index for index, name in enumerate(names) if name in wanted or name in pictures])
         for candidate in candidates:
-            if isinstance(candidate, Finished):
-                about, of_image = _finished(finished[candidate], test_set)
+            if isinstance(candidate.source, FinishedPictures):
+                about, of_image = _finished(candidate.source, test_set)
             else:
-                about, of_image = _network(candidate, test_set, options)
+                about, of_image = _network(candidate.source, test_set, options)
             evaluation = Evaluation(candidate.folder, candidate.label, about, test_set)
             claims.enter_context(evaluation.claimed())
             # All are measured on what one of them was measured on already, so that the tables compare the same images.
@@ -123,7 +105,7 @@ def evaluate_all(
         pictures = dict(pictures) or _default_pictures([name for name in names if name in wanted])
         _check_corners(pictures, test_set)
         indices = [index for index, name in enumerate(names) if name in wanted or name in pictures]
-        for pictures_there in finished.values():
+        for pictures_there in finished:
             pictures_there.check(indices)  # also what was measured before, of another candidate
         say(f"measuring {len(indices)} of {len(names)} images")
         if count and len(wanted) > count:
@@ -153,13 +135,13 @@ def _refuse_lost(evaluations: Sequence[Evaluation], indices: Iterable[int], pict
         evaluation.refuse_lost([evaluation.test_set.source.names[index] for index in indices], pictures)
 
 
-def _network(network: Network, test_set: TestSet, options: Mapping) -> tuple[dict, Measured]:
+def _network(file: Path, test_set: TestSet, options: Mapping) -> tuple[dict, Measured]:
     """What determines a network's figures, and how they are measured."""
-    run, restorer = run_of(network.file), Restorer(load_model(network.file), **options)
+    run, restorer = run_of(file), Restorer(load_model(file), **options)
     about = {
         "model": {
-            "file": str(network.file),
-            "sha256": sha256_of(network.file),
+            "file": str(file),
+            "sha256": sha256_of(file),
             "parameters": restorer.model.count_params(),
             "experiment": recorded_experiment(run.config).name if run else None,
         },

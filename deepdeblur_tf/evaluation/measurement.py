@@ -68,15 +68,7 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
 
 
 def measure_finished(restored: np.ndarray, pair: np.ndarray) -> dict:
-    """Measures a picture that another program restored.
-
-    Args:
-        restored: uint8 [H, W, 3], RGB.
-        pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's.
-
-    Returns:
-        The columns as `measure` gives them; NaN for those that belong to a network: loss, seconds, tiles.
-    """
+    """`measure`'s columns for uint8 [H, W, 3] that another program restored; NaN for what belongs to a network."""
     return {**_row(restored, pair, math.nan, math.nan), "seconds": math.nan, "tiles": math.nan}
 
 

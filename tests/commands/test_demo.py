@@ -19,8 +19,9 @@ import pytest
 
 from deepdeblur_tf import demo
 from deepdeblur_tf.networks.archive import load_model
-from deepdeblur_tf.restoration.restorer import restore
-from tests.helpers import answering, write_network
+from deepdeblur_tf.restoration.restorer import Restorer, restore
+from deepdeblur_tf.restoration.uploads import Upload
+from tests.helpers import answering, png, write_network
 
 pytest.importorskip("gradio", reason="no gradio, which needs Python 3.10")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -70,10 +71,6 @@ def drop(page, *files):
         page.get_by_label("Clear").first.click()
     payload = [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
     page.locator("input[type=file]").first.set_input_files(payload)
-
-
-def png(image):
-    return iio.imwrite("<bytes>", image, extension=".png")
 
 
 def smooth(height, width):
@@ -203,8 +200,6 @@ def test_every_sample_names_its_photo_and_licence():
 
 def test_the_time_left_is_that_of_this_picture(model, tmp_path):
     from deepdeblur_tf.restoration.page import _status
-    from deepdeblur_tf.restoration.restorer import Restorer
-    from deepdeblur_tf.restoration.uploads import Upload
 
     class Watching(Upload):
         """Keeps what a visitor could see at each tile."""
@@ -230,9 +225,6 @@ def test_the_time_left_is_that_of_this_picture(model, tmp_path):
 
 
 def test_a_stopped_picture_leaves_nothing(model, tmp_path):
-    from deepdeblur_tf.restoration.restorer import Restorer
-    from deepdeblur_tf.restoration.uploads import Upload
-
     class Stopping(Upload):
         def _progress(self, fraction):
             self.stop()
@@ -246,9 +238,6 @@ def test_a_stopped_picture_leaves_nothing(model, tmp_path):
 
 
 def test_what_is_sent_to_a_browser_is_of_a_screens_size(model, tmp_path):
-    from deepdeblur_tf.restoration.restorer import Restorer
-    from deepdeblur_tf.restoration.uploads import Upload
-
     iio.imwrite(tmp_path / "a.png", smooth(100, 4000))
     result = Upload(str(tmp_path / "a.png"), 1).restored(Restorer(load_model(model)), 10**6, "predict", tmp_path)
     assert iio.imread(result.file).shape == (100, 4000, 3)
@@ -349,8 +338,6 @@ def test_all_results_are_in_the_zip(tmp_path):
 
 def test_a_page_outlives_its_temporary_folder(model, tmp_path):
     from deepdeblur_tf.restoration.page import remove_old
-    from deepdeblur_tf.restoration.restorer import Restorer
-    from deepdeblur_tf.restoration.uploads import Upload
 
     iio.imwrite(tmp_path / "a.png", smooth(40, 30))
     upload = Upload(str(tmp_path / "a.png"), 1)

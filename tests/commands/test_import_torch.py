@@ -102,7 +102,7 @@ def golden():
 
 @pytest.fixture
 def tensors():
-    return read_checkpoint(NOW, lambda shapes: None)[0]
+    return read(NOW)
 
 
 @pytest.mark.parametrize("file", [NOW, BEFORE], ids=lambda file: file.stem)
@@ -253,10 +253,10 @@ def archive(path, content, source=NOW):
     return path
 
 
-def in_a_row(path, content):
-    """A file in the format before PyTorch 1.6 whose content is this pickle."""
+def in_a_row(path, content, keys=pickle.dumps([], 2)):  # noqa: B008
+    """A file in the format before PyTorch 1.6 whose content, and storages' keys, are these pickles."""
     first = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
-    path.write_bytes(b"".join([*first, content, pickle.dumps([], 2)]))
+    path.write_bytes(b"".join([*first, content, keys]))
     return path
 
 
@@ -289,9 +289,8 @@ def test_small_files_take_little_time_and_memory(tmp_path, tensors):
         tensors.update({kind.format(number): tensors[HEAD] for number in range(1, 2000)})
     write_checkpoint(tmp_path / "names.pt", tensors)
     refused(tmp_path / "names.pt", "2000 levels of 1999 blocks, for which it has too few tensors")
-    first = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, {"G": {}})]
-    (tmp_path / "key.pt").write_bytes(b"".join([*first, b"\x80\x02](" + bomb() + b"e."]))
-    refused(tmp_path / "key.pt", "describes no storages")
+    key = in_a_row(tmp_path / "key.pt", pickle.dumps({"G": {}}, 2), b"\x80\x02](" + bomb() + b"e.")
+    refused(key, "describes no storages")
     tensor = b"ctorch._utils\n_rebuild_tensor_v2\n("
     storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x01tQ"
     many = b"(" + b"K\x01" * 100_000 + b"tq\xff"
@@ -360,9 +359,8 @@ def test_networks_that_are_not_built_here_are_named(tmp_path, tensors):
     four = {"conv_end_models.2.uppath.0": (12, 3, 5, 5), "conv_end_models.3.uppath.0": (12, 3, 5, 5)}
     for level in (1, 2, 3):
         shapes = {"0": (4, 3 if level == 3 else 6, 3, 3), "1.body.0": (4, 4, 3, 3), "1.body.2": (4, 4, 3, 3)}
-        four.update(
-            {f"body_models.{level}.body.{name}": shape for name, shape in {**shapes, "2": (3, 4, 3, 3)}.items()}
-        )
+        shapes["2"] = (3, 4, 3, 3)
+        four.update({f"body_models.{level}.body.{name}": shape for name, shape in shapes.items()})
     for name, shape in four.items():
         tensors.update({f"{name}.weight": np.zeros(shape), f"{name}.bias": np.zeros(shape[0])})
     write_checkpoint(tmp_path / "network.pt", tensors)

@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 
-import imageio.v3 as iio
 import numpy as np
 import psutil
 import pytest
@@ -18,7 +17,7 @@ from deepdeblur_tf import serve
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.serving.formats import newest_version
 from deepdeblur_tf.serving.servable import of_export
-from tests.helpers import answering, write_network
+from tests.helpers import answering, png, write_network
 
 for package in ("fastapi", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)
@@ -74,7 +73,7 @@ def test_the_newest_version_of_an_export_is_served(tmp_path, capsys):
 
 def ask(address, image):
     """(status, answer) for a picture."""
-    picture = base64.b64encode(iio.imwrite("<bytes>", image, extension=".png")).decode()
+    picture = base64.b64encode(png(image)).decode()
     body = json.dumps({"instances": [{"b64": picture}]}).encode()
     try:
         with urllib.request.urlopen(f"http://{address}/v1/models/deepdeblur:predict", body, timeout=120) as answer:

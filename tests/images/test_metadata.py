@@ -181,9 +181,8 @@ def test_wrong_lengths_in_front_of_the_pixels_are_passed_over(tmp_path):
 
 def test_photoshops_own_thumbnail_goes_and_its_captions_stay(tmp_path):
     def resource(number, data):
-        return (
-            b"8BIM" + struct.pack(">H", number) + b"\0\0" + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
-        )
+        size = struct.pack(">I", len(data))
+        return b"8BIM" + struct.pack(">H", number) + b"\0\0" + size + data + bytes(len(data) % 2)
 
     caption, thumbnail = resource(0x0404, b"\x1c\x02x\0\x05hello"), resource(0x040C, THUMBNAIL)
     photo = read_photo_with(tmp_path, [b"Photoshop 3.0\0" + caption + thumbnail + resource(0x0421, b"v")], b"\xff\xed")
@@ -230,18 +229,15 @@ def test_the_orientation_in_xmp_is_applied_once(tmp_path, kind, with_exif):
     assert_turned(photo.rgb, 8 if with_exif else 6)
     written = again.info.get("xmp") or again.tag_v2[700]
     assert written.rstrip(b"\0") == xmp(1)
-    assert_turned(
-        read_photo(tmp_path / f"again.{SUFFIXES[kind]}").rgb.transpose(1, 0, 2)[:, :: -1 if with_exif else 1], 1
-    )
+    assert_turned(read_photo(tmp_path / f"again.{SUFFIXES[kind]}").rgb, 8 if with_exif else 6)
 
 
 @pytest.mark.parametrize("name", [b"exif", b"APP1"])
 @pytest.mark.parametrize("chunk", [b"tEXt", b"zTXt"])
 def test_exif_in_a_text_of_a_png_is_applied_once(tmp_path, name, chunk):
     block = exif.PREFIX + exif_block()
-    text = b"\nexif\n%8d\n" % len(block) + b"\n".join(
-        block[i : i + 36].hex().encode() for i in range(0, len(block), 36)
-    )
+    lines = (block[i : i + 36].hex().encode() for i in range(0, len(block), 36))
+    text = b"\nexif\n%8d\n" % len(block) + b"\n".join(lines)
     packed = b"\0" + zlib.compress(text) if chunk == b"zTXt" else text
     texts = PngImagePlugin.PngInfo()
     texts.add(chunk, b"Raw profile type " + name + b"\0" + packed)
@@ -399,13 +395,10 @@ def blocks(draw):
         return block[: draw(st.integers(0, len(block)))]
     if kind == "wrong types":
         block, count = bytearray(block), draw(st.integers(1, 4))
-        for start in draw(
-            st.lists(st.sampled_from([10, 22, 34, 46, 74, 86, 98, 110, 206, 218, 262, 274]), max_size=count)
-        ):
-            block[start + 2 : start + 4] = struct.pack(order + "H", draw(st.integers(0, 20)))
-            block[start + 4 : start + 8] = struct.pack(
-                order + "I", draw(st.sampled_from([0, 1, 2, 5, 2**16, 2**32 - 1]))
-            )
+        starts = st.sampled_from([10, 22, 34, 46, 74, 86, 98, 110, 206, 218, 262, 274])
+        for start in draw(st.lists(starts, max_size=count)):
+            numbers = draw(st.integers(0, 20)), draw(st.sampled_from([0, 1, 2, 5, 2**16, 2**32 - 1]))
+            block[start + 2 : start + 8] = struct.pack(order + "HI", *numbers)
         return bytes(block)
     if kind == "wrong bytes":
         block = bytearray(block)
@@ -455,9 +448,8 @@ def test_pixels_come_out_whatever_a_tiffs_tags_are(tmp_path, order, tags):
     (tmp_path / "a.tif").write_bytes(tiff_with(order, [*tags, (65535, 2, 8, b"a maker\0")]))
     photo = read_photo(tmp_path / "a.tif")
     turned = photo.rgb.shape[0] == 64
-    assert np.array_equal(np.unique(photo.rgb), [20, 200]) and photo.rgb.shape == (
-        (64, 48, 3) if turned else (48, 64, 3)
-    )
+    assert np.array_equal(np.unique(photo.rgb), [20, 200])
+    assert photo.rgb.shape == ((64, 48, 3) if turned else (48, 64, 3))
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif"), photo.rgb)
     write_photo(tmp_path / "b.tif", photo, photo.rgb)
     again = tiff.take_apart((tmp_path / "b.tif").read_bytes())
@@ -468,12 +460,8 @@ def test_pixels_come_out_whatever_a_tiffs_tags_are(tmp_path, order, tags):
 @settings(max_examples=100, deadline=None)
 @given(block=st.one_of(blocks(), st.binary(max_size=100)))
 def test_any_bytes_are_taken_apart(block):
-    for beginning, module in (
-        (b"\xff\xd8\xff", jpeg),
-        (b"\x89PNG\r\n\x1a\n", png),
-        (b"", tiff),
-        (b"II+\0\x08\0\0\0", tiff),
-    ):
+    starts = ((b"\xff\xd8\xff", jpeg), (b"\x89PNG\r\n\x1a\n", png), (b"", tiff), (b"II+\0\x08\0\0\0", tiff))
+    for beginning, module in starts:
         assert module.take_apart(beginning + block).frames >= 1
 
 
@@ -508,9 +496,8 @@ def test_what_xmp_promises_and_is_not_written_goes_with_it(tmp_path, kind):
 
 
 def test_a_gain_maps_own_picture_is_not_written(tmp_path):
-    photo = read_photo_with(
-        tmp_path, [b"MPF\0MM\0*" + bytes(60), b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"], b"\xff\xe2"
-    )
+    segments = [b"MPF\0MM\0*" + bytes(60), b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"]
+    photo = read_photo_with(tmp_path, segments, b"\xff\xe2")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + THUMBNAIL)
     assert len(photo.left_out) == 1 and "gain map" in photo.left_out[0]
     _, again = read_and_written(tmp_path / "a.jpg")

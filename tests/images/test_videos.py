@@ -91,17 +91,11 @@ def shown(path):
 
 def write_patches(path, image, matrix, value_range, tags):
     """Three frames by a conversion that is named, with the tags (matrix, primaries, transfer) that are given."""
-    options = {"crf": "6", "cpu-used": "8"} if path.suffix == ".webm" else {"crf": "6", "preset": "fast"}
-    write_video(
-        path,
-        [frame_of(planes(image / 255, matrix, value_range), "yuv420p") for _ in range(3)],
-        codec="libvpx-vp9" if path.suffix == ".webm" else "libx264",
-        options=options,
-        colorspace=tags[0],
-        color_primaries=tags[1],
-        color_trc=tags[2],
-        color_range=value_range,
-    )
+    is_webm = path.suffix == ".webm"
+    codec, speed = ("libvpx-vp9", {"cpu-used": "8"}) if is_webm else ("libx264", {"preset": "fast"})
+    frames = [frame_of(planes(image / 255, matrix, value_range), "yuv420p") for _ in range(3)]
+    tagged = dict(zip(("colorspace", "color_primaries", "color_trc"), tags))
+    write_video(path, frames, codec=codec, options={"crf": "6", **speed}, color_range=value_range, **tagged)
 
 
 CASES = [
@@ -169,15 +163,24 @@ def ramp(matrix=BT2020):
     return planes(steps, matrix, LIMITED, bits=10)
 
 
+LOSSLESS = {"x265-params": "lossless=1:log-level=none:bframes=0"}
+
+
+def write_ramp(path, transfer, codec="libx265", options=LOSSLESS):
+    """Three frames of the ramp, tagged as HDR."""
+    tags = {"colorspace": BT2020, "color_primaries": 9, "color_trc": transfer, "color_range": LIMITED}
+    frames = [frame_of(ramp(), "yuv420p10le") for _ in range(3)]
+    write_video(path, frames, codec=codec, options=options, pix_fmt="yuv420p10le", **tags)
+
+
 @pytest.mark.parametrize("name, transfer", [("a.mp4", PQ), ("a.mov", HLG), ("a.mkv", HLG), ("a.webm", PQ)])
 def test_10_bits_stay_10_bits_with_their_tags(tmp_path, name, transfer):
     (tmp_path / "in").mkdir()
     source, target = tmp_path / "in" / name, tmp_path / name
-    tags = {"colorspace": BT2020, "color_primaries": 9, "color_trc": transfer, "color_range": LIMITED}
-    codec = "libsvtav1" if name == "a.webm" else "libx265"
-    options = {"crf": "1"} if codec == "libsvtav1" else {"x265-params": "lossless=1:log-level=none:bframes=0"}
-    frames = [frame_of(ramp(), "yuv420p10le") for _ in range(3)]
-    write_video(source, frames, codec=codec, options=options, pix_fmt="yuv420p10le", **tags)
+    if name == "a.webm":
+        write_ramp(source, transfer, codec="libsvtav1", options={"crf": "1"})
+    else:
+        write_ramp(source, transfer)
     remarks = restore_video(source, target, lambda frame: frame)
     values, found = coded(target)
     assert values[0].dtype == np.uint16 and found == (BT2020, 9, transfer, LIMITED) and remarks == []
@@ -189,10 +192,7 @@ def test_10_bits_stay_10_bits_with_their_tags(tmp_path, name, transfer):
 
 
 def test_deep_frames_reach_their_reader_at_full_precision(tmp_path):
-    frames = [frame_of(ramp(), "yuv420p10le")] * 2
-    lossless = {"x265-params": "lossless=1:log-level=none:bframes=0"}
-    tags = {"colorspace": BT2020, "color_primaries": 9, "color_trc": HLG, "color_range": LIMITED}
-    write_video(tmp_path / "a.mp4", frames, codec="libx265", options=lossless, pix_fmt="yuv420p10le", **tags)
+    write_ramp(tmp_path / "a.mp4", HLG)
     with open_video(tmp_path / "a.mp4", is_deep=True) as video:
         deep = next(item for item in video.items() if isinstance(item, Frame)).pixels
     expected = 65535 * np.clip((ramp()[0] / 4.0 - 16) / 219, 0, 1)
@@ -204,9 +204,7 @@ def test_deep_frames_reach_their_reader_at_full_precision(tmp_path):
 def test_hdr10s_brightness_is_kept(tmp_path):
     screen = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     options = {"x265-params": f"log-level=none:bframes=0:hdr10=1:master-display={screen}:max-cll=1000,400"}
-    tags = {"colorspace": BT2020, "color_primaries": 9, "color_trc": PQ, "color_range": LIMITED}
-    frames = [frame_of(ramp(), "yuv420p10le") for _ in range(2)]
-    write_video(tmp_path / "a.mp4", frames, codec="libx265", options=options, pix_fmt="yuv420p10le", **tags)
+    write_ramp(tmp_path / "a.mp4", PQ, options=options)
     restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", lambda frame: frame)
     for name in ("a.mp4", "b.mp4"):
         with open_video(tmp_path / name) as video:

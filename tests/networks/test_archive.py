@@ -65,6 +65,11 @@ def rewrite_arrays(file, change):
     rewrite(file, model=content.getvalue())
 
 
+def config_of(file):
+    with zipfile.ZipFile(file) as archive:
+        return json.loads(archive.read("config.json"))
+
+
 def settings_text(number=1, **settings):
     return json.dumps({"format": number, "settings": {**SETTINGS["pixel_shuffle"], **settings}})
 
@@ -193,8 +198,7 @@ def test_code_in_a_file_is_not_run(tmp_path, suffix):
 
 @pytest.mark.parametrize("module, name", [("os", "system"), ("keras.layers", "Lambda")])
 def test_what_a_file_names_is_not_looked_up(file, module, name):
-    with zipfile.ZipFile(file) as archive:
-        config = json.loads(archive.read("config.json"))
+    config = config_of(file)
     addition = next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Add")
     addition["class_name"], addition["module"] = name, module
     rewrite(file, config=json.dumps(config))
@@ -225,8 +229,7 @@ def test_another_keras_network_is_refused(tmp_path):
 def test_a_network_whose_layers_are_others_now_is_refused_with_what_differs(tmp_path, keras, change, words):
     file = tmp_path / "network.keras"
     file.write_bytes((FILES / f"keras{keras}_pixel_shuffle.keras").read_bytes())
-    with zipfile.ZipFile(file) as archive:
-        config = json.loads(archive.read("config.json"))
+    config = config_of(file)
     # As if the file were of today, and `build_model` edited since.
     layers = {layer["config"]["name"]: layer for layer in config["config"]["layers"]}
     change(layers["level1_block1_conv1"], layers["level1_block1_add"])
@@ -239,14 +242,13 @@ def test_a_network_whose_layers_are_others_now_is_refused_with_what_differs(tmp_
 
 def test_an_edited_layer_refuses_the_networks_of_before(file, monkeypatch):
     convolution = model.layers.Conv2D
-    monkeypatch.setattr(
-        model.layers,
-        "Conv2D",
-        lambda *sizes, activation=None, **how: convolution(*sizes, activation=activation and "gelu", **how),
-    )
-    with pytest.raises(
-        NetworkError, match="is not a network .*What differs .*level1_block1_conv1: activation relu / gelu"
-    ):
+
+    def edited(*sizes, activation=None, **how):
+        return convolution(*sizes, activation=activation and "gelu", **how)
+
+    monkeypatch.setattr(model.layers, "Conv2D", edited)
+    words = "is not a network .*What differs .*level1_block1_conv1: activation relu / gelu"
+    with pytest.raises(NetworkError, match=words):
         load_model(file)
     with pytest.raises(NetworkError, match="activation relu / gelu"):
         load_model("photographs")

@@ -17,7 +17,7 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.serving.servable import Servable, of_network
-from tests.helpers import write_network
+from tests.helpers import png, write_network
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")
@@ -69,10 +69,6 @@ def ask(port, path, content=None, method=None, **headers):
     connection.close()
     assert answer.headers["Content-Type"] == "application/json"
     return answer.status, json.loads(text)
-
-
-def png(image):
-    return iio.imwrite("<bytes>", image, extension=".png")
 
 
 def b64(data):

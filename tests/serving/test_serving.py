@@ -21,7 +21,7 @@ from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.restoration.restorer import Restorer, restore
 from deepdeblur_tf.serving.signatures import Service
-from tests.helpers import ROOT, answering, write_network
+from tests.helpers import ROOT, answering, png, write_network
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def restored_by(service, *images):
 def test_every_size_modulo_8(service, model, random):
     network = load_model(model)
     images = [random.integers(0, 256, (8 + i, 23 - i, 3), dtype=np.uint8) for i in range(8)]
-    answers = restored_by(service, *(iio.imwrite("<bytes>", image, extension=".png") for image in images))
+    answers = restored_by(service, *map(png, images))
     for image, answer in zip(images, answers):
         np.testing.assert_array_equal(iio.imread(answer), restore(network, image))
 
@@ -148,14 +148,14 @@ def test_a_service_makes_no_black_pictures_of_what_is_no_number(random):
     with pytest.raises(tf.errors.InvalidArgumentError, match="output is no finite number"):
         service.restore_uint8(tf.constant(image[None]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="output is no finite number"):
-        service.serving_default(tf.constant([iio.imwrite("<bytes>", image, extension=".png")]))
+        service.serving_default(tf.constant([png(image)]))
 
 
 def test_an_error_names_the_image_and_the_next_request_is_answered(service):
-    good = iio.imwrite("<bytes>", np.zeros((9, 9, 3), np.uint8), extension=".png")
+    good = png(np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 2 of 3 is none of PNG, JPEG, BMP, GIF"):
         restored_by(service, good, b"no picture", good)
-    large = iio.imwrite("<bytes>", np.zeros((1000, 1001, 3), np.uint8), extension=".png")
+    large = png(np.zeros((1000, 1001, 3), np.uint8))
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 1 of 1 has 1001x1000 pixels"):
         restored_by(service, large)
     assert len(restored_by(service, good, good)) == 2
@@ -338,7 +338,7 @@ def test_a_scale_that_is_asked_for_gives_the_pixels_of_predict(service, model, s
 @pytest.mark.slow
 def test_requests_may_ask_for_a_scale(service, model, scenes):
     image = large(scenes)
-    data = iio.imwrite("<bytes>", image, extension=".png")
+    data = png(image)
     answer = service.restore_at_scale(tf.constant([data, data]), tf.constant([0.25, 0.0]))
     restorer = Restorer(load_model(model))
     expected = restorer(image)
@@ -361,7 +361,7 @@ def test_a_fixed_scale_is_that_of_both_signatures(model, scenes):
     fixed = Service(load_model(model), 1_000_000, scale=0.5)
     expected = restore(load_model(model), image, scale=0.5)
     np.testing.assert_array_equal(fixed.restore_uint8(tf.constant(image[None]))["restored"][0], expected)
-    (answer,) = restored_by(fixed, iio.imwrite("<bytes>", image, extension=".png"))
+    (answer,) = restored_by(fixed, png(image))
     np.testing.assert_array_equal(iio.imread(answer), expected)
 
 
