@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 
 import deepdeblur_tf
-from deepdeblur_tf.errors import did_you_mean
 
 # Each command: the module and its function that takes (arguments, prog), and what it does.
 COMMANDS = {
@@ -60,6 +59,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _unknown(name: str, prog: str) -> str:
+    from deepdeblur_tf.errors import did_you_mean
+
     if Path(name).exists():
         meant = f" Did you mean {prog} restore {name}?"
     else:

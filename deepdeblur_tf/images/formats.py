@@ -20,7 +20,8 @@ from deepdeblur_tf.images.metadata import Metadata, Parts
 
 _LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
 _QUALITIES = range(20, 99, 3)
-_SQUARE = 100  # side in pixels of each of 25 squares that are coded to find a quality
+# Pixels of a picture that is coded whole to find its quality; of a larger one 5x5 squares of this side are.
+_WHOLE, _SQUARES, _SQUARE = 500**2, 5, 140
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _bmp_of_version_4(coded: bytes, metadata: Metadata) -> bytes:
 
 
 def _webp(image: ImageFile.ImageFile, content: bytes) -> dict:
-    if b"VP8L" in content[:64] or b"VP8L" in content:  # a chunk's name
+    if b"VP8L" in content:  # a chunk's name
         return {"lossless": True, "exact": True}
     return {"quality": _own_quality(image, content, "WEBP", {})}
 
@@ -161,12 +162,10 @@ def _own_quality(image: ImageFile.ImageFile, content: bytes, name: str, options:
     else:
         pixels = np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB"))
     height, width = pixels.shape[:2]
-    if height * width > (5 * _SQUARE) ** 2:
-        side, count = 140, 5
-        tops, lefts = (np.linspace(0, max(0, length - side), count).astype(int) for length in (height, width))
-        pixels = np.vstack(
-            [np.hstack([pixels[top : top + side, left : left + side] for left in lefts]) for top in tops]
-        )
+    if height * width > _WHOLE:
+        tops, lefts = (np.linspace(0, max(0, length - _SQUARE), _SQUARES).astype(int) for length in (height, width))
+        rows = (pixels[top : top + _SQUARE] for top in tops)
+        pixels = np.vstack([np.hstack([row[:, left : left + _SQUARE] for left in lefts]) for row in rows])
     wanted = len(content) * pixels.shape[0] * pixels.shape[1] / (height * width)
     sample = Image.fromarray(pixels)
 

@@ -39,6 +39,13 @@ def test_help_names_a_command_as_it_was_called(name, capsys):
     assert capsys.readouterr().out.startswith((f"usage: deepdeblur {name} [", f"usage: deepdeblur {name} INPUT "))
 
 
+def test_help_loads_no_tensorflow():
+    code = "import contextlib, sys\nfrom deepdeblur_tf.__main__ import COMMANDS, main\nfor name in COMMANDS:\n"
+    code += "    with contextlib.suppress(SystemExit): main([name, '--help'])\nsys.exit('tensorflow' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.count("usage: ") == len(COMMANDS)
+
+
 def test_python_m_names_itself():
     run = [sys.executable, "-m", "deepdeblur_tf"]
     printed = subprocess.run([*run, "train", "--help"], capture_output=True, text=True, check=True).stdout

@@ -472,13 +472,6 @@ def test_a_full_disk_leaves_no_half_video(tmp_path, model, capfd):
         subprocess.run(["umount", str(out)], check=True)
 
 
-def test_help_answers_at_once():
-    code = "import sys, deepdeblur_tf.predict as p\ntry: p.main(['--help'])\nexcept SystemExit: pass\n"
-    code += "assert 'tensorflow' not in sys.modules"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0 and "--self_ensemble" in result.stdout
-
-
 def test_originals_are_not_replaced_through_links(tmp_path, model, photo, capfd):
     (tmp_path / "photos" / "2024").mkdir(parents=True)
     (tmp_path / "out").mkdir()
