@@ -103,7 +103,7 @@ def ending(place: str) -> str:
 
 
 def print_left_alone(endings: Counter[str], what: str) -> None:
-    """Prints a line about files that are no input, if there are any, counted by their `ending`; `what` they are not."""
+    """Prints a line about files that are no `what` by their names, counted by their `ending`, if there are any."""
     if endings:
         shown = ", ".join(sorted(endings)[:8]) + ", ..." * (len(endings) > 8)
         print(f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})")
@@ -240,7 +240,7 @@ def folder_name(text: str) -> str:
 
 
 def add_server_arguments(parser: argparse.ArgumentParser, what: str, max_upload: int) -> None:
-    """Adds --host, for `check_address`, and --max_upload, in MB of `what` is sent."""
+    """Adds --host, for `check_address`, and --max_upload, the size of `what` in MB, by default as given here."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",

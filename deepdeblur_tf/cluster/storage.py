@@ -89,7 +89,7 @@ def kind(where: str) -> str:
 
 
 def described(places: list[str]) -> list[File]:
-    """As `Store` has it."""
+    """As `inputs.Store` has it."""
     found: dict[str, fs.FileInfo] = {}
     for root, same in itertools.groupby(sorted(places), _root):
         if root == "/":
@@ -109,7 +109,7 @@ def _local_file(where: str) -> File:
 
 
 def walk(folder: str, skipped: str) -> Iterator[File]:
-    """As `Store` has it: folder by folder, in the order of their names."""
+    """As `inputs.Store` has it: folder by folder, in the order of their names."""
     if is_local(folder):
         found = (path for _, paths in files.walk(Path(folder), [Path(skipped)]) for path in paths)
         yield from (file for file in map(_local_file, map(str, found)) if file.size >= 0)
