@@ -77,10 +77,9 @@ def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolde
     if not files:
         raise PairsError(f"{root}: not one of its {len(left_out)} photos can be used. {[*left_out.values()][-1]}")
     held = files[::_HELD] if len(files) > 1 else []
-    train = [file for number, file in enumerate(files) if number % _HELD or not held]
-    return PhotoFolder(root, "train", tuple(train), tuple(left_out.values())), PhotoFolder(
-        root, "validation", tuple(held)
-    )
+    taken = [file for number, file in enumerate(files) if number % _HELD or not held]
+    train = PhotoFolder(root, "train", tuple(taken), tuple(left_out.values()))
+    return train, PhotoFolder(root, "validation", tuple(held))
 
 
 def _refuse_smaller(file: Path, smallest: int) -> None:

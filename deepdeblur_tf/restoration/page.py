@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import gradio
@@ -39,6 +40,7 @@ CSS = """
 SAMPLES = Path(__file__).parent.parent / "samples"
 _LOOKED_SECONDS = 0.3  # between two looks at how far a restoration is
 _WHOLE, _PIXELS = "whole picture", "100 %"
+_GRID: dict[str, Any] = {"columns": 4, "height": "auto", "allow_preview": False, "buttons": []}  # of small pictures
 _TO_THE_TOP = "() => window.scrollTo({top: 0, behavior: 'smooth'})"
 # How wide the slider is, in pixels of the page, which only the browser knows.
 _WITH_WIDTH = (
@@ -189,15 +191,7 @@ def build_page(
                     with gradio.Row(visible=False) as place:
                         across = gradio.Slider(0, 100, step=1, label="Across", buttons=[])
                         down = gradio.Slider(0, 100, step=1, label="Down", buttons=[])
-                several = gradio.Gallery(
-                    label="Restored; choose one",
-                    elem_id="several",
-                    columns=4,
-                    height="auto",
-                    allow_preview=False,
-                    visible=False,
-                    buttons=[],
-                )
+                several = gradio.Gallery(label="Restored; choose one", elem_id="several", visible=False, **_GRID)
             with gradio.Column(scale=1, min_width=320):
                 file = gradio.File(
                     label="Blurry pictures",
@@ -217,15 +211,7 @@ def build_page(
                     label="Scale",
                     info="at which it is restored: the longer the blur, the smaller",
                 )
-        gallery = gradio.Gallery(
-            [str(sample) for sample in samples],
-            label="or one of these",
-            elem_id="samples",
-            columns=4,
-            height="auto",
-            allow_preview=False,
-            buttons=[],
-        )
+        gallery = gradio.Gallery(list(map(str, samples)), label="or one of these", elem_id="samples", **_GRID)
         files, index_shown, width = gradio.State([]), gradio.State(0), gradio.Number(visible="hidden")
         outputs = [
             *(status, download, all_files, pictures, several, column, stop_button, zoom, view, place, across, down),
