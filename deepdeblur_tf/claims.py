@@ -56,4 +56,6 @@ def refuse_other(where: str, lines: Sequence[str], advice: str, error: type[User
         error: The class of errors.
     """
     if lines:
-        raise error(f"{where}. What differs (there / here):\n  " + "\n  ".join(lines) + f"\n{advice}".rstrip())
+        raise error(
+            f"{where}. What differs (there / here):", *(f"  {line}" for line in lines), *([advice] if advice else [])
+        )

@@ -65,7 +65,7 @@ def _answered(command: Callable[[], int], stopped: str) -> int:
         if error.errno in (errno.EPIPE, errno.EIO) and reader_is_gone():
             return 141
         name = error.filename2 or error.filename  # the second is what a temporary file was to become
-        fault = f"{name}: {error.strerror}" if name else disk_fault(error)
+        fault = shown_name(f"{name}: {error.strerror}") if name else disk_fault(error)
         if not fault:
             raise
         message = fault
@@ -105,7 +105,7 @@ def ending(place: str) -> str:
 def print_left_alone(endings: Counter[str], what: str) -> None:
     """Prints a line about files that are no `what` by their names, counted by their `ending`, if there are any."""
     if endings:
-        shown = ", ".join(sorted(endings)[:8]) + ", ..." * (len(endings) > 8)
+        shown = ", ".join(map(shown_name, sorted(endings)[:8])) + ", ..." * (len(endings) > 8)
         print(f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})")
 
 

@@ -504,7 +504,8 @@ def _read(name) -> dict[str, Any]:
         names = ", ".join(packaged)
         raise ConfigError(f"{path}: no such file. Give a file, or one of the package's own: {names}.{close}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or a date such as 2024-13-01
-        raise ConfigError(f"cannot read the experiment file {path}: {error}") from error
+        reason, *more = str(error).splitlines() or [type(error).__name__]
+        raise ConfigError(f"cannot read the experiment file {path}: {reason}", *more) from error
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path} holds no settings. Received: {shown(content)}; allowed: 'key: value' lines.")
     return _by_key(content, str(path))

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from deepdeblur_tf.terminal import shown_name
+
 _QUIET = threading.RLock()  # two threads that redirect stderr at a time would not find it again
 
 
@@ -21,7 +23,13 @@ class UserError(ValueError):
     """What a user gave cannot be used, and the message says what was received, what is allowed and what to do.
 
     Commands print its message alone. Any other exception is a defect of this package and shows its traceback.
+
+    Args:
+        *lines: The message's lines. A line break within one is a name's, and shown escaped.
     """
+
+    def __str__(self) -> str:
+        return "\n".join(map(shown_name, self.args))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

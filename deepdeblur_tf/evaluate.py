@@ -20,6 +20,7 @@ from deepdeblur_tf.errors import UserError, did_you_mean
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.networks.location import model_file, run_of
+from deepdeblur_tf.terminal import shown_name
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -121,7 +122,7 @@ def _evaluate(flags) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(terminal_table(results))
-    print(f"tables and pictures: {joint / 'report.md'}")
+    print(f"tables and pictures: {shown_name(joint / 'report.md')}")
     return 0
 
 

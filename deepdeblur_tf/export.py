@@ -22,6 +22,7 @@ from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.serving.formats import FORMATS, FURTHER
+from deepdeblur_tf.terminal import shown_name
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -128,8 +129,8 @@ def _export(flags) -> int:
         where = getattr(error, "filename", None) or folder
         raise UserError(f"{where}: cannot be written: {fault}. Nothing was exported.") from error
     size = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
-    print(f"model card: {version / 'model_card.md'}")
-    print(f"exported: {version}, {size / 1e6:.1f} MB")
+    print(f"model card: {shown_name(version / 'model_card.md')}")
+    print(f"exported: {shown_name(version)}, {size / 1e6:.1f} MB")
     return 0
 
 

@@ -14,6 +14,7 @@ from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.networks.location import model_file
+from deepdeblur_tf.terminal import shown_name
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -64,7 +65,7 @@ def _convert(flags) -> int:
     save_network(network, output)
     if has_discriminator:
         print("left out: D, the discriminator of an adversarial training, which restores nothing")
-    print(f"network: {output}, {_described(network)}")
+    print(f"network: {shown_name(output)}, {_described(network)}")
     return 0
 
 
@@ -75,7 +76,7 @@ def _export(file: Path, output: Path) -> int:
     network = load_model(file)
     write_torch_network(network, output)
     settings = network.settings
-    print(f"checkpoint: {output}, {_described(network)}")
+    print(f"checkpoint: {shown_name(output)}, {_described(network)}")
     print(
         f"In DeepDeblur-PyTorch: --n_scales {settings.levels} --n_resblocks {settings.blocks} --n_feats "
         f"{settings.filters} --kernel_size {settings.kernel_size}"

@@ -99,7 +99,7 @@ def _run(parser: argparse.ArgumentParser, arguments) -> int:
     )
     add_restoration_arguments(parser)
     flags = parser.parse_args(arguments)
-    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    stopped = f"stopped. The same command goes on; what is done is in {shown_name(flags.output)}."
     return answered(lambda: _predict(flags), stopped)
 
 
@@ -132,7 +132,7 @@ def _predict(flags) -> int:
         failed.update(_restore_all(flags, file, results, options, pixels))
     results.read()
     there = {job for job in jobs if is_restored(job, results)}
-    print(f"restored: {len(there)} of {len(jobs)} files are in {output}")
+    print(f"restored: {len(there)} of {len(jobs)} files are in {shown_name(output)}")
     for job in jobs:
         known = job in failed or job.target in foreign
         if not known and (job not in there or plan_of(job, results, flags.comparison).todo):
@@ -147,17 +147,18 @@ def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[
     """Says what the output folder holds already; returns the files in it that are left alone."""
     foreign = [path for plan in plans.values() for path in plan.foreign]
     done = sum(not plan.todo and not plan.foreign for plan in plans.values())
+    output = shown_name(flags.output)
     if done:
-        print(f"{done} of {len(plans)} files are in {flags.output} already; --overwrite restores them again.")
+        print(f"{done} of {len(plans)} files are in {output} already; --overwrite restores them again.")
     outdated = [job for job, plan in plans.items() if job.target in plan.todo and results.made_of(job.target)]
     if outdated and not flags.overwrite:
         print(
-            f"{len(outdated)} files in {flags.output} are by another network, with other options, or of a source that "
+            f"{len(outdated)} files in {output} are by another network, with other options, or of a source that "
             "has changed since, and are restored again."
         )
     if foreign:
         print(
-            f"left alone: {len(foreign)} files in {flags.output} that this command did not write, or that were changed "
+            f"left alone: {len(foreign)} files in {output} that this command did not write, or that were changed "
             f"since. (Its record there is {RECORD}; earlier versions kept none.) Move them away, or replace them with "
             "--overwrite:",
             *shortened(list(map(shown_name, foreign))),
@@ -182,7 +183,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
             bar.set_postfix_str(
                 f"file {number} of {len(pixels)}: {shown_name(job.source.name)}", refresh=sys.stderr.isatty()
             )
-            begin = bar.n
+            begin, name = bar.n, shown_name(job.source)
 
             def restored(frame: np.ndarray, scale: float | None = None) -> np.ndarray:
                 start, size = bar.n, frame.shape[0] * frame.shape[1]
@@ -201,7 +202,7 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
                     for remark in said:
                         remarks.setdefault(remark, []).append(job.source.name)
             except (UserError, MemoryError) as error:
-                failed[job] = shown_name(error if str(job.source) in str(error) else f"{job.source}: {error}")
+                failed[job] = shown_name(error if name in str(error) else f"{name}: {error}")
             except OSError as error:
                 failed[job] = shown_name(f"{job.source}: {error.strerror or error}")
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

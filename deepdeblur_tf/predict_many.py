@@ -35,6 +35,7 @@ from deepdeblur_tf.images.formats import TITLES
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
 from deepdeblur_tf.restoration.scale import LEAST_CHANGE
+from deepdeblur_tf.terminal import shown_name
 
 if TYPE_CHECKING:
     from deepdeblur_tf.cluster.manifest import Manifest
@@ -93,7 +94,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def main(arguments=None, prog="python -m deepdeblur_tf.predict_many") -> int:
     """The command; returns the exit status: 0, 1 when photos failed, 2 for wrong inputs, 130."""
     flags = _parser(prog).parse_args(arguments)
-    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    stopped = f"stopped. The same command goes on; what is done is in {shown_name(flags.output)}."
     return answered(lambda: _predict_many(flags), stopped)
 
 
@@ -131,7 +132,8 @@ def _restore(flags) -> int:
     manifest = Manifest(output, hashlib.sha256(network).hexdigest(), decisive(options))
     is_done = manifest.done()
     if manifest.damaged:
-        print("left out, for it cannot be read; what it told of is restored again:", *manifest.damaged, sep="\n  ")
+        damaged = map(shown_name, manifest.damaged)
+        print("left out, for it cannot be read; what it told of is restored again:", *damaged, sep="\n  ")
     found, others = 0, collections.Counter[str]()
 
     def to_do() -> Iterator[PhotoFile]:
@@ -144,7 +146,8 @@ def _restore(flags) -> int:
     count = worklist.write(output, to_do())
     print_left_alone(others, "photo")
     if count < found:
-        print(f"{found - count} of {found} photos are in {flags.output} already; --overwrite restores them again.")
+        there = shown_name(flags.output)
+        print(f"{found - count} of {found} photos are in {there} already; --overwrite restores them again.")
     failed: list[str] = []
     if count:
         with pool.connected(flags.ray):
@@ -155,7 +158,8 @@ def _restore(flags) -> int:
     manifest.merge()
     with contextlib.suppress(FileNotFoundError):  # the folder may have been removed meanwhile
         storage.remove(worklist.place(output))
-    print(f"restored: {found - len(failed)} of {found} photos are in {flags.output}; {FOLDER} there tells of each")
+    done = f"{found - len(failed)} of {found} photos are in {shown_name(flags.output)}"
+    print(f"restored: {done}; {FOLDER} there tells of each")
     if failed:
         print(f"failed: {len(failed)}", *shortened(failed, f"more, in {FOLDER}"), sep="\n  ", file=sys.stderr)
     return 1 if failed else 0

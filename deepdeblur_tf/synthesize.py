@@ -107,7 +107,7 @@ def _size(text: str) -> tuple[int, int]:
 def main(arguments=None, prog="python -m deepdeblur_tf.synthesize") -> int:
     """The command; returns the exit status: 0, 1 when inputs failed, 2 for wrong inputs, 130 when stopped."""
     flags = _parser(prog).parse_args(arguments)
-    stopped = f"stopped. The same command goes on; what is done is in {flags.output}."
+    stopped = f"stopped. The same command goes on; what is done is in {shown_name(flags.output)}."
     return answered(lambda: _synthesize(flags), stopped)
 
 
@@ -174,9 +174,10 @@ def _make(flags, maker, settings: dict, scenes: list[Scene], counts: dict[Scene,
         done = sum(len(data_set.done(scene.key)) for scene in counts)
         total = sum(counts.values())
         if data_set.damaged:
-            print(f"left out: {data_set.damaged} lines of {data_set.manifest} that cannot be read; made again")
+            manifest = shown_name(data_set.manifest)
+            print(f"left out: {data_set.damaged} lines of {manifest} that cannot be read; made again")
         if done:
-            print(f"{done} of {total} pairs are in {flags.output} already.")
+            print(f"{done} of {total} pairs are in {shown_name(flags.output)} already.")
         if done < total:
             jobs = flags.jobs or len(os.sched_getaffinity(0))
             with ProgressBar(total=total, initial=done, unit=" pairs") as bar:
@@ -201,16 +202,15 @@ def _report(flags, data_set) -> int:
 
         warnings = [f"warning: {warning}" for warning in map(jerkiness, by_scene.values()) if warning]
         warnings = shortened(warnings, "more scenes; displacement_pixels in manifest.jsonl tells which", WARNINGS)
-        print(*warnings, sep="\n", end="\n" * bool(warnings), file=sys.stderr)
+        print(*map(shown_name, warnings), sep="\n", end="\n" * bool(warnings), file=sys.stderr)
     kept = [entry["pair"] for entry in entries if not entry.get("left_out")]
     if not kept:
-        print(f"no pairs were made in {flags.output}.", file=sys.stderr)
+        print(f"no pairs were made in {shown_name(flags.output)}.", file=sys.stderr)
         return 1
     tested = sum(name.startswith("test/") for name in kept)
-    print(
-        f"pairs: {len(kept) - tested} to train on and {tested} to test on, of {len(by_scene)} scenes, in {flags.output}"
-    )
-    print(f"look at some: {data_set.contact_sheet}")
+    where = f"of {len(by_scene)} scenes, in {shown_name(flags.output)}"
+    print(f"pairs: {len(kept) - tested} to train on and {tested} to test on, {where}")
+    print(f"look at some: {shown_name(data_set.contact_sheet)}")
     if tested < len(kept):
         name = re.sub(r"[^\w.-]", "_", Path(flags.output).resolve().name)
         command = [sys.executable, "-m", "deepdeblur_tf.train", "--name", name, "--data.root", flags.output]

@@ -20,6 +20,7 @@ from deepdeblur_tf.data.protocol import DataSet
 from deepdeblur_tf.files import disk_fault
 from deepdeblur_tf.networks.archive import check_pretrained
 from deepdeblur_tf.runs.folder import Run, RunError
+from deepdeblur_tf.terminal import shown_name
 from deepdeblur_tf.training.workers import Worker, this_worker
 
 
@@ -91,7 +92,7 @@ def _train(experiment, run: Run, force: bool) -> int:
 
 
 def _nothing_to_do(run: Run) -> int:
-    print(f"{run.folder} is finished; nothing to do. Its network is {run.model}.")
+    print(shown_name(f"{run.folder} is finished; nothing to do. Its network is {run.model}."))
     return 0
 
 
@@ -99,7 +100,7 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
     say = print if worker.is_chief else lambda line: None
     if worker.count > 1:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a lost worker is reported in many lines before ours
-    say(f"run: {run.folder}")
+    say(f"run: {shown_name(run.folder)}")
 
     from deepdeblur_tf.compat import tf
     from deepdeblur_tf.training.loop import train_run
@@ -108,11 +109,11 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
     try:
         outcome = train_run(experiment, run, data_set, about, say, worker)
     except (Interrupted, KeyboardInterrupt) as stop:
-        where = f" in {run.folder}" if worker.is_chief else ""
+        where = f" in {shown_name(run.folder)}" if worker.is_chief else ""
         print(f"\n{str(stop) or 'stopped at once'}. The same command continues the run{where}.", file=sys.stderr)
         return 130
     except NonFiniteLoss as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+        print(f"\nerror: {shown_name(error)}", file=sys.stderr)
         return 1
     except (tf.errors.OpError, OSError, MemoryError) as error:
         fault = disk_fault(error)
@@ -134,12 +135,12 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
             ) from error
         raise
     run.extending.unlink(missing_ok=True)
-    say(f"network: {run.model}")
-    say(f"curves:  {sys.executable} -m tensorboard.main --logdir {run.logs}")
+    say(f"network: {shown_name(run.model)}")
+    say(f"curves:  {sys.executable} -m tensorboard.main --logdir {shown_name(run.logs)}")
     if outcome.psnr_before is not None and outcome.psnr_after is not None:
         gain = outcome.psnr_after - outcome.psnr_before
         if outcome.picture:
-            say(f"picture: {outcome.picture}")
+            say(f"picture: {shown_name(outcome.picture)}")
         say(
             f"PSNR, mean of {outcome.images} validation images: {outcome.psnr_before:.2f} dB blurry, "
             f"{outcome.psnr_after:.2f} dB restored ({gain:+.2f} dB)"

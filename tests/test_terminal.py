@@ -3,19 +3,24 @@
 import contextlib
 import fcntl
 import os
+import pickle
 import pty
 import signal
 import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import imageio.v3 as iio
 import pytest
 
-from deepdeblur_tf import evaluate, export, predict, predict_many, synthesize
+from deepdeblur_tf import evaluate, export, import_torch, predict, predict_many, serve, synthesize, train
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.creation.folder import DataSetFolder
+from deepdeblur_tf.data.paired_files import PairedFolder
+from deepdeblur_tf.data.photos import PhotoFolder
+from deepdeblur_tf.data.sources import Pair
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.evaluation import comparison
 from deepdeblur_tf.files import UNFINISHED
@@ -55,7 +60,47 @@ def test_all_that_a_command_prints_is_printable(capsys):
     assert (sys.stdout, sys.stderr) == before
     out, err = capsys.readouterr()
     assert out == f"{SHOWN}\n\\x7f\n"
-    assert err == f"{out}error: {SHOWN}\n\\x7f: not there\n"
+    assert err == rf"{out}error: {SHOWN}\n\x7f: not there" + "\n"
+
+
+def test_a_line_break_in_a_name_is_none_of_a_message():
+    error = UserError("a\nb.png: is no picture.", "  c\td: neither")
+    assert (
+        str(error) == str(pickle.loads(pickle.dumps(error))) == r"a\nb.png: is no picture." + "\n" + r"  c\td: neither"
+    )
+
+
+@pytest.mark.parametrize(
+    "main, arguments",
+    [
+        (predict.main, ["photographs", "NAME", "--output", "out"]),
+        (predict.main, ["NAME", "in", "--output", "out"]),
+        (predict_many.main, ["NAME", "in", "--output", "out"]),
+        (evaluate.main, ["photographs", "--data", "NAME"]),
+        (evaluate.main, ["photographs", "--data", "scenes", "--images", "1", "--output", "NAME"]),
+        (train.main, ["--config", "NAME"]),
+        (train.main, ["--data.root", "NAME"]),
+        (export.main, ["photographs", "out", "--check_image", "NAME"]),
+        (import_torch.main, ["NAME", "out.keras"]),
+        (synthesize.main, ["NAME", "--output", "out"]),
+        (serve.main, ["NAME"]),
+    ],
+)
+def test_a_message_about_a_name_with_a_line_break_is_one_line(main, arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name = "one\nother"
+    if "--images" in arguments:
+        (tmp_path / name).write_text("a file")
+    assert main([argument.replace("NAME", name) for argument in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and r"one\nother" in line
+
+
+def test_what_a_data_set_holds_is_a_line_each(tmp_path):
+    folder = PairedFolder(tmp_path, "train", "gopro", "blur", (Pair("s\nt", "s\nt/1", tmp_path / "b", tmp_path / "s"),))
+    assert len(folder.describe().splitlines()) == 2
+    photos = PhotoFolder(Path("p\nq"), "train", (Path("p\nq/1.png"),), ("two: no picture",))
+    assert photos.describe().splitlines() == [r"train: pairs made from 1 photo in p\nq", "  left out: two: no picture"]
 
 
 def test_names_of_files_reach_no_terminal(model, tmp_path, scenes, capfd):

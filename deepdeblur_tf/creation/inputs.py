@@ -196,5 +196,5 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
                 wrong.append(str(error))
     if not masks:
         told = f"--masks {folder}: holds no mask of a photo; it would have the photo's name and size."
-        raise UserError("\n  ".join([told, *wrong]))
+        raise UserError(told, *(f"  {line}" for line in wrong))
     return masks, wrong

@@ -16,6 +16,7 @@ from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.images.rgb import SUFFIXES as USUAL_SUFFIXES
 from deepdeblur_tf.images.rgb import image_size
 from deepdeblur_tf.layouts import BLURRY_MARKS, LAYOUTS, SHARP_MARKS, Named, unmarked
+from deepdeblur_tf.terminal import shown_name
 
 # A split is looked for under these names, the first found wins. GOPRO calls its validation set "test".
 SPLITS = {
@@ -117,7 +118,7 @@ class PairedFolder:
             if scene:
                 expected = whole.get(scene, count)
                 lines.append(f"  {scene}: {count}" + (f" of {expected} pairs" if count != expected else ""))
-        return "\n".join(lines)
+        return "\n".join(map(shown_name, lines))
 
 
 def find_pairs(

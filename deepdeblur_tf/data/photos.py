@@ -11,6 +11,7 @@ from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.rgb import SUFFIXES, image_size
+from deepdeblur_tf.terminal import shown_name
 
 VALIDATION_SIDE = 256  # pixels
 _HELD = 10  # one of so many photos is validated on
@@ -45,7 +46,7 @@ class PhotoFolder:
     def describe(self) -> str:
         """What was found."""
         told = f"{self.split}: pairs made from {len(self)} photo{'s' * (len(self) > 1)} in {self.root}"
-        return "\n  left out: ".join((told, *self.left_out))
+        return "\n  left out: ".join((shown_name(told), *self.left_out))
 
 
 def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolder, PhotoFolder]:

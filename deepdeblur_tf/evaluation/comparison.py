@@ -29,6 +29,7 @@ from deepdeblur_tf.images.rgb import read_rgb, write_image
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import NonFiniteOutput, Restorer
+from deepdeblur_tf.terminal import shown_name
 
 DETAIL_SIDE = 128  # pixels
 DETAILS = 2  # an image
@@ -184,13 +185,14 @@ def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, pictur
             rows[name] = row
             mean = means(list(rows.values()))
             psnr, before = mean["restored"]["psnr"], mean["blurry"]["psnr"]
-            bar.set_postfix_str(f"{evaluation.label}: {psnr:.2f} dB, blurry {before:.2f} dB", refresh=False)
+            bar.set_postfix_str(f"{shown_name(evaluation.label)}: {psnr:.2f} dB, blurry {before:.2f} dB", refresh=False)
             bar.update()
         if is_missing:
             write_image(evaluation.restored(name), restored)
     if failed:
         raise EvaluationError(
-            f"{len(failed)} images cannot be measured; the others are. Mend or remove:\n  " + "\n  ".join(failed)
+            f"{len(failed)} images cannot be measured; the others are. Mend or remove:",
+            *(f"  {line}" for line in failed),
         )
 
 

@@ -79,7 +79,7 @@ class FinishedPictures:
                 faults.append(f"{file}: is {width}x{height}, the sharp picture {sharp_width}x{sharp_height}")
         if faults:
             told = f"{len(faults)} pictures of {self.folder} cannot be measured; nothing was. Add or mend them:"
-            raise UserError("\n  ".join([told, *shortened(faults)]))
+            raise UserError(told, *(f"  {line}" for line in shortened(faults)))
 
     def _sharp_size(self, index: int) -> tuple[int, int]:
         if isinstance(self._source, Files):

@@ -21,6 +21,7 @@ from deepdeblur_tf.evaluation.measurement import CONVENTION, means
 from deepdeblur_tf.files import write_json, write_whole
 from deepdeblur_tf.metrics import MEASURES
 from deepdeblur_tf.runs.provenance import versions
+from deepdeblur_tf.terminal import shown_name
 
 _FIGURES = (*MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
 # The last one tells a row that another program changed, or that was measured of something else.
@@ -129,7 +130,8 @@ class Evaluation:
             # Also drops a torn last line, which an added row would otherwise run into.
             rows = self.read_rows()
             if self.changed:
-                print(f"measured again, for {self.metrics} was changed there: {', '.join(self.changed)}")
+                changed = shown_name(", ".join(self.changed))
+                print(f"measured again, for {shown_name(self.metrics)} was changed there: {changed}")
             write_whole(self.metrics, lambda path: self._write_rows(path, rows))
             self.summarise()
             yield

@@ -12,6 +12,7 @@ from deepdeblur_tf.evaluation.intervals import FEWEST_SCENES, RESAMPLES, scene_i
 from deepdeblur_tf.evaluation.published import MATLAB, PER_CHANNEL, PUBLISHED, REPORT_TABLES
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.metrics import MEASURES
+from deepdeblur_tf.terminal import shown_name
 
 _TITLES = {name: measure.title for name, measure in MEASURES.items()}
 
@@ -42,7 +43,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
 def terminal_table(results: Sequence[Result]) -> str:
     """The means as aligned columns."""
     lines = [["", *_TITLES.values()], ["blurry", *_figures(results[0].summary["overall"]["blurry"])]]
-    lines += [[result.label, *_figures(result.summary["overall"]["restored"])] for result in results]
+    lines += [[shown_name(result.label), *_figures(result.summary["overall"]["restored"])] for result in results]
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))])

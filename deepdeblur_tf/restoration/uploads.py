@@ -18,6 +18,7 @@ from deepdeblur_tf.images.videos import SUFFIXES as VIDEO_SUFFIXES
 from deepdeblur_tf.restoration.restorer import HARDLY_CHANGED, Restorer
 from deepdeblur_tf.restoration.scale import LEAST_CHANGE
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
+from deepdeblur_tf.terminal import shown_name
 
 _SHOWN = 2000  # pixels of a preview's longer side: browsers are not sent 100 megapixels
 _PROBE = 256  # pixels of the side of a square whose restoration is timed, or a seventh of the picture's side
@@ -124,7 +125,7 @@ class Upload:
         except Stopped:
             return None
         except UserError as error:  # the uploaded file lies in a folder that means nothing to the reader
-            raise Refused(str(error).replace(self._path, self.name)) from error
+            raise Refused(str(error).replace(shown_name(self._path), self.name)) from error
         finally:
             self._seconds = 0.0
 

@@ -116,7 +116,9 @@ class Run:
             try:
                 held = recorded_experiment(self.config)
             except ConfigError as error:
-                raise RunError(f"{self.folder} is no run folder: {error}\nGive another one with --output.") from error
+                what, *more = error.args
+                lines = f"{self.folder} is no run folder: {what}", *more, "Give another one with --output."
+                raise RunError(*lines) from error
             return held if self.model.is_file() or self.has_checkpoint else None
         if self.folder.exists():
             if not self.folder.is_dir() or any(

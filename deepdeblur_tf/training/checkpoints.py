@@ -138,9 +138,8 @@ class CheckpointFiles:
                 return step, damaged
             damaged.append(f"{self.folder / f'step-{step}'}: {reason}")
         if any(self._hashes(step).is_file() for step in self.steps()):
-            raise RunError(
-                "no checkpoint is sound:\n  " + "\n  ".join(damaged) + f"\nRemove {self.folder} to begin anew."
-            )
+            lines = (f"  {line}" for line in damaged)
+            raise RunError("no checkpoint is sound:", *lines, f"Remove {self.folder} to begin anew.")
         return 0, damaged
 
     def steps(self) -> list[int]:

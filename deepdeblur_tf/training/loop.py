@@ -21,7 +21,7 @@ from deepdeblur_tf.model import begin_with, build_model
 from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.terminal import raw
+from deepdeblur_tf.terminal import raw, shown_name
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.distribution import check_alike, continue_as_chief, described, make_strategy
@@ -164,12 +164,12 @@ def _restore(checkpoints: Checkpoints, setup: _Setup, say) -> int:
     """The step that the chief's newest sound checkpoint is of; 0 without one, where `training.pretrained` begins."""
     _, damaged = checkpoints.restore()
     for line in damaged:
-        say(f"left out a checkpoint: {line}")
+        say(f"left out a checkpoint: {shown_name(line)}")
     trainer, training = checkpoints.trainer, setup.experiment.training
     if training.pretrained and setup.worker.is_chief and not trainer.steps_done:
         begin_with(trainer.network, load_model(training.pretrained))
         trainer.shipped.set_weights(trainer.network.get_weights())
-        say(f"begins with the weights of {training.pretrained}")
+        say(f"begins with the weights of {shown_name(training.pretrained)}")
     continue_as_chief(setup.strategy, setup.worker, checkpoints.variables)
     start = trainer.steps_done
     if start:
