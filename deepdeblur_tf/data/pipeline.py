@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.config import Experiment, Model, steps_per_epoch
 from deepdeblur_tf.data.augmentation import augmented
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.numpy_call import numpy_call
-from deepdeblur_tf.data.protocol import Source
+from deepdeblur_tf.data.protocol import PairsError, Source
 from deepdeblur_tf.model import to_levels, to_network
 from deepdeblur_tf.pyramid import pyramid as in_graph_pyramid
 from deepdeblur_tf.resizing import imresize
@@ -82,6 +84,15 @@ class Stream:
         numbers = range((step - 1) * batch_size, step * batch_size)
         return [source.names[int(self._index(number)) % len(source)] for number in numbers]
 
+    def _pair(self, index: int) -> np.ndarray:
+        """A pair of the source, in which there is a patch: its files may have been replaced since they were checked."""
+        pair, size = self.source.read(index), self.experiment.data.patch_size
+        if min(pair.shape[:2]) < size:
+            height, width = pair.shape[:2]
+            name = self.source.names[int(index) % len(self.source)]
+            raise PairsError(f"{name}: is {width}x{height} by now, smaller than the {size}x{size} patch. Take it out.")
+        return pair
+
     def patch(self, number):
         """One training sample.
 
@@ -92,7 +103,7 @@ class Stream:
             (blurry, sharp), each a tuple of `model.levels` float32 [side, side, 3] in [-0.5, 0.5], finest first.
         """
         experiment, size = self.experiment, self.experiment.data.patch_size
-        pair = tf.ensure_shape(numpy_call(self.source.read, [self._index(number)], tf.uint8), [None, None, 6])
+        pair = tf.ensure_shape(numpy_call(self._pair, [self._index(number)], tf.uint8), [None, None, 6])
         own_seed = tf.random.experimental.stateless_fold_in(tf.constant([experiment.seed, 0], tf.int64), number)
         crop_seed, left_right_seed, up_down_seed = tf.unstack(tf.random.experimental.stateless_split(own_seed, 3))
         # Both images are cropped and flipped as one, so they stay a pair.

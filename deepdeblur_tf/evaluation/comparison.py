@@ -138,11 +138,14 @@ def _refuse_lost(evaluations: Sequence[Evaluation], indices: Iterable[int], pict
 
 def _network(file: Path, test_set: TestSet, options: Mapping) -> tuple[dict, Measured]:
     """What determines a network's figures, and how they are measured."""
+    sha256 = sha256_of(file)
     run, restorer = run_of(file), Restorer(load_model(file), **options)
+    if sha256_of(file) != sha256:
+        raise EvaluationError(f"{file}: was replaced while it was read, as by a training. Try again.")
     about = {
         "model": {
             "file": str(file),
-            "sha256": sha256_of(file),
+            "sha256": sha256,
             "parameters": restorer.model.count_params(),
             "experiment": recorded_experiment(run.config).name if run else None,
         },

@@ -26,7 +26,7 @@ from deepdeblur_tf.serving.servable import Refused, Servable, answer_of, inputs_
 from deepdeblur_tf.serving.tensors import BadRequest, answer_text, described, read_request, tensors_of
 from deepdeblur_tf.terminal import on_stops
 
-BODY_SECONDS = 300  # that a body may take to arrive: it waits in memory
+BODY_SECONDS = 300  # that a body may take to arrive, and its answer to be read: they wait in memory
 SILENT_SECONDS = 30  # in which a request that is arriving has to go on, and its head to be there
 
 
@@ -55,14 +55,16 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
         max_waiting: Requests that may wait while one is computed.
 
     Returns:
-        The app. What `app.state.is_stopping` is set to is asked before a request is taken, and again before it is
-        computed.
+        The app. What `app.state.is_stopping` and `app.state.unread` (bytes of answers) are set to is asked before a
+        request is taken, and again before it is computed.
     """
     metrics = Metrics()
     computing: asyncio.Lock
     worker = ThreadPoolExecutor(1, "restoring")
-    # Only requests that have arrived take the few places; of those that are arriving, together no more than that many.
-    present, arriving = 0, _Arriving((max_waiting + 1) * max_body)
+    # Only requests that have arrived take the few places. Of those that are arriving, and of answers that are not read
+    # yet, there are together no more than that many.
+    most = (max_waiting + 1) * max_body
+    present, arriving = 0, _Arriving(most)
 
     @contextlib.asynccontextmanager
     async def lifespan(_):
@@ -73,7 +75,7 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
 
     # Its pages of documentation would fetch scripts from servers of others.
     app = FastAPI(title=name, openapi_url=None, lifespan=lifespan)
-    app.state.is_stopping = lambda: False
+    app.state.is_stopping, app.state.unread = lambda: False, lambda: 0
 
     def compute(body: bytes) -> str:
         request = read_request(body)
@@ -89,10 +91,12 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
             asked = model if version is None else f"{model}, version {version}"
             raise HTTPException(404, f"there is no {asked}; allowed: {name}, version {servable.version}")
 
-    def refusal() -> HTTPException | None:
+    def refusal(is_present: bool = False) -> HTTPException | None:
         if app.state.is_stopping():
             return HTTPException(503, "the server is being stopped")
-        if present > max_waiting:
+        if app.state.unread() > most:
+            return HTTPException(503, "busy: answers wait to be read. Try again later", {"Retry-After": "10"})
+        if present > max_waiting and not is_present:
             words = f"busy: {max_waiting} requests are waiting, and no more may. Try again later"
             return HTTPException(503, words, {"Retry-After": "10"})
         return None
@@ -109,7 +113,7 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
             present += 1
             metrics.present.set(present)
             async with computing:
-                if refused := refusal() if app.state.is_stopping() else None:
+                if refused := refusal(is_present):
                     raise refused
                 if await request.is_disconnected():
                     raise ClientDisconnect
@@ -232,9 +236,13 @@ async def _next_of(parts: AsyncIterator[bytes]) -> bytes:
 
 
 class _Patient(AutoHTTPProtocol):
-    """A connection that is closed where a request's head takes too long to arrive; Uvicorn would wait for ever."""
+    """A connection that is closed where a request's head takes too long to arrive, or an answer to be read.
+
+    Uvicorn would wait for ever.
+    """
 
     _watch: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
@@ -247,6 +255,20 @@ class _Patient(AutoHTTPProtocol):
     def connection_lost(self, exc) -> None:
         super().connection_lost(exc)
         self._stop_watching()
+        self._is_read()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # the client reads more slowly than the answer is written
+        self._reading = self.loop.call_later(BODY_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._is_read()
+
+    def _is_read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -276,6 +298,8 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     )
     server = uvicorn.Server(config)
     app.state.is_stopping = lambda: server.should_exit
+    connections = server.server_state.connections
+    app.state.unread = lambda: sum(each.transport.get_write_buffer_size() for each in connections)
     return server
 
 

@@ -324,6 +324,20 @@ def test_a_killed_evaluation_continues(tmp_path, many, model, capfd):
     assert rows[: len(before)] == before and len(rows) == len({row.split(",")[0] for row in rows}) == 20
 
 
+def test_a_network_that_is_replaced_meanwhile_is_not_measured(tmp_path, data, capfd, monkeypatch):
+    model = save_network(tmp_path / "best.keras")
+
+    def load(file):
+        network = load_model(file)
+        save_network(file, seed=1)  # as a training replaces best.keras
+        return network
+
+    monkeypatch.setattr(comparison, "load_model", load)
+    output = evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", status=2)
+    assert f"error: {model}: was replaced while it was read" in output.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "removed, when",

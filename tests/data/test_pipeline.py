@@ -12,6 +12,7 @@ from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.numpy_call import original_errors
 from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.pipeline import make_datasets, validation_dataset
+from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, spread
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.resizing import imresize
@@ -233,6 +234,11 @@ def test_an_images_error_comes_out_of_tf_data_as_it_is(dataset):
     assert caught.value is source.error
     with pytest.raises(tf.errors.OpError, match="ImageError: pair 3: does not decode"):
         list(dataset(source))
+
+
+def test_a_pair_that_became_too_small_since_it_was_checked_is_named():
+    with pytest.raises(PairsError, match="pair [01]: is 72x12 by now, smaller than the 16x16 patch"), original_errors():
+        next(iter(stream(Numbered(count=2, height=12))))
 
 
 def test_each_dataset_raises_its_own_error_in_any_thread():

@@ -341,3 +341,30 @@ def test_a_defect_is_500_and_shows_strangers_nothing():
             500,
             {"error": "the server failed; its terminal says why"},
         )
+
+
+def test_answers_that_nobody_reads_have_a_bound_and_are_dropped(monkeypatch):
+    monkeypatch.setattr(rest, "BODY_SECONDS", 2)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def answer(image_bytes):  # more than the system's own buffers hold
+        return {"restored_bytes": tf.strings.join([image_bytes, "a" * 20_000_000])}
+
+    body = json.dumps({"instances": ["a"]}).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    servable = Servable(1, {"serving_default": answer.get_concrete_function()}, answer)
+    with serving(servable, max_body=len(body)) as port, socket.create_connection(("127.0.0.1", port), 60) as client:
+        client.sendall(head + body)
+        until(port, 'deepdeblur_requests_total{status="200"}', "1.0")
+        status, refusal = ask(port, PREDICT, body)
+        assert (status, refusal["error"]) == (503, "busy: answers wait to be read. Try again later")
+        for _ in range(600):
+            if ask(port, PREDICT, body)[0] == 200:
+                break
+            time.sleep(0.05)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := client.recv(1 << 20):
+                received += len(part)
+        assert received < 20_000_000
+        assert ask(port, PREDICT, body)[0] == 200
