@@ -12,8 +12,10 @@ import contextlib
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.command_line import (
     MODEL,
     SHOWN,
@@ -111,9 +113,8 @@ def _restore(flags) -> int:
     file = model_file(flags.model)
     for package in ("ray", "pyarrow"):
         need(package, "cluster", "predict_many")
-    from deepdeblur_tf.cluster import pool, storage, worklist
-    from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos
-    from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
+    from deepdeblur_tf.cluster import pool, storage
+    from deepdeblur_tf.cluster.manifest import FOLDER
 
     inputs, output = [storage.place(text) for text in flags.inputs], storage.place(flags.output)
     pool.refuse_unreachable(flags.ray)
@@ -124,10 +125,26 @@ def _restore(flags) -> int:
                 f"--output {flags.output}: holds files that this command did not write, such as {there[0]}. Give "
                 "another folder, or --overwrite."
             )
+        if storage.is_local(output):
+            Path(output, FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
+    # Two would read one list of what is to be done. Object stores have no locks.
+    folder = Path(output, FOLDER)
+    own = claimed(folder, "predict_many", PredictionError) if storage.is_local(output) else contextlib.nullcontext()
+    with own:
+        return _restore_into(output, inputs, file, flags)
+
+
+def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
+    from deepdeblur_tf.cluster import pool, storage, worklist
+    from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos
+    from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
+
+    try:
         worklist.write(output, [])
     except OSError as error:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
-
     network, options = file.read_bytes(), restoration_options(flags)
     manifest = Manifest(output, hashlib.sha256(network).hexdigest(), decisive(options))
     is_done = manifest.done()

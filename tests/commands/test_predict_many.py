@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from deepdeblur_tf import predict, predict_many
+from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.predict_many import _watch, main
 from tests.helpers import ROOT
 
@@ -68,7 +69,11 @@ def write_photos(folder, scene, count):
 
 def contents(folder):
     """The bytes of the results in a folder, by their names; what the commands keep there beside them left out."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".jsonl", ".parquet"))
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".jsonl", ".parquet") and path.name != ".lock"
+    )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -481,6 +486,16 @@ def test_what_is_wrong_is_said_before_the_work(tmp_path, model, capfd, monkeypat
     assert main([str(model), "photo.png", "--output", "out", *flags]) == 2
     error = capfd.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+def test_two_into_one_folder_at_a_time_are_refused(tmp_path, model, capfd):
+    """They would read one list of what is to be done, and each say that its own photos are restored."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "photo.png")
+    out = tmp_path / "out"
+    with claimed(out / "manifest.parquet", "predict_many", UserError):
+        assert main([str(model), str(tmp_path / "photo.png"), "--output", str(out)]) == 2
+    assert capfd.readouterr().err.startswith(f"error: another predict_many is writing to {out / 'manifest.parquet'}.")
+    assert [path.name for path in (out / "manifest.parquet").iterdir()] == [".lock"]
 
 
 def test_without_ray_the_extra_is_named(tmp_path, model, capfd, monkeypatch):
