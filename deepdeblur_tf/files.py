@@ -125,7 +125,7 @@ def disk_fault(error: BaseException) -> str | None:
 
     A full disk comes as TensorFlow's error, HDF5's or Python's, depending on who was writing.
     """
-    found = re.search("No space left on device|Disk quota exceeded|Read-only file system", str(error))
+    found = re.search("No space left on device|Disk quota exceeded|Read-only file system|File too large", str(error))
     return found and found[0]
 
 

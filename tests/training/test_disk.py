@@ -1,16 +1,18 @@
 """Full and read-only disks, for real: a small tmpfs."""
 
 import os
+import resource
 import subprocess
 
 import numpy as np
 import pytest
 
 from deepdeblur_tf import export
+from deepdeblur_tf.compat import tf
 from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, OnDisk
-from deepdeblur_tf.files import UNFINISHED
+from deepdeblur_tf.files import UNFINISHED, disk_fault
 from deepdeblur_tf.model import build_model
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.train import main
@@ -95,3 +97,19 @@ def test_a_cache_that_fills_the_disk_is_named(disk, gopro):
     with pytest.raises(PairsError, match="data.cache_folder: cannot write to .*No space left on device"):
         source.read(0)
     assert not list((folder / "cache").iterdir())
+
+
+def test_a_limit_of_files_sizes_is_a_fault_of_the_disk(tmp_path):
+    """As `ulimit -f` sets one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        for write in (
+            lambda path: path.write_bytes(bytes(2000)),
+            lambda path: tf.io.write_file(str(path), bytes(2000)),
+        ):
+            with pytest.raises(Exception) as error:
+                write(tmp_path / "file")
+            assert disk_fault(error.value) == "File too large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
