@@ -43,6 +43,7 @@ class Run:
         self.logs, self.samples = folder / "logs", folder / "samples"
         self.history, self.unreadable = folder / "history.csv", folder / "unreadable.txt"
         self.model, self.extending, self.lock = folder / "model.keras", folder / ".extending", folder / ".lock"
+        self._settings = ""  # what config.yaml is to hold, once it is claimed
 
     @property
     def has_checkpoint(self) -> bool:
@@ -80,9 +81,18 @@ class Run:
                 left_over.unlink()
             if self.model.is_file():
                 self.extending.touch()
-            write_whole(self.config, lambda path: path.write_text(to_yaml(experiment), encoding="utf-8"))
+            self._settings = to_yaml(experiment)
+            self._write_config()
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
+
+    def _write_config(self) -> None:
+        write_whole(self.config, lambda path: path.write_text(self._settings, encoding="utf-8"))
+
+    def keep_config(self) -> None:
+        """Writes config.yaml again where it was removed since: without it no command continues the run."""
+        if self._settings and not self.config.is_file():
+            self._write_config()
 
     def differing(self, experiment: Experiment, data: dict | None = None) -> list[str]:
         """What differs between the training that the folder holds and this one, a line each; none in a new folder.

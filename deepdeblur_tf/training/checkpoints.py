@@ -65,6 +65,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         """Writes a checkpoint of this moment."""
         self._means.assign([[float(self._copies(v)[0]) for v in tf_variables(m)] for m in self.trainer.metrics])
         self._files.save(self.trainer.steps_done)
+        self.run.keep_config()
         self._saved_at = time.monotonic()
 
     def save_within_epoch(self) -> None:
@@ -107,12 +108,22 @@ class CheckpointFiles:
         self.checkpoint, self.folder, self.keep = checkpoint, folder, keep
 
     def save(self, step: int) -> None:
-        """Writes a checkpoint of this moment and removes what is too old."""
+        """Writes a checkpoint of this moment and removes what is too old.
+
+        Raises:
+            RunError: the folder was removed meanwhile.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for left_over in self.folder.glob("step-*_temp"):  # TensorFlow's, from a kill while it wrote
             shutil.rmtree(left_over)
         self._hashes(step).unlink(missing_ok=True)
-        self.checkpoint.write(str(self.folder / f"step-{step}"))
+        try:
+            self.checkpoint.write(str(self.folder / f"step-{step}"))
+        except (tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
+            raise RunError(
+                f"{self.folder}: was removed while a checkpoint was written there. The same command continues the run "
+                "from the last one that is left."
+            ) from error
         lines = "".join(f"{sha256_of(path)}  {path.name}\n" for path in self._files(step))
         write_whole(self._hashes(step), lambda path: path.write_text(lines, encoding="utf-8"))
         later = [other for other in self.steps() if other > step]  # damaged ones, from before the run fell back

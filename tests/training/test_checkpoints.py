@@ -96,6 +96,21 @@ def test_a_checkpoint_of_something_else_is_refused(folder):
         other.restore()
 
 
+def test_a_folder_that_goes_while_it_is_written_is_named(folder, monkeypatch):
+    saved = Saved(folder)
+    checkpoint = saved.files.checkpoint
+    write = checkpoint.write
+
+    def written(path):
+        folder.rmdir()
+        folder.write_text("what another program puts there")
+        write(path)
+
+    monkeypatch.setattr(checkpoint, "write", written)
+    with pytest.raises(RunError, match=f"{folder}: was removed while a checkpoint was written there"):
+        saved.save(1)
+
+
 def test_what_a_kill_left_is_removed(folder):
     Saved(folder).save(1)
     (folder / "step-2_temp").mkdir()

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from deepdeblur_tf.train import main
+from deepdeblur_tf.training.checkpoints import Checkpoints
 from experiments.benchmarks.kills import FLAGS, kill_again_and_again
 from tests.helpers import assert_equal_runs, flip_a_bit, load_events, send_signal
 
@@ -40,6 +41,22 @@ def test_a_signal_at_any_moment_loses_no_step_and_no_row(run, uninterrupted, mon
     assert main(["--output", str(run), *FLAGS]) == 0
     assert "continuing after step" in capfd.readouterr().out
     assert_equal_runs(run, uninterrupted)
+
+
+def test_a_run_that_is_removed_while_it_trains_is_a_run_in_the_end(run, monkeypatch, capfd):
+    on_epoch_end = Checkpoints.on_epoch_end
+
+    def removed(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 0:
+            shutil.rmtree(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "on_epoch_end", removed)
+        assert main(["--output", str(run), *FLAGS]) == 0
+    capfd.readouterr()
+    assert main(["--output", str(run), *FLAGS]) == 0
+    assert "is finished; nothing to do" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("aim", [None, "checkpoint"])
