@@ -1,3 +1,5 @@
+import os
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -5,6 +7,10 @@ import pytest
 from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data.scenes import Scenes
 from tests.helpers import ROOT, SHARED, SMALL, write_network
+
+# The tests' networks are so small that a second thread costs more than it brings, in each of two processes.
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(scope="session")
