@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -196,7 +197,12 @@ class VideoWriter:
         self._last = coded.pts * tick
         self._first = self._last if not self._frames else self._first
         self._frames += 1
-        self._write(self._stream.encode(coded))
+        self._write(self._coded(coded))
+
+    def _coded(self, frame) -> list:
+        """The packets of a frame, or of what is held back."""
+        with _same_priority():
+            return self._stream.encode(frame)
 
     def _write(self, packets: Iterable) -> None:
         for packet in packets:
@@ -247,7 +253,7 @@ class VideoWriter:
 
     def finish(self) -> None:
         """Writes what the encoders hold back, and the end of the file."""
-        self._write(self._stream.encode(None))
+        self._write(self._coded(None))
         for index in self._recoded:
             self._write_sound(self._copies[index], [*self._video.container.streams[index].decode(None), None])
         self.container.close()
@@ -287,6 +293,23 @@ class VideoWriter:
             self.remarks.append("left out: chapters, which take PyAV 16, and that Python 3.10")
 
 
+@contextlib.contextmanager
+def _same_priority() -> Iterator[None]:
+    """Leaves this thread's priority as it was.
+
+    SVT-AV1, begun by root, makes it a real-time one, before which all other programs starve.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != before[0]:
+            os.sched_setscheduler(0, *before)
+
+
 def _common_ticks(video: Video) -> int:
     """Ticks a second in which the picture and its sounds can begin late; ffmpeg's own are milliseconds."""
     sounds = [stream.time_base.denominator for stream in video.container.streams.audio]
@@ -319,7 +342,8 @@ def writing(path: Path, video: Video, source: Survey) -> Iterator[VideoWriter]:
     with open(path, "wb") as file:
         writer = None
         try:
-            writer = VideoWriter(path, _Disk(file), video, source)
+            with _same_priority():
+                writer = VideoWriter(path, _Disk(file), video, source)
             yield writer
             writer.finish()
         except av.error.FFmpegError as error:
