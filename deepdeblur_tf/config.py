@@ -301,7 +301,7 @@ class Training:
         batch_size: Patches a step, of all devices together; several devices take equal parts of it.
         pretrained: The network that is trained further: a finished run's folder, a .keras file, or photographs, the one
             that comes with the package. Its settings must be those of `model`, which may have more blocks, and
-            `pass_features`: what is added changes nothing at first. Empty for random weights.
+            `pass_features`: what is added changes nothing at first; or a wider border. Empty for random weights.
         precision: What the network computes in while it trains. bfloat16 and float16 keep float32 weights, and the
             network that is validated and saved computes in float32.
         loss: What is averaged over the pixels and summed over the levels: the squared error (mse, the report's), the

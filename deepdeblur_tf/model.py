@@ -182,7 +182,7 @@ def begin_with(network: tf.keras.Model, trained: tf.keras.Model) -> None:
     """Puts the arrays of a trained network into a new one, which may have more blocks or pass features.
 
     What is added changes nothing at first: the second convolutions of further blocks, and what passes features, are
-    zeros.
+    zeros. A wider border changes what lies near it.
 
     Raises:
         ValueError: an array has another shape, or the new network lacks a layer.

@@ -56,6 +56,12 @@ def test_no_modules_import_each_other_in_a_circle():
     assert left == {}  # each of these is in a circle, or imports one that is
 
 
+def test_no_test_imports_from_a_test():
+    files = (ROOT / "tests").rglob("*.py")
+    lines = {f"{file.name}: {line}" for file in files for line in file.read_text(encoding="utf-8").splitlines()}
+    assert [line for line in lines if re.match(r"\S+ \s*(from|import) \S*\btest_\w+", line)] == []
+
+
 def test_what_mypy_checks_loads_no_tensorflow():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")

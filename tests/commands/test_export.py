@@ -192,7 +192,7 @@ def test_a_format_that_differs_from_the_network_is_an_error(model, tmp_path, mon
 
 
 def failing(error):
-    def write(*_):
+    def write(*_, **__):
         raise error
 
     return write
@@ -204,6 +204,12 @@ def test_a_converter_that_fails_is_named(model, tmp_path, monkeypatch, capsys):
     exported(model, tmp_path / "exported", status=1)
     assert "error: saved_model: could not be written (no such layer). Nothing was exported." in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "exported").iterdir()] == [".lock"]
+
+
+def test_a_terminal_that_reads_no_more_is_no_fault_of_the_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_run, "export_network", failing(BrokenPipeError(32, "Broken pipe")))
+    with pytest.raises(BrokenPipeError):  # which `answered` takes for no error where nobody reads
+        exported(model, tmp_path / "exported")
 
 
 @pytest.mark.slow

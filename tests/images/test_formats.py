@@ -14,8 +14,9 @@ from deepdeblur_tf.images.formats import FORMATS, SUFFIXES
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.picture_files import read_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
-
-from .test_metadata import NOTE, assert_turned, exif_block, xmp
+from deepdeblur_tf.model import build_model
+from deepdeblur_tf.restoration.restorer import Restorer
+from tests.images.exif_data import NOTE, PICTURE, assert_turned, exif_block, xmp
 
 cv2 = pytest.importorskip("cv2")
 pillow_heif = pytest.importorskip("pillow_heif")
@@ -82,8 +83,6 @@ def test_lossy_formats_keep_their_quality(tmp_path, picture, kind, quality):
 @pytest.mark.parametrize("kind", ["WEBP", AVIF, "HEIF"])
 @pytest.mark.parametrize("turned", [1, 3, 6])
 def test_what_stands_around_the_pixels_is_kept(tmp_path, picture, kind, turned):
-    from .test_metadata import PICTURE
-
     path = tmp_path / f"a.{LOSSY[kind]}"
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     save(path, PICTURE, kind, quality=95, exif=exif_block(turned=turned), xmp=xmp(turned), icc_profile=icc)
@@ -247,6 +246,17 @@ def test_cmyk_becomes_rgb_and_says_so(tmp_path, picture, kind):
     photo, target = again(tmp_path / "a")
     assert opened(target).mode == "RGB" and difference(photo.rgb, picture) < 8
     assert photo.left_out == ("the colour space CMYK; the picture is written as RGB, converted without a profile",)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "TIFF", "BMP"])
+def test_a_grey_picture_stored_in_colour_stays_grey(tmp_path, picture, kind):
+    restorer = Restorer(build_model(levels=1, blocks=1, filters=4, kernel_size=3), scale=1)  # which gives all tints
+    assert np.ptp(restorer(np.asarray(picture)), axis=2).max() > 0
+    picture.convert("L").convert("RGB").save(tmp_path / "a", kind, **({"lossless": True} if kind == "WEBP" else {}))
+    photo, target = again(tmp_path / "a", restorer)
+    pixels = np.asarray(opened(target))
+    assert photo.has_colours and opened(target).mode == "RGB"
+    assert (pixels[..., :1] == pixels).all() and np.ptp(pixels) > 0
 
 
 def test_a_large_picture_leaves_pillow_as_it_was(tmp_path, random):
