@@ -201,7 +201,7 @@ class VideoWriter:
 
     def _coded(self, frame) -> list:
         """The packets of a frame, or of what is held back."""
-        with _same_priority():
+        with _same_priorities():
             return self._stream.encode(frame)
 
     def _write(self, packets: Iterable) -> None:
@@ -294,20 +294,33 @@ class VideoWriter:
 
 
 @contextlib.contextmanager
-def _same_priority() -> Iterator[None]:
-    """Leaves this thread's priority as it was.
+def _same_priorities() -> Iterator[None]:
+    """Leaves the priority of this process's threads as it was, and gives this one's to those that begin within.
 
-    SVT-AV1, begun by root, makes it a real-time one, before which all other programs starve.
+    SVT-AV1, begun by root, makes its threads and the one that calls it real-time ones: all other programs starve.
     """
     if not hasattr(os, "sched_getscheduler"):
         yield
         return
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    own = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = _policies()
     try:
         yield
     finally:
-        if os.sched_getscheduler(0) != before[0]:
-            os.sched_setscheduler(0, *before)
+        for thread, policy in _policies().items():
+            if policy != before.get(thread, own[0]):
+                with contextlib.suppress(ProcessLookupError):  # it has ended since
+                    os.sched_setscheduler(thread, *own)
+
+
+def _policies() -> dict[int, int]:
+    """How each thread of this process is scheduled; none is known but on Linux."""
+    policies = {}
+    with contextlib.suppress(FileNotFoundError):
+        for thread in map(int, os.listdir("/proc/self/task")):
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                policies[thread] = os.sched_getscheduler(thread)
+    return policies
 
 
 def _common_ticks(video: Video) -> int:
@@ -342,7 +355,7 @@ def writing(path: Path, video: Video, source: Survey) -> Iterator[VideoWriter]:
     with open(path, "wb") as file:
         writer = None
         try:
-            with _same_priority():
+            with _same_priorities():
                 writer = VideoWriter(path, _Disk(file), video, source)
             yield writer
             writer.finish()
