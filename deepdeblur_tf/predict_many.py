@@ -169,8 +169,9 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
     if count:
         with pool.connected(flags.ray):
             pool.refuse_too_large(flags.cpus, flags.gpus)
-            groups = pool.restored(output, network, options, flags.cpus, flags.gpus)
-            failed = _watch(groups, count, manifest)
+            # Closed before Ray is: a stop would leave it to threads that still ask Ray for results, and die of that.
+            with contextlib.closing(pool.restored(output, network, options, flags.cpus, flags.gpus)) as groups:
+                failed = _watch(groups, count, manifest)
     failed += manifest.fail_gone()
     manifest.merge()
     with contextlib.suppress(FileNotFoundError):  # the folder may have been removed meanwhile
