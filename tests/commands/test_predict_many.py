@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ pytest.importorskip("ray", reason="the extra cluster is not installed")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
+import ray  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
@@ -418,6 +420,30 @@ def test_originals_in_an_object_store_are_not_replaced(bucket, tmp_path):
     ):
         with pytest.raises(UserError, match="would replace one of the photos|no address"):
             found([where], storage.place(output))
+
+
+@pytest.mark.slow
+def test_where_it_is_stopped_nothing_asks_ray_any_more_when_ray_ends(tmp_path, model, scenes, monkeypatch):
+    """A thread that did would begin another Ray, unguarded, and the process would die of that."""
+    for index in range(500):  # so many that most of them are still to do
+        Image.fromarray(scenes[0][0][:8, :8]).save(tmp_path / f"{index}.bmp")
+    alive = []  # when a photo is done, and when Ray ends
+
+    def look():
+        alive.append(sum("StreamingExecutor" in thread.name for thread in threading.enumerate()))
+
+    def stop(*_):
+        look()
+        raise KeyboardInterrupt
+
+    def shut_down(before=ray.shutdown):
+        look()
+        before()
+
+    monkeypatch.setattr(ray, "shutdown", shut_down)
+    monkeypatch.setattr(Manifest, "add", stop)
+    assert main([str(model), str(tmp_path), "--output", str(tmp_path / "out")]) == 130
+    assert alive == [1, 0]
 
 
 @pytest.mark.slow
