@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 
 import imageio.v3 as iio
 import numpy as np
@@ -11,6 +12,12 @@ from tests.helpers import ROOT, SHARED, SMALL, write_network
 # The tests' networks are so small that a second thread costs more than it brings, in each of two processes.
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many slow tests first: with one of them at the end, the other process would wait for it."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: slow[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session")

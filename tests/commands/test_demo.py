@@ -198,6 +198,7 @@ def test_every_sample_names_its_photo_and_licence():
     assert sum(path.stat().st_size for path in SAMPLES.iterdir()) < 400_000
 
 
+@pytest.mark.slow
 def test_the_time_left_is_that_of_this_picture(model, tmp_path):
     from deepdeblur_tf.restoration.page import _status
 

@@ -147,6 +147,7 @@ def test_one_equal_pair_spoils_no_table(tmp_path, data, model, capfd):
     assert (tmp_path / "out" / "figures" / "scenes.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_damaged_pair_is_named_and_the_others_are_measured(tmp_path, data, model, capfd):
     path = data / "test" / "GOPR0384_11_00" / "blur" / "000001.png"
     path.write_bytes(path.read_bytes()[:-3000])
@@ -521,6 +522,7 @@ def finish(data, folder, name_of="{scene}/{file}.png"):
     return made
 
 
+@pytest.mark.slow
 def test_finished_pictures_of_any_program_are_measured(tmp_path, data, capfd):
     made = finish(data, tmp_path / "theirs", "{scene}/{file}.tif")
     out = tmp_path / "out"

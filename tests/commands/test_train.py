@@ -41,6 +41,7 @@ def finished(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_what_a_run_prints_where_there_is_no_terminal(run, capfd):
     assert main(["--output", str(run), *FLAGS]) == 0
     output = capfd.readouterr()
@@ -104,6 +105,7 @@ def test_a_finished_run_has_nothing_to_do(finished, capfd):
         assert hashes(finished) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_continues_and_ends_like_one_that_was_not(run, finished, monkeypatch, capfd):
     with send_signal(monkeypatch, after_step=4):
         assert main(["--output", str(run), *FLAGS]) == 130
@@ -114,6 +116,7 @@ def test_a_run_that_was_stopped_continues_and_ends_like_one_that_was_not(run, fi
     assert_equal_runs(run, finished)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_further(run, finished, tmp_path, monkeypatch, capfd):
     initial = tmp_path / "initial.keras"
     shutil.copy(finished / "model.keras", initial)
@@ -167,6 +170,7 @@ def test_a_second_training_in_one_folder_is_refused(run, small_experiment, capfd
         assert (run / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_is_and_is_not_continued_on_changed_data(run, gopro, monkeypatch, capfd):
     flags = [*FLAGS, "--data.root", str(gopro)]
     with send_signal(monkeypatch, after_step=3):
@@ -206,6 +210,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(run, capfd):
     assert not (run / "model.keras").exists() and not (run / "checkpoints" / "best.keras").exists()
 
 
+@pytest.mark.slow
 def test_bad_batches_are_skipped_and_counted_on_request(run, capfd):
     assert main(["--output", str(run), *FLAGS, *EXPLODING, "--training.on_nan", "skip"]) == 0
     skipped = sum(int(row["skipped"]) for row in read_csv(run / "history.csv"))

@@ -70,6 +70,7 @@ def test_every_validation_pair_is_blurred(experiment):
         assert (blurry != sharp).any(axis=(1, 2, 3)).tolist() == [is_blurred] * 3
 
 
+@pytest.mark.slow
 def test_the_stream_is_a_function_of_the_seed(experiment):
     def stream(**changes):
         return [np.asarray(blurry[0]) for blurry, _ in make_datasets(experiment(**changes))[0]]

@@ -185,6 +185,7 @@ def test_validation_images_are_spread_evenly():
     assert spread(5, 0).tolist() == spread(0, 5).tolist() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache, kind", [("none", Files), ("memory", InMemory), ("disk", OnDisk)])
 def test_every_cache_gives_the_same_stream(gopro, tmp_path, small_experiment, cache, kind):
     def experiment(cache):

@@ -91,6 +91,7 @@ def test_what_either_keras_saved_is_the_same_network(tmp_path, upsampling, keras
             np.testing.assert_array_equal(array, expected_array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upsampling", ["pixel_shuffle", "transposed_conv"])
 def test_saved_and_loaded_from_a_run_and_from_its_file(tmp_path, image, upsampling):
     network = filled(upsampling)
@@ -115,6 +116,7 @@ def test_a_network_knows_its_settings():
     assert vars(build_model(**unlike).settings) == unlike
 
 
+@pytest.mark.slow
 def test_a_network_grows_without_a_change_of_what_it_restores(image):
     settings = {"filters": 4, "kernel_size": 3, "global_skip": True, "shuffle_input": 2, "widening": 2}
     network, grown = build_model(blocks=1, **settings), build_model(blocks=3, pass_features=True, **settings)

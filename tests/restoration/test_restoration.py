@@ -90,6 +90,7 @@ def test_a_gaussian_network_gets_its_own_pyramid(random, tmp_path):
             np.testing.assert_allclose(level, expected_level, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_default_overlap_leaves_no_seam(frame):
     tf.keras.utils.set_random_seed(0)
     network = build_model(blocks=4, filters=8, kernel_size=3)

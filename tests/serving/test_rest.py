@@ -293,6 +293,7 @@ def test_a_busy_server_refuses_answers_in_turn_and_computes_nothing_for_who_has_
         assert metric(port, 'deepdeblur_requests_total{status="200"}') == "2.0"
 
 
+@pytest.mark.slow
 def test_who_sends_slowly_keeps_nobody_out_and_is_let_go(servable, random, monkeypatch):
     monkeypatch.setattr(rest, "SILENT_SECONDS", 2)
     picture = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -343,6 +344,7 @@ def test_a_defect_is_500_and_shows_strangers_nothing():
         )
 
 
+@pytest.mark.slow
 def test_answers_that_nobody_reads_have_a_bound_and_are_dropped(monkeypatch):
     monkeypatch.setattr(rest, "BODY_SECONDS", 2)
 

@@ -127,6 +127,7 @@ def test_every_size_modulo_8(service, model, random):
         np.testing.assert_array_equal(iio.imread(answer), restore(network, image))
 
 
+@pytest.mark.slow
 def test_restore_uint8_restores_a_batch(service, model, random):
     images = random.integers(0, 256, (3, 37, 50, 3), dtype=np.uint8)
     restored = service.restore_uint8(tf.constant(images))["restored"].numpy()
@@ -139,6 +140,7 @@ def test_restore_uint8_restores_a_batch(service, model, random):
             service.restore_uint8(tf.zeros((1, height, width, 3), tf.uint8))
 
 
+@pytest.mark.slow
 def test_a_service_makes_no_black_pictures_of_what_is_no_number(random):
     network = build_model(levels=1, blocks=1, filters=4, kernel_size=3)
     for layer in network.layers:
@@ -151,6 +153,7 @@ def test_a_service_makes_no_black_pictures_of_what_is_no_number(random):
         service.serving_default(tf.constant([png(image)]))
 
 
+@pytest.mark.slow
 def test_an_error_names_the_image_and_the_next_request_is_answered(service):
     good = png(np.zeros((9, 9, 3), np.uint8))
     with pytest.raises(tf.errors.InvalidArgumentError, match="image 2 of 3 is none of PNG, JPEG, BMP, GIF"):
@@ -365,6 +368,7 @@ def test_a_fixed_scale_is_that_of_both_signatures(model, scenes):
     np.testing.assert_array_equal(iio.imread(answer), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1, 0.5])
 def test_graphs_keep_grey_grey_as_predict_does(model, frame, scale):
     network, colours = load_model(model), frame[:120, :160]

@@ -32,6 +32,7 @@ def read_steps(folder, purge):
     return loss
 
 
+@pytest.mark.slow
 def test_steps_that_are_trained_again_are_cut_off_every_event_file(tmp_path):
     write_events(tmp_path, range(1, 8))
     write_events(tmp_path, range(8, 12))

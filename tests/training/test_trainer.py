@@ -34,6 +34,7 @@ def test_loss_is_the_mean_squared_error_of_each_level(random):
     np.testing.assert_allclose(multiscale_loss(sharp, restored), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loss_may_be_any_function_of_the_differences(random):
     restored, sharp = batch(random)
     expected = [np.mean(np.abs(np.float64(r) - s) ** 3) for r, s in zip(restored, sharp)]
@@ -164,6 +165,7 @@ def test_fewer_levels_are_trained_and_measured_as_three(random, levels):
     assert trainer.fit(data, shuffle=False, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])  # 1e30: its loss and its gradients are infinite
 def test_a_batch_that_is_not_finite_changes_no_weight_and_no_mean(random, bad):
     good, spoilt = batch(random), batch(random)

@@ -88,6 +88,7 @@ def test_without_an_average_the_shipped_network_gets_the_weights_before_it_is_va
     assert {layer.compute_dtype for layer in trainer.shipped.layers} == {"float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precisions_train_as_float32_does(precision):
     plain, _, expected = trained()
