@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from PIL import Image
 
 from deepdeblur_tf import predict, predict_many
 from deepdeblur_tf.claims import claimed
+from deepdeblur_tf.files import UNFINISHED
 from deepdeblur_tf.predict_many import _watch, main
 from tests.helpers import ROOT
 
@@ -423,8 +425,9 @@ def test_originals_in_an_object_store_are_not_replaced(bucket, tmp_path):
 
 
 @pytest.mark.slow
-def test_where_it_is_stopped_nothing_asks_ray_any_more_when_ray_ends(tmp_path, model, scenes, monkeypatch):
+def test_where_it_is_stopped_nothing_asks_ray_any_more_when_ray_ends(tmp_path, model, scenes, monkeypatch, capfd):
     """A thread that did would begin another Ray, unguarded, and the process would die of that."""
+    handler = signal.getsignal(signal.SIGHUP)
     for index in range(500):  # so many that most of them are still to do
         Image.fromarray(scenes[0][0][:8, :8]).save(tmp_path / f"{index}.bmp")
     alive = []  # when a photo is done, and when Ray ends
@@ -434,7 +437,8 @@ def test_where_it_is_stopped_nothing_asks_ray_any_more_when_ray_ends(tmp_path, m
 
     def stop(*_):
         look()
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGHUP)  # as a terminal that is closed
+        time.sleep(1)
 
     def shut_down(before=ray.shutdown):
         look()
@@ -443,7 +447,9 @@ def test_where_it_is_stopped_nothing_asks_ray_any_more_when_ray_ends(tmp_path, m
     monkeypatch.setattr(ray, "shutdown", shut_down)
     monkeypatch.setattr(Manifest, "add", stop)
     assert main([str(model), str(tmp_path), "--output", str(tmp_path / "out")]) == 130
-    assert alive == [1, 0]
+    assert alive == [1, 0] and signal.getsignal(signal.SIGHUP) == handler
+    err = capfd.readouterr().err
+    assert "\nstopped. " in err and "Traceback" not in err and not list((tmp_path / "out").rglob(UNFINISHED))
 
 
 @pytest.mark.slow
