@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ def refuse_too_large(cpus: int, gpus: float) -> None:
         raise UserError(f"no machine has {cpus} cores and {gpus:g} GPUs for a process; lower --cpus or --gpus.")
 
 
-def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Iterator[list[dict]]:
+def restored(output: str, network: bytes, options: dict, cpus: int, gpus: float) -> Generator[list[dict]]:
     """Restores the photos of an output folder's list.
 
     Args:
