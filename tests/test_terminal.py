@@ -169,8 +169,7 @@ def test_a_stop_leaves_nothing_half_made(command, number, model, tmp_path, scene
     err = capfd.readouterr().err
     assert "\nstopped. " in err and "Traceback" not in err
     assert not list(out.rglob(UNFINISHED)) and not (out / ".deepdeblur.part").exists()
-    if command != "export":  # which begins anew, as in test_a_killed_export_leaves_no_version
-        assert main(arguments) == 0
+    assert main(arguments) == 0
 
 
 def test_a_signal_that_is_ignored_stays_so():

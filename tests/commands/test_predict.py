@@ -140,8 +140,8 @@ def test_what_is_done_is_skipped_unless_told(tmp_path, tree, model, capfd):
     assert (out / "a.png").stat().st_mtime_ns > before.st_mtime_ns
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ["network", pytest.param("options", marks=SLOW), pytest.param("source", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("case", ["network", "options", "source"])
 def test_what_was_made_otherwise_is_restored_again(tmp_path, tree, model, capfd, case):
     arguments = [str(model), str(tree / "a.png"), "--output", str(tmp_path / "out")]
     assert main([*arguments, "--comparison"]) == 0
@@ -433,7 +433,7 @@ def test_what_a_video_became_is_said_and_done_once(tmp_path, frame, model, capfd
     assert "would both become" in capfd.readouterr().err
 
 
-@pytest.mark.slow
+@SLOW
 def test_half_a_video_is_no_result(tmp_path, model, capfd):
     """A limit on files' sizes, for what a full disk does."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)

@@ -444,12 +444,15 @@ def test_where_it_is_stopped_nothing_asks_ray_any_more_when_ray_ends(tmp_path, m
         look()
         before()
 
-    monkeypatch.setattr(ray, "shutdown", shut_down)
-    monkeypatch.setattr(Manifest, "add", stop)
-    assert main([str(model), str(tmp_path), "--output", str(tmp_path / "out")]) == 130
+    arguments = [str(model), str(tmp_path), "--output", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "shutdown", shut_down)
+        patch.setattr(Manifest, "add", stop)
+        assert main(arguments) == 130
     assert alive == [1, 0] and signal.getsignal(signal.SIGHUP) == handler
     err = capfd.readouterr().err
     assert "\nstopped. " in err and "Traceback" not in err and not list((tmp_path / "out").rglob(UNFINISHED))
+    assert main(arguments) == 0
 
 
 @pytest.mark.slow

@@ -70,12 +70,14 @@ def test_a_read_only_disk_is_named(disk, capfd):
 
 @pytest.mark.slow
 def test_an_export_that_finds_no_room_leaves_no_version(tmp_path, disk, capfd):
-    folder, _ = disk
+    folder, remount = disk
     build_model(blocks=1, filters=4, kernel_size=3).save(tmp_path / "small.keras")
     assert export.main([str(tmp_path / "small.keras"), str(folder / "exported")]) == 2
     error = capfd.readouterr().err
     assert "cannot be written: No space left on device. Nothing was exported." in error and "Traceback" not in error
     assert [path.name for path in (folder / "exported").iterdir()] == [".lock"]
+    remount("size=50m")
+    assert export.main([str(tmp_path / "small.keras"), str(folder / "exported")]) == 0
 
 
 def test_the_room_for_a_cache_is_checked_before(disk, gopro, write_pairs, tmp_path):
