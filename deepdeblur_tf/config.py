@@ -11,7 +11,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import attrgetter
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import yaml
 
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.errors import UserError, did_you_mean
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.layouts import LAYOUTS
 from deepdeblur_tf.losses import ERRORS
@@ -442,12 +442,8 @@ def _converted(hint: Any, value: Any) -> Any:
     return value
 
 
-def _refused(key: str, value: Any, words: str, close: Sequence[str] = ()) -> ConfigError:
-    return ConfigError(f"{key}: received {shown(value)}; allowed: {words}.{_meant(close)}")
-
-
-def _meant(close: Sequence[str]) -> str:
-    return f" Did you mean {close[0]}?" if close else ""
+def _refused(key: str, value: Any, words: str, meant: str = "") -> ConfigError:
+    return ConfigError(f"{key}: received {shown(value)}; allowed: {words}.{meant}")
 
 
 def unknown_setting(key: str, where: str, others: Iterable[str] = ()) -> ConfigError:
@@ -458,7 +454,8 @@ def unknown_setting(key: str, where: str, others: Iterable[str] = ()) -> ConfigE
     close = difflib.get_close_matches(key, keys, 1, 0.8) or [
         names[name] for name in difflib.get_close_matches(key.rpartition(".")[2], names, 1)
     ]
-    return ConfigError(f"{where}: there is no setting {key[:100]}.{_meant(close)} The settings are: {', '.join(keys)}.")
+    meant = f" Did you mean {close[0]}?" if close else ""
+    return ConfigError(f"{where}: there is no setting {key[:100]}.{meant} The settings are: {', '.join(keys)}.")
 
 
 def _by_key(mapping: Mapping, where: str, prefix: str = "") -> dict[str, Any]:
@@ -500,7 +497,7 @@ def _read(name) -> dict[str, Any]:
             raise ValueError("it is too large for one")
         content = load_yaml(text)
     except FileNotFoundError as error:
-        close = _meant(difflib.get_close_matches(path.stem, packaged, 1))
+        close = did_you_mean(path.stem, packaged)
         names = ", ".join(packaged)
         raise ConfigError(f"{path}: no such file. Give a file, or one of the package's own: {names}.{close}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, or a date such as 2024-13-01
@@ -516,7 +513,7 @@ def _set(section: Any, name: str, hint: Any, key: str, value: Any) -> None:
         setattr(section, name, _converted(hint, value))
     except (KeyError, OverflowError, ValueError, yaml.YAMLError):
         choices = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
-        raise _refused(key, value, allowed(hint), difflib.get_close_matches(shown(value), choices, 1)) from None
+        raise _refused(key, value, allowed(hint), did_you_mean(shown(value), choices)) from None
 
 
 def set_all(experiment: Experiment, values: Mapping[str, Any]) -> None:
@@ -588,41 +585,33 @@ def _experiment(values: Mapping[str, Any]) -> Experiment:
 def _check_together(experiment: Experiment) -> None:
     """Raises ConfigError for settings that exclude each other, or that would do nothing beside others."""
     data, training = experiment.data, experiment.training
-    if data.root == SCENES and data.cache == "disk":
-        raise _refused("data.cache", data.cache, f"none or memory with data.root: {SCENES}, which has no files")
-    if data.root == SCENES and data.patch_size > SCENE_SIZE:
-        raise _refused("data.patch_size", data.patch_size, f"at most {SCENE_SIZE} with data.root: {SCENES}")
+
+    def refuse(is_wrong: Any, key: str, words: str) -> None:
+        if is_wrong:
+            raise _refused(key, attrgetter(key)(experiment), words)
+
     checked_names(data)
-    if data.root == SCENES and data.layout == "photos":
-        raise _refused("data.root", data.root, "a folder of photos with data.layout: photos")
-    if data.layout == "photos" and data.cache == "disk":
-        raise _refused(
-            "data.cache", data.cache, "none or memory with data.layout: photos, which keeps its photos in RAM"
-        )
-    if data.layout == "photos" and data.blur != "blur":
-        raise _refused("data.blur", data.blur, "blur with data.layout: photos; synthesis.linear averages light")
-    if training.warmup and training.schedule != "cosine":
-        raise _refused("training.warmup", training.warmup, "0 unless training.schedule is cosine")
+    if data.root == SCENES:
+        refuse(data.cache == "disk", "data.cache", f"none or memory with data.root: {SCENES}, which has no files")
+        refuse(data.patch_size > SCENE_SIZE, "data.patch_size", f"at most {SCENE_SIZE} with data.root: {SCENES}")
+        refuse(data.layout == "photos", "data.root", "a folder of photos with data.layout: photos")
+    if data.layout == "photos":
+        words = "none or memory with data.layout: photos, which keeps its photos in RAM"
+        refuse(data.cache == "disk", "data.cache", words)
+        refuse(data.blur != "blur", "data.blur", "blur with data.layout: photos; synthesis.linear averages light")
     if training.schedule == "cosine":
-        if training.decay.epochs not in ([], Decay().epochs):
-            raise _refused("training.decay.epochs", training.decay.epochs, "[] where training.schedule is cosine")
-        if training.decay.factor != Decay().factor:
-            words = f"{Decay().factor}, the default, where training.schedule is cosine"
-            raise _refused("training.decay.factor", training.decay.factor, words)
+        decay, where = Decay(), "where training.schedule is cosine"
+        refuse(training.decay.epochs not in ([], decay.epochs), "training.decay.epochs", f"[] {where}")
+        refuse(training.decay.factor != decay.factor, "training.decay.factor", f"{decay.factor}, the default, {where}")
+    else:
+        refuse(training.warmup, "training.warmup", "0 unless training.schedule is cosine")
     if training.adversarial:
-        _check_adversarial(experiment)
-
-
-def _check_adversarial(experiment: Experiment) -> None:
-    """Raises ConfigError for what cannot be trained with a discriminator."""
-    if experiment.data.patch_size < DISCRIMINATOR_PATCH:
         words = f"at least {DISCRIMINATOR_PATCH} with training.adversarial, whose discriminator judges so many at once"
-        raise _refused("data.patch_size", experiment.data.patch_size, words)
-    if experiment.model.filters % 2:
+        refuse(data.patch_size < DISCRIMINATOR_PATCH, "data.patch_size", words)
         words = "an even number with training.adversarial, for the discriminator begins with half as many"
-        raise _refused("model.filters", experiment.model.filters, words)
-    if experiment.training.precision == "float16":
-        raise _refused("training.precision", "float16", "float32 or bfloat16 with training.adversarial")
+        refuse(experiment.model.filters % 2, "model.filters", words)
+        words = "float32 or bfloat16 with training.adversarial"
+        refuse(training.precision == "float16", "training.precision", words)
 
 
 def steps_per_epoch(training: Training, pairs: int) -> int:

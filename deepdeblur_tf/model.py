@@ -42,13 +42,20 @@ class SpaceToDepth(layers.Layer):
         return batch, height and (height + 1) // 2, width and (width + 1) // 2, 4 * channels
 
 
-@tf.keras.utils.register_keras_serializable("deepdeblur_tf")
-class ContinueBorder(layers.Layer):
-    """Continues an image on all sides by so many pixels, which repeat its outermost ones."""
+class _Bordered(layers.Layer):
+    """A layer with a border of so many pixels."""
 
-    def __init__(self, border: int, **keywords):
+    def __init__(self, border: int = 0, **keywords):
         super().__init__(**keywords)
         self.border = border
+
+    def get_config(self):
+        return {**super().get_config(), "border": self.border}
+
+
+@tf.keras.utils.register_keras_serializable("deepdeblur_tf")
+class ContinueBorder(_Bordered):
+    """Continues an image on all sides by so many pixels, which repeat its outermost ones."""
 
     def call(self, inputs):
         # Repeated rather than mirrored: images may be smaller than the border.
@@ -61,17 +68,10 @@ class ContinueBorder(layers.Layer):
         batch, height, width, channels = input_shape
         return batch, height and height + 2 * self.border, width and width + 2 * self.border, channels
 
-    def get_config(self):
-        return {**super().get_config(), "border": self.border}
-
 
 @tf.keras.utils.register_keras_serializable("deepdeblur_tf")
-class CropLike(layers.Layer):
+class CropLike(_Bordered):
     """Cuts the first of two images to the size of the second, from so many pixels from the left and from above."""
-
-    def __init__(self, border: int = 0, **keywords):
-        super().__init__(**keywords)
-        self.border = border
 
     def call(self, inputs):
         image, like = inputs
@@ -81,9 +81,6 @@ class CropLike(layers.Layer):
     def compute_output_shape(self, input_shape):
         image, like = input_shape
         return (*like[:3], image[3])
-
-    def get_config(self):
-        return {**super().get_config(), "border": self.border}
 
 
 def build_model(*arguments, **settings) -> tf.keras.Model:

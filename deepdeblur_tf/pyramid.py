@@ -46,12 +46,6 @@ def mirror_pad(image, before: int, after, axis: int):
     return tf.gather(image, tf.where(folded < size, folded, 2 * size - 1 - folded), axis=axis)
 
 
-def _repeat_edge(image, after, axis: int):
-    """Continues an image at the end of an axis by repeating its last pixel; `after` is a scalar int tensor."""
-    size = tf.shape(image)[axis]
-    return tf.gather(image, tf.minimum(tf.range(size + after), size - 1), axis=axis)
-
-
 def _shrink(image, taps: np.ndarray, factor: int, axis: int):
     # A convolution would be shorter, but TF32 and bfloat16 units would round it.
     margin = (len(taps) - factor) // 2
@@ -159,8 +153,8 @@ def padded(image, levels: int, kind: str = "matlab_bicubic"):
     size, multiple = tf.shape(image), 2 ** (levels - 1)
     for axis in (1, 2):
         after = (multiple - size[axis] % multiple) % multiple
-        if PADDING[kind] == "edge":
-            image = _repeat_edge(image, after, axis)
+        if PADDING[kind] == "edge":  # the last pixel is repeated
+            image = tf.gather(image, tf.minimum(tf.range(size[axis] + after), size[axis] - 1), axis=axis)
         else:
             image = mirror_pad(image, 0, after, axis)
     return image

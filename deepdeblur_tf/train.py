@@ -107,7 +107,7 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
     from deepdeblur_tf.training.stops import Interrupted, NonFiniteLoss
 
     try:
-        outcome = train_run(experiment, run, data_set, about, say, worker)
+        train_run(experiment, run, data_set, about, say, worker)
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f" in {shown_name(run.folder)}" if worker.is_chief else ""
         print(f"\n{str(stop) or 'stopped at once'}. The same command continues the run{where}.", file=sys.stderr)
@@ -134,17 +134,6 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
                 "data.cache none."
             ) from error
         raise
-    run.extending.unlink(missing_ok=True)
-    say(f"network: {shown_name(run.model)}")
-    say(f"curves:  {sys.executable} -m tensorboard.main --logdir {shown_name(run.logs)}")
-    if outcome.psnr_before is not None and outcome.psnr_after is not None:
-        gain = outcome.psnr_after - outcome.psnr_before
-        if outcome.picture:
-            say(f"picture: {shown_name(outcome.picture)}")
-        say(
-            f"PSNR, mean of {outcome.images} validation images: {outcome.psnr_before:.2f} dB blurry, "
-            f"{outcome.psnr_after:.2f} dB restored ({gain:+.2f} dB)"
-        )
     return 0
 
 

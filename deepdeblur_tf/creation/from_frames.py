@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Union
 
 import numpy as np
 
@@ -29,20 +29,6 @@ UNBROKEN = 2.0
 Frame = Union[np.ndarray, Path]  # a decoded one of a video, or a file, which the thread that averages it reads
 
 
-class Length(NamedTuple):
-    """How long a scene is.
-
-    Attributes:
-        frames: How many it has.
-        averaged: How many make one blurry image.
-        rate: Frames a second; None for a folder of frames.
-    """
-
-    frames: int
-    averaged: int
-    rate: float | None
-
-
 class FromFrames:
     """Makes pairs from videos and folders of frames.
 
@@ -56,7 +42,8 @@ class FromFrames:
     def __init__(self, averaged: int | None, seed: int):
         self.choices = (averaged,) if averaged else AVERAGED
         self.seed = seed
-        self._lengths: dict[str, Length] = {}
+        # Of each scene: how many frames make one blurry image; frames a second, None for a folder of frames.
+        self._counted: dict[str, tuple[int, float | None]] = {}
 
     def count(self, scene: Scene) -> int:
         """How many pairs a scene gives, the ones that are left out later among them.
@@ -81,7 +68,7 @@ class FromFrames:
         if not fitting:
             raise UserError(f"{scene.source}: has {frames} frames; one blurry image takes {min(self.choices)}.")
         averaged = int(np.random.default_rng((self.seed, scene.number)).choice(fitting))
-        self._lengths[scene.key] = Length(frames, averaged, rate)
+        self._counted[scene.key] = averaged, rate
         return frames // averaged
 
     def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
@@ -95,12 +82,10 @@ class FromFrames:
         Yields:
             The others, in order; those whose sharp frame is blurry itself without images.
         """
-        length = self._lengths[scene.key]
-        windows = enumerate(_windows(scene, length.averaged, workers.failed), 1)
+        averaged, rate = self._counted[scene.key]
+        windows = enumerate(_windows(scene, averaged, workers.failed), 1)
         calls = (
-            partial(Made, number, done[number], {})
-            if number in done
-            else partial(_expose, scene, length, number, window)
+            partial(Made, number, done[number], {}) if number in done else partial(_expose, scene, rate, number, window)
             for number, window in windows
         )
         for made in _judged(workers.in_order(calls)):
@@ -121,16 +106,16 @@ def _windows(scene: Scene, averaged: int, failed: Callable[[str], None]) -> Iter
         failed(str(error))
 
 
-def _expose(scene: Scene, length: Length, number: int, window: list[Frame]) -> Made:
+def _expose(scene: Scene, rate: float | None, number: int, window: list[Frame]) -> Made:
     """Makes one pair."""
     frames = [read_rgb(frame) if isinstance(frame, Path) else frame for frame in window]
-    first, middle = (number - 1) * length.averaged, length.averaged // 2
+    first, middle = (number - 1) * len(frames), len(frames) // 2
     entry = {
         "source": scene.source.name,
         "first_frame": first,
-        "frames": length.averaged,
+        "frames": len(frames),
         "sharp_frame": first + middle,
-        "frame_rate": length.rate,
+        "frame_rate": rate,
         "displacement_pixels": round(displacement(frames), 3),
         "sharpness": round(sharpness(frames[middle]), 3),
     }

@@ -46,16 +46,9 @@ class FromPhotos:
     kinds = ("blur", "sharp")
 
     def __init__(
-        self,
-        scenes: Sequence[Scene],
-        settings: Synthesis,
-        size: Size,
-        count: int,
-        seed: int,
-        masks: Mapping[str, Path] | None = None,
+        self, scenes: Sequence[Scene], settings: Synthesis, size: Size, count: int, seed: int, masks: Mapping[str, Path]
     ):
-        self.settings, self.size, self.seed, self.masks = settings, size, seed, masks or {}
-        self._count = count
+        self.settings, self.size, self.seed, self.masks, self._count = settings, size, seed, masks, count
         self._others = {split: self._drawn([scene for scene in scenes if scene.split == split]) for split in _SPLITS}
         self._masked = {
             split: self._drawn([scene for scene in scenes if scene.split == split and scene.key in self.masks])

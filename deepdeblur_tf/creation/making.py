@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Protocol
 
 import cv2
 
-from deepdeblur_tf.creation.folder import DataSetFolder, Made
+from deepdeblur_tf.creation.folder import DataSetFolder
+from deepdeblur_tf.creation.from_frames import FromFrames
+from deepdeblur_tf.creation.from_photos import FromPhotos
 from deepdeblur_tf.creation.inputs import Scene
 from deepdeblur_tf.creation.threads import Workers
 from deepdeblur_tf.errors import UserError
 
 
-class Maker(Protocol):
-    """What makes pairs from scenes: `FromFrames` and `FromPhotos`."""
-
-    @property
-    def kinds(self) -> Sequence[str]:
-        """The images of a pair, such as blur and sharp."""
-
-    def count(self, scene: Scene) -> int:
-        """How many pairs a scene gives. Raises UserError for one that cannot be used."""
-
-    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
-        """Makes a scene's pairs but those that are done."""
-
-
 def make_all(
-    maker: Maker,
+    maker: FromFrames | FromPhotos,
     counts: Mapping[Scene, int],
     data_set: DataSetFolder,
     jobs: int,

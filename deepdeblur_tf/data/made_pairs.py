@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from deepdeblur_tf.config import Synthesis
+from deepdeblur_tf.data.protocol import Source
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.memory import available_memory
 from deepdeblur_tf.synthesis.generator import make_pair
@@ -43,7 +44,7 @@ class Kept:
             return photo
 
 
-class MadePairs:
+class MadePairs(Source):
     """A source of pairs made from photos; see `data.protocol`.
 
     Args:
@@ -60,14 +61,11 @@ class MadePairs:
         self, files: Sequence[Path], kept: Kept, count: int, side: int, settings: Synthesis, seed: int, split: str
     ):
         cv2.setNumThreads(1)  # its own would take the cores from those that make other pairs
-        self.files, self.kept, self.count, self.side, self.settings = files, kept, count, side, settings
+        self.files, self.kept, self.side, self.settings = files, kept, side, settings
         self.is_endless = split == "train"
         self.names = [f"{split}/{index:06d}" for index in range(count)]
         self._key = (seed, ("train", "validation").index(split))
         self._pictures = Pictures(lambda index: kept.photo(files[index]), len(files), settings.painted)
-
-    def __len__(self) -> int:
-        return self.count
 
     def read(self, index: int) -> np.ndarray:
         """Makes one pair: uint8 [side, side, 6], a function of the seed and the index."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepdeblur_tf.config import Data, Experiment
-from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
+from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint, refuse_smaller
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, spread
 from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.formats import SUFFIXES
@@ -26,45 +26,23 @@ SPLITS = {
 }
 
 # Pairs in each scene of GOPRO_Large (Nah et al., CVPR 2017): 2103 for training, 1111 for testing.
+# fmt: off
 GOPRO_LARGE = {
     "train": {
-        "GOPR0372_07_00": 100,
-        "GOPR0372_07_01": 75,
-        "GOPR0374_11_00": 150,
-        "GOPR0374_11_01": 80,
-        "GOPR0374_11_02": 100,
-        "GOPR0374_11_03": 48,
-        "GOPR0378_13_00": 110,
-        "GOPR0379_11_00": 100,
-        "GOPR0380_11_00": 60,
-        "GOPR0384_11_01": 100,
-        "GOPR0384_11_02": 100,
-        "GOPR0384_11_03": 100,
-        "GOPR0384_11_04": 100,
-        "GOPR0385_11_00": 100,
-        "GOPR0386_11_00": 100,
-        "GOPR0477_11_00": 80,
-        "GOPR0857_11_00": 100,
-        "GOPR0868_11_01": 100,
-        "GOPR0868_11_02": 100,
-        "GOPR0871_11_01": 100,
-        "GOPR0881_11_00": 100,
-        "GOPR0884_11_00": 100,
+        "GOPR0372_07_00": 100, "GOPR0372_07_01": 75, "GOPR0374_11_00": 150, "GOPR0374_11_01": 80,
+        "GOPR0374_11_02": 100, "GOPR0374_11_03": 48, "GOPR0378_13_00": 110, "GOPR0379_11_00": 100,
+        "GOPR0380_11_00": 60, "GOPR0384_11_01": 100, "GOPR0384_11_02": 100, "GOPR0384_11_03": 100,
+        "GOPR0384_11_04": 100, "GOPR0385_11_00": 100, "GOPR0386_11_00": 100, "GOPR0477_11_00": 80,
+        "GOPR0857_11_00": 100, "GOPR0868_11_01": 100, "GOPR0868_11_02": 100, "GOPR0871_11_01": 100,
+        "GOPR0881_11_00": 100, "GOPR0884_11_00": 100,
     },
     "validation": {
-        "GOPR0384_11_00": 100,
-        "GOPR0384_11_05": 100,
-        "GOPR0385_11_01": 100,
-        "GOPR0396_11_00": 100,
-        "GOPR0410_11_00": 134,
-        "GOPR0854_11_00": 100,
-        "GOPR0862_11_00": 77,
-        "GOPR0868_11_00": 100,
-        "GOPR0869_11_00": 100,
-        "GOPR0871_11_00": 100,
-        "GOPR0881_11_01": 100,
+        "GOPR0384_11_00": 100, "GOPR0384_11_05": 100, "GOPR0385_11_01": 100, "GOPR0396_11_00": 100,
+        "GOPR0410_11_00": 134, "GOPR0854_11_00": 100, "GOPR0862_11_00": 77, "GOPR0868_11_00": 100,
+        "GOPR0869_11_00": 100, "GOPR0871_11_00": 100, "GOPR0881_11_01": 100,
     },
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -197,11 +175,7 @@ def check_sizes(pairs, smallest: int) -> None:
                 f"two sizes in one pair: {pair.blurry} is {size[1]}x{size[0]}, "
                 f"{pair.sharp} is {sharp_size[1]}x{sharp_size[0]}."
             )
-        if min(size) < smallest:
-            raise PairsError(
-                f"{pair.blurry}: is {size[1]}x{size[0]}, smaller than the {smallest}x{smallest} patch. "
-                "Lower data.patch_size or take the pair out."
-            )
+        refuse_smaller(pair.blurry, size, smallest, " Lower data.patch_size or take the pair out.")
 
 
 def find(experiment: Experiment) -> DataSet:

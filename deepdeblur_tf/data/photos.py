@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepdeblur_tf.config import Data, Experiment
-from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint
+from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint, refuse_smaller
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.opening import ImageError
@@ -69,7 +69,7 @@ def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolde
     left_out: dict[Path, str] = {}
     for file in files:
         try:
-            _refuse_smaller(file, smallest)
+            refuse_smaller(file, image_size(file), smallest, " Lower data.patch_size or take the photo out.")
         except (PairsError, ImageError) as error:
             if on_error == "stop":
                 raise
@@ -81,15 +81,6 @@ def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolde
     taken = [file for number, file in enumerate(files) if number % _HELD or not held]
     train = PhotoFolder(root, "train", tuple(taken), tuple(left_out.values()))
     return train, PhotoFolder(root, "validation", tuple(held))
-
-
-def _refuse_smaller(file: Path, smallest: int) -> None:
-    height, width = image_size(file)
-    if min(height, width) < smallest:
-        raise PairsError(
-            f"{file}: is {width}x{height}, smaller than the {smallest}x{smallest} patch. Lower data.patch_size or "
-            "take the photo out."
-        )
 
 
 def find(experiment: Experiment) -> DataSet:

@@ -22,22 +22,30 @@ class PairsError(UserError):
     """A folder whose images do not make pairs; the message names the folder or file and what was looked for."""
 
 
-class Source(Protocol):
-    """Pairs that can be read one by one."""
+def refuse_smaller(name: object, size: Sequence[int], smallest: int, advice: str = "") -> None:
+    """Raises PairsError for an image or a pair of (height, width) below a patch."""
+    if min(size) < smallest:
+        raise PairsError(f"{name}: is {size[1]}x{size[0]}, smaller than the {smallest}x{smallest} patch.{advice}")
 
-    @property
-    def names(self) -> Sequence[str]:
-        """One name a pair, such as GOPR0384_11_00/000001."""
 
-    @property
-    def is_endless(self) -> bool:
-        """Whether there is a pair for any index, so that each epoch has `len(self)` new ones."""
+class Source:
+    """Pairs that can be read one by one.
+
+    Attributes:
+        names: One name a pair, such as GOPR0384_11_00/000001.
+        is_endless: Whether there is a pair for any index, so that each epoch has `len(self)` new ones.
+    """
+
+    names: Sequence[str]
+    is_endless = False
 
     def __len__(self) -> int:
         """The number of pairs."""
+        return len(self.names)
 
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's."""
+        raise NotImplementedError
 
 
 class Split(Protocol):

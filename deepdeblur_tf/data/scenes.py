@@ -12,7 +12,7 @@ from deepdeblur_tf.synthesis.embedded import make_scene
 TESTED = 16  # pairs; those that experiments/quickstart.yaml validates on
 
 
-class Scenes:
+class Scenes(Source):
     """A source of embedded scenes; see `data.protocol`.
 
     Args:
@@ -22,14 +22,9 @@ class Scenes:
         split: "train" or "validation"; the two share no scene.
     """
 
-    is_endless = False
-
     def __init__(self, count: int, seed: int, blur: str, split: str):
-        self.count, self.seed, self.blur, self.split = count, seed, blur, split
+        self.seed, self.blur, self.split = seed, blur, split
         self.names = [f"{split}/{index:06d}" for index in range(count)]
-
-    def __len__(self) -> int:
-        return self.count
 
     def read(self, index: int) -> np.ndarray:
         """Makes one pair: uint8 [256, 256, 6]."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepdeblur_tf.data.protocol import PairsError, Source
+from deepdeblur_tf.data.protocol import PairsError, Source, refuse_smaller
 from deepdeblur_tf.files import user_path, write_whole
 from deepdeblur_tf.images.opening import ImageError, pillow_errors
 from deepdeblur_tf.images.rgb import image_size, read_rgb
@@ -35,21 +35,16 @@ class Pair:
     sharp: Path
 
 
-class Files:
+class Files(Source):
     """Pairs decoded from their files at every read.
 
     Args:
         pairs: The `Pair`s.
     """
 
-    is_endless = False
-
     def __init__(self, pairs: Sequence[Pair]):
         self.pairs = pairs
         self.names = [pair.name for pair in pairs]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def read(self, index: int) -> np.ndarray:
         """Decodes one pair: uint8 [H, W, 6]. Raises ImageError or PairsError, which name the file."""
@@ -68,7 +63,7 @@ def _decoded_bytes(pair: Pair) -> int:
     return height * width * 6
 
 
-class ReadableOnly:
+class ReadableOnly(Source):
     """Another source in which a pair that cannot be read is replaced by the next one that can.
 
     Args:
@@ -82,9 +77,6 @@ class ReadableOnly:
         self.names, self.is_endless = source.names, source.is_endless
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def unreadable(self) -> list[str]:
         """What was found so far: the messages, each with its file's name."""
         return self.log.read_text(encoding="utf-8").splitlines() if self.log.is_file() else []
@@ -95,11 +87,7 @@ class ReadableOnly:
             try:
                 following = index + offset if self.is_endless else (index + offset) % len(self)
                 pair = self.source.read(following)
-                if min(pair.shape[:2]) < self._smallest:
-                    height, width = pair.shape[:2]
-                    raise PairsError(
-                        f"{self.names[following]}: is {width}x{height}, smaller than the patch of {self._smallest}"
-                    )
+                refuse_smaller(self.names[following % len(self)], pair.shape[:2], self._smallest)
                 return pair
             except (ImageError, PairsError) as error:
                 with self._lock:
@@ -111,7 +99,7 @@ class ReadableOnly:
         )
 
 
-class InMemory:
+class InMemory(Source):
     """Another source's pairs, each read once and kept in RAM.
 
     Args:
@@ -120,8 +108,6 @@ class InMemory:
     Raises:
         PairsError: there is too little memory for all of its pairs.
     """
-
-    is_endless = False
 
     def __init__(self, source: Source):
         self.source = source
@@ -135,9 +121,6 @@ class InMemory:
             )
         self._kept: dict[int, np.ndarray] = {}
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6]."""
         if index not in self._kept:
@@ -145,7 +128,7 @@ class InMemory:
         return self._kept[index]
 
 
-class OnDisk:
+class OnDisk(Source):
     """File pairs, each decoded once into a memory-mapped array that later runs reuse.
 
     A pair's array is named after both files' paths, sizes and modification times, so a file that changed is decoded
@@ -156,8 +139,6 @@ class OnDisk:
         source: The files.
         folder: Where the arrays go; made if missing.
     """
-
-    is_endless = False
 
     def __init__(self, source: Files, folder):
         self.source = source
@@ -176,9 +157,6 @@ class OnDisk:
                 f"data.cache_folder: {self.folder} has {free / 1e9:.1f} GB free, and the decoded images need "
                 f"{needed / 1e9:.1f} GB. Make room, name another folder, or use data.cache none or memory."
             )
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6]; mapped into memory once it is in the folder."""

@@ -142,22 +142,16 @@ class Run:
         lines = self.differing(experiment, data)
         if not lines:
             return
+        anew = "For a new run give another --name or --output."
         if not force:
-            advice = "For a new run give another --name or --output. To continue that one give its own settings, or "
-            advice += "--force, which goes on with these."
+            advice = f"{anew} To continue that one give its own settings, or --force, which goes on with these."
             refuse_other(f"{self.folder} holds another experiment", lines, advice, RunError)
-        held = self._held()
+        held, fixed = self._held(), f"which --force cannot change. {anew}"
         if held is not None and held.model != experiment.model:
-            raise RunError(
-                f"{self.folder} holds another network, which --force cannot change. For a new run give another --name "
-                "or --output."
-            )
+            raise RunError(f"{self.folder} holds another network, {fixed}")
         if held is not None and bool(held.training.adversarial) != bool(experiment.training.adversarial):
             word = "with" if held.training.adversarial else "without"
-            raise RunError(
-                f"{self.folder} was trained {word} a discriminator, which --force cannot change. For a new run give "
-                "another --name or --output."
-            )
+            raise RunError(f"{self.folder} was trained {word} a discriminator, {fixed}")
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
         least = trained + 1 if self.is_finished else trained
         if experiment.training.epochs < least:

@@ -52,11 +52,7 @@ def now() -> str:
 
 def versions(tensorflow: str) -> dict[str, str]:
     """The versions of what computes, TensorFlow's as it was given."""
-    return {
-        "deepdeblur_tf": deepdeblur_tf.__version__,
-        "tensorflow": tensorflow,
-        "python": platform.python_version(),
-    }
+    return {"deepdeblur_tf": deepdeblur_tf.__version__, "tensorflow": tensorflow, "python": platform.python_version()}
 
 
 def record(path: Path, data: dict, step: int, device: str, tensorflow: str) -> None:

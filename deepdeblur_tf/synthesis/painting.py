@@ -47,10 +47,10 @@ def _colour(random: np.random.Generator) -> np.ndarray:
     return np.clip(lightness * np.array([1 + warm, 1 + green, 1 - warm]), 0, 255).astype(np.float32)
 
 
-def _paint_leaf(random: np.random.Generator, canvas: np.ndarray, radius: float, centre=None) -> None:
+def _paint_leaf(random: np.random.Generator, canvas: np.ndarray, radius: float) -> None:
     """Paints one textured shape onto a float32 [H, W, 3] canvas, in place."""
     size = canvas.shape[0]
-    x, y = centre if centre is not None else random.uniform(-radius / 2, size + radius / 2, 2)
+    x, y = random.uniform(-radius / 2, size + radius / 2, 2)
     left, right = max(0, int(x - 1.5 * radius)), min(size, int(x + 1.5 * radius) + 2)
     top, bottom = max(0, int(y - 1.5 * radius)), min(size, int(y + 1.5 * radius) + 2)
     if left >= right or top >= bottom:

@@ -34,8 +34,8 @@ class Cutout:
     motion: Motion
 
 
-def _corners(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    return np.array([[left, right, left, right], [top, top, bottom, bottom], [1.0, 1, 1, 1]])
+def _corners(width: float, height: float) -> np.ndarray:
+    return np.array([[0, width, 0, width], [0, 0, height, height], [1.0, 1, 1, 1]])
 
 
 def _moved(homographies: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def view_counts(motions: Sequence[Motion], size: tuple[int, int], most: int | No
     fine = np.linspace(-1, 1, 65)
     counts: list[int] = []
     for motion in motions:
-        positions = _moved(motion.homographies(fine, (width / 2, height / 2)), _corners(0, 0, width, height))
+        positions = _moved(motion.homographies(fine, (width / 2, height / 2)), _corners(width, height))
         fastest = np.linalg.norm(np.diff(positions, axis=0), axis=1).max() * (len(fine) - 1)
         needed = math.ceil(fastest) + 1 if fastest else 1
         counts.append(counts[0] * 2 ** max(0, math.ceil(math.log2(needed / counts[0]))) if counts else needed)
@@ -79,7 +79,7 @@ def view_times(count: int) -> np.ndarray:
 def margin_of(motion: Motion, size: tuple[int, int]) -> int:
     """How many pixels of ground a motion shows beyond the image's border."""
     height, width = size
-    corners = _corners(0, 0, width, height)
+    corners = _corners(width, height)
     back = inverse(motion.homographies(np.linspace(-1, 1, 33), (width / 2, height / 2)))
     return math.ceil(np.abs(_moved(back, corners) - corners[:2]).max()) + 2
 
@@ -151,7 +151,7 @@ def _pieces(cutout: Cutout, size: tuple[int, int], count: int) -> Iterator[tuple
     if cutout.picture.dtype == np.uint8:
         shown = np.round(shown).astype(np.uint8)
     homographies = cutout.motion.homographies(view_times(count), (width / 2, height / 2)) @ translation(*cutout.corner)
-    corners = _moved(homographies, _corners(0, 0, *shown.shape[1::-1]))
+    corners = _moved(homographies, _corners(*shown.shape[1::-1]))
     firsts = np.maximum(np.floor(corners.min(axis=2)).astype(int), 0)
     lasts = np.minimum(np.ceil(corners.max(axis=2)).astype(int) + 1, (width, height))
     for homography, (left, top), (right, bottom) in zip(homographies, firsts.tolist(), lasts.tolist()):

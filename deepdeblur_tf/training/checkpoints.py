@@ -40,16 +40,12 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.steps_per_epoch, self.minutes = steps_per_epoch, settings.checkpoint_minutes
         self._seconds, self._best = seconds, tf.Variable(-math.inf, dtype=tf.float64)
         self._means = tf.Variable(np.zeros((len(trainer.metrics), 2)))
-        self._files = CheckpointFiles(
+        self.files = CheckpointFiles(
             tf.train.Checkpoint(best=self._best, means=self._means, seconds=seconds, **trainer.checkpointed),
             run.last_checkpoints,
             settings.keep_checkpoints,
         )
         self._saved_at = time.monotonic()
-
-    def restore(self) -> tuple[int, list[str]]:
-        """Puts the newest sound checkpoint's state into the trainer; see `CheckpointFiles.restore`."""
-        return self._files.restore()
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -64,7 +60,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def save(self) -> None:
         """Writes a checkpoint of this moment."""
         self._means.assign([[float(self._copies(v)[0]) for v in tf_variables(m)] for m in self.trainer.metrics])
-        self._files.save(self.trainer.steps_done)
+        self.files.save(self.trainer.steps_done)
         self.run.keep_config()
         self._saved_at = time.monotonic()
 

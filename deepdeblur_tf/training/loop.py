@@ -21,7 +21,7 @@ from deepdeblur_tf.model import begin_with, build_model
 from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.runs import provenance
 from deepdeblur_tf.runs.folder import Run
-from deepdeblur_tf.terminal import raw, shown_name
+from deepdeblur_tf.terminal import on_stops, raw, shown_name
 from deepdeblur_tf.training.adversarial import AdversarialTrainer, build_discriminator
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from deepdeblur_tf.training.distribution import check_alike, continue_as_chief, described, make_strategy
@@ -33,23 +33,6 @@ from deepdeblur_tf.training.stops import StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.tensorboard import TensorBoard
 from deepdeblur_tf.training.trainer import MOST_PSNR, Trainer
 from deepdeblur_tf.training.workers import Worker
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished training reached.
-
-    Attributes:
-        images: Validation images measured; 0 without a validation set, and then the rest is None.
-        psnr_before: Their mean PSNR in dB, blurry.
-        psnr_after: Their mean PSNR in dB, restored.
-        picture: Some of them as blurry | restored | sharp; None where `validation.samples` is 0.
-    """
-
-    images: int
-    psnr_before: float | None = None
-    psnr_after: float | None = None
-    picture: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +55,8 @@ class _Setup:
         return device_name() + described(self.strategy, self.worker)
 
 
-def train_run(
-    experiment: Experiment, run: Run, data_set: DataSet, about: dict, say=print, worker: Worker | None = None
-) -> Outcome:
-    """Trains an experiment, or continues it from its last checkpoint.
+def train_run(experiment: Experiment, run: Run, data_set: DataSet, about: dict, say, worker: Worker) -> None:
+    """Trains an experiment, or continues it from its last checkpoint, and says what it reached.
 
     Args:
         experiment: The experiment.
@@ -84,10 +65,6 @@ def train_run(
         about: What `data_set.about` gave, to be recorded.
         say: Called with each line for the user.
         worker: Which of several processes this one is; each has a `run` of its own, and continues as the chief's is.
-            Defaults to a training of its own.
-
-    Returns:
-        What it reached.
 
     Raises:
         PairsError, ImageError: what is wrong with the data, by the file's name.
@@ -96,11 +73,15 @@ def train_run(
         stops.Interrupted: the user stopped it; the same call continues it.
         stops.NonFiniteLoss: the loss became NaN or infinite.
     """
-    worker = worker or Worker()
     strategy = make_strategy(worker, experiment.training.batch_size)
-    _seed(experiment)
+    tf.keras.utils.set_random_seed(experiment.seed)
+    if experiment.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     check_alike(strategy, worker, experiment, about)
-    setup = _open(experiment, run, data_set, worker, strategy)
+    train, validation = data_set.open()
+    if experiment.data.on_error == "skip":
+        train = ReadableOnly(train, run.unreadable, experiment.data.patch_size)
+    setup = _Setup(experiment, worker, strategy, Stream(experiment, train), validation)
     trainer = _build(setup, say)
     epoch_steps = setup.stream.epoch_steps
     schedule = learning_rate_schedule(experiment.training, epoch_steps)
@@ -111,26 +92,12 @@ def train_run(
     psnr_before = _blurry_psnr(setup.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
     samples = Samples(setup.validation, experiment.validation.samples, run.samples, tensorboard.writer)
-    with StopOnSignal(checkpoints) as stop:
+    stop = StopOnSignal(checkpoints)
+    with on_stops(stop.ask):
         _fit(setup, trainer, start, [*_guards(setup), tensorboard, samples, history, checkpoints, stop])
     trainer.update_shipped()
     save_network(trainer.shipped, run.model)
-    return _summarise(setup, run, psnr_before, samples.file(experiment.training.epochs), say)
-
-
-def _seed(experiment: Experiment) -> None:
-    tf.keras.utils.set_random_seed(experiment.seed)
-    if experiment.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
-
-
-def _open(
-    experiment: Experiment, run: Run, data_set: DataSet, worker: Worker, strategy: tf.distribute.Strategy
-) -> _Setup:
-    train, validation = data_set.open()
-    if experiment.data.on_error == "skip":
-        train = ReadableOnly(train, run.unreadable, experiment.data.patch_size)
-    return _Setup(experiment, worker, strategy, Stream(experiment, train), validation)
+    _finish(setup, run, psnr_before, samples.file(experiment.training.epochs), say)
 
 
 def _build(setup: _Setup, say) -> Trainer:
@@ -162,7 +129,7 @@ def _build(setup: _Setup, say) -> Trainer:
 
 def _restore(checkpoints: Checkpoints, setup: _Setup, say) -> int:
     """The step that the chief's newest sound checkpoint is of; 0 without one, where `training.pretrained` begins."""
-    _, damaged = checkpoints.restore()
+    _, damaged = checkpoints.files.restore()
     for line in damaged:
         say(f"left out a checkpoint: {shown_name(line)}")
     trainer, training = checkpoints.trainer, setup.experiment.training
@@ -195,19 +162,17 @@ def _guards(setup: _Setup) -> list[tf.keras.callbacks.Callback]:
     return [StopOnNonFiniteLoss(None if setup.stream.source.is_endless else setup.stream.names)]
 
 
+@contextlib.contextmanager
 def _progress(setup: _Setup, first_epoch: int, lines: EpochLines):
     """The callback that shows how far it is, within a context; of several workers the chief alone shows it."""
     if not setup.worker.is_chief:
-        return contextlib.nullcontext(tf.keras.callbacks.Callback())
-    if sys.stderr.isatty():
-        return _drawn(first_epoch, setup.experiment.training.epochs)
-    return contextlib.nullcontext(lines)
-
-
-@contextlib.contextmanager
-def _drawn(first_epoch: int, epochs: int):
-    with contextlib.redirect_stderr(raw(sys.stderr)), progress_bar(first_epoch, epochs) as bar:
-        yield bar
+        yield tf.keras.callbacks.Callback()
+    elif not sys.stderr.isatty():
+        yield lines
+    else:
+        epochs = setup.experiment.training.epochs
+        with contextlib.redirect_stderr(raw(sys.stderr)), progress_bar(first_epoch, epochs) as bar:
+            yield bar
 
 
 def _fit(setup: _Setup, trainer: Trainer, start: int, callbacks: list) -> None:
@@ -241,7 +206,8 @@ def _fit(setup: _Setup, trainer: Trainer, start: int, callbacks: list) -> None:
         start = last_epoch * epoch_steps
 
 
-def _summarise(setup: _Setup, run: Run, psnr_before: float | None, picture: Path, say) -> Outcome:
+def _finish(setup: _Setup, run: Run, before: float | None, picture: Path, say) -> None:
+    """Says what was left out, has the run count as finished, and says where the results are and how good they are."""
     history = run.read_history()
     skipped = sum(int(row["skipped"]) for row in history)
     if skipped:
@@ -251,7 +217,13 @@ def _summarise(setup: _Setup, run: Run, psnr_before: float | None, picture: Path
         say(f"skipped, for they cannot be read: {len(unreadable)} training images")
         for line in unreadable:
             say(f"  {line}")
-    if psnr_before is None:
-        return Outcome(0)
-    psnr_after = float(history[-1]["val_psnr"])
-    return Outcome(len(setup.validation), psnr_before, psnr_after, picture if picture.is_file() else None)
+    run.extending.unlink(missing_ok=True)
+    say(f"network: {shown_name(run.model)}")
+    say(f"curves:  {sys.executable} -m tensorboard.main --logdir {shown_name(run.logs)}")
+    if before is None:
+        return
+    if picture.is_file():
+        say(f"picture: {shown_name(picture)}")
+    after = float(history[-1]["val_psnr"])
+    gained = f"{before:.2f} dB blurry, {after:.2f} dB restored ({after - before:+.2f} dB)"
+    say(f"PSNR, mean of {len(setup.validation)} validation images: {gained}")

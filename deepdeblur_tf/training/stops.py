@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import signal
 from collections.abc import Callable
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.terminal import on_stops, reader_is_gone
+from deepdeblur_tf.terminal import reader_is_gone
 
 
 class NonFiniteLoss(RuntimeError):
@@ -47,24 +46,17 @@ class StopOnNonFiniteLoss(tf.keras.callbacks.Callback):
 class StopOnSignal(tf.keras.callbacks.Callback):
     """Ctrl-C, SIGTERM and SIGHUP end the training after the running step, with a checkpoint; a second Ctrl-C at once.
 
+    `ask` is what handles them; see `terminal.on_stops`.
+
     Args:
         checkpoints: The run's `Checkpoints`.
     """
 
     def __init__(self, checkpoints):
         super().__init__()
-        self.checkpoints = checkpoints
-        self._asked = False
-        self._handling = contextlib.ExitStack()
+        self.checkpoints, self._asked = checkpoints, False
 
-    def __enter__(self):
-        self._handling.enter_context(on_stops(self._ask))
-        return self
-
-    def __exit__(self, *_):
-        self._handling.close()
-
-    def _ask(self, number, frame):
+    def ask(self, number, frame):
         self._asked = True
         reader_is_gone()  # after SIGHUP; a progress bar would fail before the checkpoint is there
         signal.signal(signal.SIGINT, signal.default_int_handler)

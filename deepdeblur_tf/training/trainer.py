@@ -61,13 +61,8 @@ class Trainer(tf.keras.Model):
             raise UserError(f"loss: received {loss!r}; allowed: one of {', '.join(ERRORS)}, or a function.")
         self.network, self.shipped = network, shipped or network
         self._error, self._ema = loss, ema
-        names = [
-            "loss",
-            *(f"loss_{level + 1}" for level in range(len(network.inputs))),
-            "psnr",
-            "gradient_norm",
-            "skipped",
-        ]
+        levels = [f"loss_{level}" for level, _ in enumerate(network.inputs, 1)]
+        names = ["loss", *levels, "psnr", "gradient_norm", "skipped"]
         self._means = {name: tf.keras.metrics.Mean(name=name) for name in names}
         self.distribute_reduction_method = "first"  # for Keras 2: each replica's values are those of all
 

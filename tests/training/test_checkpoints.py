@@ -124,7 +124,7 @@ def test_the_best_score_survives_a_restart(tmp_path):
         trainer = Trainer(build_model(levels=1, blocks=1, filters=2, kernel_size=3))
         trainer.compile(tf.keras.optimizers.Adam())
         checkpoints = Checkpoints(Run(tmp_path), trainer, tf.Variable(0.0), Training(), 1, validated=[1, 2, 3])
-        checkpoints.restore()
+        checkpoints.files.restore()
         return checkpoints
 
     best = tmp_path / "checkpoints" / "best.keras"
