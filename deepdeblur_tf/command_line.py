@@ -47,34 +47,30 @@ def answered(command: Callable[[], int], stopped: str) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     with printable_streams(), on_stops(signal.default_int_handler, (signal.SIGTERM, signal.SIGHUP)):
-        return _answered(command, stopped)
-
-
-def _answered(command: Callable[[], int], stopped: str) -> int:
-    # What it warns of, such as metadata that are cut off, either shows in no picture, or we say it ourselves.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    try:
-        status = command()
-        sys.stdout.flush()
-        return status
-    except UserError as error:
-        message = str(error)
-    except MemoryError as error:
-        message = str(error) or "the memory is full"
-    except OSError as error:
-        if error.errno in (errno.EPIPE, errno.EIO) and reader_is_gone():
-            return 141
-        name = error.filename2 or error.filename  # the second is what a temporary file was to become
-        fault = shown_name(f"{name}: {error.strerror}") if name else disk_fault(error)
-        if not fault:
-            raise
-        message = fault
-    except KeyboardInterrupt:
-        reader_is_gone()  # as where the terminal was closed
-        print(f"\n{stopped}", file=sys.stderr)
-        return 130
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+        # What it warns of, such as metadata that are cut off, either shows in no picture, or we say it ourselves.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            status = command()
+            sys.stdout.flush()
+            return status
+        except UserError as error:
+            message = str(error)
+        except MemoryError as error:
+            message = str(error) or "the memory is full"
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO) and reader_is_gone():
+                return 141
+            name = error.filename2 or error.filename  # the second is what a temporary file was to become
+            fault = shown_name(f"{name}: {error.strerror}") if name else disk_fault(error)
+            if not fault:
+                raise
+            message = fault
+        except KeyboardInterrupt:
+            reader_is_gone()  # as where the terminal was closed
+            print(f"\n{stopped}", file=sys.stderr)
+            return 130
+        print(f"error: {message}", file=sys.stderr)
+        return 2
 
 
 # What `add_argument` takes for a MODEL.

@@ -144,43 +144,37 @@ def progress_bar(first_epoch: int, epochs: int):
                 super().on_epoch_begin(epoch, logs)
                 self.batch_bar.unit_scale = False  # or it counts "14.0/15.0"
 
-        bar = Bar()
-        try:
-            yield bar
-        finally:
-            bar.batch_bar.close()
-            bar.epoch_bar.close()
-        return
+        bar, lines = Bar(), ("batch_bar", "epoch_bar")
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its end of life
+            from tensorflow_addons.callbacks import TQDMProgressBar
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its end of life
-        from tensorflow_addons.callbacks import TQDMProgressBar
+        class AddonsBar(TQDMProgressBar):
+            def set_params(self, params):
+                super().set_params({**params, "epochs": epochs})
 
-    class AddonsBar(TQDMProgressBar):
-        def set_params(self, params):
-            super().set_params({**params, "epochs": epochs})
+            def on_train_begin(self, logs=None):
+                super().on_train_begin(logs)
+                self.overall_progress_tqdm.initial = self.overall_progress_tqdm.n = first_epoch
+                self.overall_progress_tqdm.refresh()
 
-        def on_train_begin(self, logs=None):
-            super().on_train_begin(logs)
-            self.overall_progress_tqdm.initial = self.overall_progress_tqdm.n = first_epoch
-            self.overall_progress_tqdm.refresh()
+            def on_epoch_begin(self, epoch, logs=None):
+                self.overall_progress_tqdm.clear()  # or its line runs into the epoch's
+                super().on_epoch_begin(epoch, logs)
+                self.overall_progress_tqdm.refresh()
 
-        def on_epoch_begin(self, epoch, logs=None):
-            self.overall_progress_tqdm.clear()  # or its line runs into the epoch's
-            super().on_epoch_begin(epoch, logs)
-            self.overall_progress_tqdm.refresh()
+            def on_batch_end(self, batch, logs=None):
+                super().on_batch_end(batch, _shown(logs))
 
-        def on_batch_end(self, batch, logs=None):
-            super().on_batch_end(batch, _shown(logs))
+            def on_epoch_end(self, epoch, logs=None):
+                super().on_epoch_end(epoch, _shown(logs))
 
-        def on_epoch_end(self, epoch, logs=None):
-            super().on_epoch_end(epoch, _shown(logs))
-
-    bar = AddonsBar()
-    bar.update_interval = seconds  # its constructor takes whole updates a second only
+        bar, lines = AddonsBar(), ("epoch_progress_tqdm", "overall_progress_tqdm")
+        bar.update_interval = seconds  # its constructor takes whole updates a second only
     try:
         yield bar
     finally:
-        for line in (bar.epoch_progress_tqdm, bar.overall_progress_tqdm):
+        for line in (getattr(bar, name) for name in lines):
             if line is not None:
                 line.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 
 from deepdeblur_tf.command_line import MAX_PIXELS, MODEL, answered, check_max_pixels, folder_name
-from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.files import disk_fault, sha256_of, user_path
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.picture_files import read_photo
@@ -42,7 +42,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         default=[],
         choices=FURTHER,
         help="Also write these, which restore uint8 [N, H, W, 3]; "
-        f"{' and '.join(name for name in FURTHER if FORMATS[name].extra)} need the extras of their names.",
+        f"{' and '.join(name for name in FURTHER if FORMATS[name].packages)} need the extras of their names.",
     )
     parser.add_argument(
         "--max_pixels",
@@ -113,10 +113,11 @@ def _export(flags) -> int:
             raise UserError(f"--evaluation {name}: measured another network, {summary['model']['file']}, not {file}.")
     formats = list(dict.fromkeys(flags.format))
     for name in formats:
-        FORMATS[name].need(f"--format {name}")
+        for package in FORMATS[name].packages:
+            need(package, name, f"--format {name}")
     try:
         scale = flags.scale if flags.scale == "auto" else float(flags.scale)
-        version = export_network(file, sha256, folder, formats, flags.max_pixels, scale, photo, evaluations, say=print)
+        version = export_network(file, sha256, folder, formats, flags.max_pixels, scale, photo, evaluations)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

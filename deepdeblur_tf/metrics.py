@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from deepdeblur_tf.compat import tf
 
@@ -79,14 +80,10 @@ def psnr(a, b):
     return 10.0 * tf.math.log(255.0**2 / error) / tf.math.log(tf.constant(10.0, tf.float64))
 
 
-def _gaussian() -> np.ndarray:
-    taps = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / _SIGMA) ** 2)
-    return taps / taps.sum()
-
-
 def _windowed(image):
     """The Gaussian's mean around every pixel whose window lies within the image: [N, H - 10, W - 10, 3]."""
-    taps = np.tile(_gaussian()[:, None, None, None], (1, 1, 3, 1))
+    taps = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / _SIGMA) ** 2)
+    taps = np.tile((taps / taps.sum())[:, None, None, None], (1, 1, 3, 1))
     rows = tf.nn.depthwise_conv2d(image, taps, [1, 1, 1, 1], "VALID")
     return tf.nn.depthwise_conv2d(rows, taps.transpose(1, 0, 2, 3), [1, 1, 1, 1], "VALID")
 
@@ -162,12 +159,8 @@ def ssim_matlab(a, b):
         [0.8584 1.    ]
     """
     a, b = _pair(a, b)
-    # Along the colours the window always reaches beyond both ends, so filtering with a repeated border is a 3x3 matrix.
-    taps = _gaussian()
-    colours = np.zeros((3, 3))
-    for offset, tap in enumerate(taps, -_RADIUS):
-        for colour in range(3):
-            colours[np.clip(colour + offset, 0, 2), colour] += tap
+    # Along the three colours the same filter is a 3x3 matrix.
+    colours = ndimage.gaussian_filter1d(np.eye(3), _SIGMA, mode="nearest", radius=_RADIUS)
 
     def windowed(image):
         for axis in (1, 2):

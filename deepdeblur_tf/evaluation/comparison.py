@@ -60,7 +60,6 @@ def evaluate_all(
     pictures: Mapping[str, Sequence[tuple[int, int]]],
     options: Mapping,
     folder: Path,
-    say=print,
 ) -> list[Result]:
     """Measures networks and finished pictures on the same images.
 
@@ -74,7 +73,6 @@ def evaluate_all(
             error is largest. Empty for three images, those that the report names where they are there.
         options: The options of `Restorer`.
         folder: Where the comparison of all goes; what concerns a single candidate goes into its own folder.
-        say: Called with each line for the user.
 
     Returns:
         The figures of each candidate.
@@ -108,9 +106,9 @@ def evaluate_all(
         indices = [index for index, name in enumerate(names) if name in wanted or name in pictures]
         for pictures_there in finished:
             pictures_there.check(indices)  # also what was measured before, of another candidate
-        say(f"measuring {len(indices)} of {len(names)} images")
+        print(f"measuring {len(indices)} of {len(names)} images")
         if count and len(wanted) > count:
-            say(
+            print(
                 f"  not {count} alone: what was measured before stays in the tables. For tables of {count} give "
                 "another folder with --output."
             )
@@ -238,21 +236,16 @@ def _write(folder: Path, evaluations: Sequence[Evaluation], results: Sequence[Re
         side = min(DETAIL_SIDE, *sharp.shape[:2])
         corners = list(corners) or worst_details(restored, sharp, side, DETAILS)
         close_ups.append(details(panels, corners, side, name))
-    figures = {
-        "overview.png": (
-            "blurry, restored, sharp, with the PSNR of the whole image",
-            lambda path: write_image(path, stacked(overviews)),
-        ),
-        "details.png": (
-            "details, where the error is largest unless chosen, in double size",
-            lambda path: write_image(path, stacked(close_ups)),
-        ),
-        "gain.png": ("gain over the blurry image's PSNR, a point an image", lambda path: plot_gains(path, results)),
+    captions = {
+        "figures/overview.png": "blurry, restored, sharp, with the PSNR of the whole image",
+        "figures/details.png": "details, where the error is largest unless chosen, in double size",
+        "figures/gain.png": "gain over the blurry image's PSNR, a point an image",
     }
+    write_image(folder / "figures" / "overview.png", stacked(overviews))
+    write_image(folder / "figures" / "details.png", stacked(close_ups))
+    plot_gains(folder / "figures" / "gain.png", results)
     if len(results[0].summary["scenes"]) > 1:
-        figures["scenes.png"] = ("mean gain by scene", lambda path: plot_scenes(path, results))
-    for file, (_, write) in figures.items():
-        write(folder / "figures" / file)
-    captions = {f"figures/{file}": caption for file, (caption, _) in figures.items()}
+        captions["figures/scenes.png"] = "mean gain by scene"
+        plot_scenes(folder / "figures" / "scenes.png", results)
     frames = REPORT_FRAMES if is_gopro(results[0]) else ()
     write_markdown(folder / "report.md", results, list(dict.fromkeys([*frames, *pictures])), captions)

@@ -132,7 +132,7 @@ class Evaluation:
             if self.changed:
                 changed = shown_name(", ".join(self.changed))
                 print(f"measured again, for {shown_name(self.metrics)} was changed there: {changed}")
-            write_whole(self.metrics, lambda path: self._write_rows(path, rows))
+            write_whole(self.metrics, lambda path: self._append(path, rows))
             self.summarise()
             yield
 
@@ -208,20 +208,17 @@ class Evaluation:
     def add(self, name: str, row: dict) -> None:
         """Adds an image's row to metrics.csv. Raises EvaluationLost where that was removed."""
         self.refuse_lost()
-        with open(self.metrics, "a", newline="", encoding="utf-8") as file:
-            self._write_row(csv.writer(file, lineterminator="\n"), name, row)
+        self._append(self.metrics, {name: row})
 
-    def _write_rows(self, path: Path, rows: dict[str, dict]) -> None:
-        with open(path, "w", newline="", encoding="utf-8") as file:
+    def _append(self, path: Path, rows: dict[str, dict]) -> None:
+        with open(path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            if not file.tell():  # a new one
+                writer.writerow(COLUMNS)
             for name, row in rows.items():
-                self._write_row(writer, name, row)
-
-    def _write_row(self, writer, name: str, row: dict) -> None:
-        row = {key: float(row[key]) for key in _FIGURES}
-        values = ("" if math.isnan(value) else repr(value) for value in row.values())
-        writer.writerow([name, *values, self._check_of(name, row)])
+                row = {key: float(row[key]) for key in _FIGURES}
+                values = ("" if math.isnan(value) else repr(value) for value in row.values())
+                writer.writerow([name, *values, self._check_of(name, row)])
 
     def summarise(self) -> Result:
         """Writes summary.json from the images that are measured so far, and returns their figures.

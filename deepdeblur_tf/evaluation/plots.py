@@ -20,6 +20,7 @@ def _axes(path: Path, inches: tuple[float, float]):
 
     figure = Figure(inches, dpi=120, layout="constrained")
     yield figure.add_subplot()
+    figure.legend(loc="outside lower center", ncols=2)
     write_whole(path, figure.savefig)
 
 
@@ -32,10 +33,7 @@ def plot_gains(path: Path, results: Sequence[Result]) -> None:
             label = f"{result.label}: mean {np.mean(list(gains.values())):+.2f} dB" if gains else result.label
             axes.scatter(blurry, list(gains.values()), s=24 if len(gains) < 200 else 8, alpha=0.7, label=label)
         axes.axhline(0, color="grey", linewidth=0.8)
-        axes.set_xlabel("PSNR of the blurry image (dB)")
-        axes.set_ylabel("gain in PSNR (dB)")
-        axes.set_title("Gain over the input's blur")
-        axes.figure.legend(loc="outside lower center", ncols=2)
+        axes.set(xlabel="PSNR of the blurry image (dB)", ylabel="gain in PSNR (dB)", title="Gain over the input's blur")
 
 
 def plot_scenes(path: Path, results: Sequence[Result]) -> None:
@@ -49,6 +47,4 @@ def plot_scenes(path: Path, results: Sequence[Result]) -> None:
         axes.set_yticks(np.arange(len(scenes)) + 0.4 - height / 2, scenes)
         axes.invert_yaxis()
         axes.axvline(0, color="grey", linewidth=0.8)
-        axes.set_xlabel("mean gain in PSNR (dB)")
-        axes.set_title("Gain by scene")
-        axes.figure.legend(loc="outside lower center", ncols=2)
+        axes.set(xlabel="mean gain in PSNR (dB)", title="Gain by scene")

@@ -17,12 +17,8 @@ from deepdeblur_tf.terminal import shown_name
 _TITLES = {name: measure.title for name, measure in MEASURES.items()}
 
 
-def _shown(name: str, value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{MEASURES[name].digits}f}"
-
-
-def _signed(name: str, value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:+.{MEASURES[name].digits}f}"
+def _shown(name: str, value: float | None, sign: str = "") -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:{sign}.{MEASURES[name].digits}f}"
 
 
 def _escaped(text: str) -> str:
@@ -91,8 +87,8 @@ def _scenes_table(results: Sequence[Result]) -> str:
     for scene, first in results[0].summary["scenes"].items():
         line = [_escaped(scene), str(first["images"]), _shown("psnr", first["blurry"]["psnr"])]
         for result, gain in zip(results, gains):
-            restored = result.summary["scenes"][scene]["restored"]
-            line += [_shown("psnr", restored["psnr"]), _signed("psnr", gain[scene]), _shown("ssim", restored["ssim"])]
+            mean = result.summary["scenes"][scene]["restored"]
+            line += [_shown("psnr", mean["psnr"]), _shown("psnr", gain[scene], "+"), _shown("ssim", mean["ssim"])]
         lines.append(line)
     return table(head, lines, 1)
 
@@ -102,14 +98,10 @@ def _extremes_table(result: Result, count: int = 3) -> str:
     chosen = gains if len(gains) <= 2 * count else [*gains[:count], *gains[-count:]]
     lines = [
         [_escaped(name), *(_shown("psnr", result.rows[name][key]) for key in ("blurry_psnr", "psnr"))]
-        + [_signed("psnr", gain)]
+        + [_shown("psnr", gain, "+")]
         for name, gain in chosen
     ]
     return table(["image", "blurry (dB)", f"{result.label} (dB)", "gain (dB)"], lines, 1)
-
-
-def _difference(one: float, other: float) -> float:
-    return 0.0 if one == other else other - one  # also of two infinite ones
 
 
 def _differences_table(results: Sequence[Result]) -> str:
@@ -120,16 +112,16 @@ def _differences_table(results: Sequence[Result]) -> str:
     for result in results[1:]:
         for name, title in _TITLES.items():
             # Finished pictures have no loss, small images no SSIM.
-            rows = zip(first.rows, first.rows.values(), (result.rows[image] for image in first.rows))
-            images = [image for image, *both in rows if not any(math.isnan(row[name]) for row in both)]
-            if not images:
+            pairs = {image: (row[name], result.rows[image][name]) for image, row in first.rows.items()}
+            pairs = {image: pair for image, pair in pairs.items() if not any(map(math.isnan, pair))}
+            if not pairs:
                 continue
-            values = [_difference(first.rows[image][name], result.rows[image][name]) for image in images]
+            values = [0.0 if one == other else other - one for one, other in pairs.values()]  # 0 of two infinite ones
             better = sum(value < 0 if MEASURES[name].lower_is_better else value > 0 for value in values)
-            interval = scene_interval(values, [scenes[image] for image in images])
+            interval = scene_interval(values, [scenes[image] for image in pairs])
             lines.append(
-                [f"{result.label} - {first.label}", title, _signed(name, sum(values) / len(values))]
-                + [" to ".join(_signed(name, end) for end in interval) if interval else "-"]
+                [f"{result.label} - {first.label}", title, _shown(name, sum(values) / len(values), "+")]
+                + [" to ".join(_shown(name, end, "+") for end in interval) if interval else "-"]
                 + [f"{better} of {len(values)}"]
             )
     note = (

@@ -7,6 +7,7 @@ pixels are those that `deepdeblur_tf.images.picture_files` reads from the same f
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 from deepdeblur_tf.compat import tf
@@ -59,19 +60,13 @@ def decode(data, max_pixels: int, subject) -> Decoded:
     cut off, or hold what would become a wrong picture: 16 bits a channel, CMYK, a BMP's rarer kinds.
     """
     header = _Bytes(data)
-    is_png = header.are(0, b"\x89PNG\r\n\x1a\n")
-    is_jpeg = header.are(0, b"\xff\xd8\xff")
-    is_bmp = header.are(0, b"BM")
-    is_gif = tf.logical_or(header.are(0, b"GIF87a"), header.are(0, b"GIF89a"))
-    kinds = tf.stack([is_png, is_jpeg, is_bmp, is_gif])
+    begins = {_png: [b"\x89PNG\r\n\x1a\n"], _jpeg: [b"\xff\xd8\xff"], _bmp: [b"BM"], _gif: [b"GIF87a", b"GIF89a"]}
+    kinds = tf.stack([tf.reduce_any([header.are(0, mark) for mark in marks]) for marks in begins.values()])
     known = require(tf.reduce_any(kinds), subject, " is none of PNG, JPEG, BMP, GIF")
     with tf.control_dependencies([known]):
         kind = tf.argmax(tf.cast(kinds, tf.int32), output_type=tf.int32)
-
-    def branch(decoder):
-        return lambda: decoder(data, header, max_pixels, subject)
-
-    pixels, alpha, is_grey, orientation = tf.switch_case(kind, [branch(each) for each in (_png, _jpeg, _bmp, _gif)])
+    branches = [functools.partial(decoder, data, header, max_pixels, subject) for decoder in begins]
+    pixels, alpha, is_grey, orientation = tf.switch_case(kind, branches)
     pixels = _upright(tf.concat([pixels, alpha], axis=2), orientation)
     return Decoded(tf.ensure_shape(pixels[..., :3], [None, None, 3]), pixels[..., 3:], is_grey)
 
@@ -90,8 +85,7 @@ class _Bytes:
     def count(self, pair: bytes):
         """How often two bytes follow each other."""
         first, second = pair
-        found = tf.logical_and(tf.equal(self._values[:-1], first), tf.equal(self._values[1:], second))
-        return tf.math.count_nonzero(found, dtype=tf.int32)
+        return tf.math.count_nonzero((self._values[:-1] == first) & (self._values[1:] == second), dtype=tf.int32)
 
     def are(self, offset, expected: bytes):
         return tf.reduce_all(self.at(offset + tf.range(len(expected))) == list(expected))
@@ -108,7 +102,7 @@ def is_within(height, width, max_pixels: int, count=1):
     """bool scalar: `restoration.tiling.is_within` for int64 scalars, and for several images."""
     # A side has no more than 32 bits, so that their product fits into 64 but for its sign.
     pixels = count * (-(-height // GRID) * -(-width // GRID) * GRID**2)
-    return tf.logical_and(tf.maximum(width, height) <= MAX_SIDE, pixels <= max_pixels)
+    return (tf.maximum(width, height) <= MAX_SIDE) & (pixels <= max_pixels)
 
 
 def allowed_pixels(max_pixels: int) -> str:
@@ -116,9 +110,9 @@ def allowed_pixels(max_pixels: int) -> str:
 
 
 def _bounded(width, height, max_pixels: int, subject) -> tf.Operation:
-    fits = is_within(height, width, max_pixels)
+    fits = is_within(height, width, max_pixels) & (tf.minimum(width, height) >= 1)
     size = (subject, " has ", width, "x", height, f" pixels; allowed are {allowed_pixels(max_pixels)}")
-    return require(tf.logical_and(fits, tf.minimum(width, height) >= 1), *size)
+    return require(fits, *size)
 
 
 def _png(data, header: _Bytes, max_pixels: int, subject):
@@ -134,7 +128,7 @@ def _png(data, header: _Bytes, max_pixels: int, subject):
 
     def next_chunk(offset, exif, transparent):
         exif = tf.where(header.are(offset + 4, b"eXIf"), offset + 8, exif)
-        transparent = tf.logical_or(transparent, header.are(offset + 4, b"tRNS"))
+        transparent |= header.are(offset + 4, b"tRNS")
         length = tf.cast(tf.minimum(header.number(offset, 4, True), tf.cast(header.size, tf.int64)), tf.int32)
         return offset + 12 + length, exif, transparent
 
@@ -146,10 +140,8 @@ def _png(data, header: _Bytes, max_pixels: int, subject):
     )
     with tf.control_dependencies(checks):
         pixels = tf.io.decode_png(data, channels=4)
-    is_grey = tf.logical_or(tf.equal(colour, 0), tf.equal(colour, 4))
-    has_alpha = tf.logical_or(transparent, colour >= 4)
-    alpha = pixels[..., 3 : tf.where(has_alpha, 4, 3)]
-    return pixels[..., :3], alpha, is_grey, _orientation(header, exif)
+    alpha = pixels[..., 3 : tf.where(transparent | (colour >= 4), 4, 3)]
+    return pixels[..., :3], alpha, (colour == 0) | (colour == 4), _orientation(header, exif)
 
 
 def _jpeg(data, header: _Bytes, max_pixels: int, subject):
@@ -166,12 +158,12 @@ def _jpeg(data, header: _Bytes, max_pixels: int, subject):
 
     def is_segment(offset, _):
         # The compressed data begin at SOS (0xDA).
-        return tf.logical_and(tf.equal(header.at(offset), 0xFF), tf.not_equal(header.at(offset + 1), 0xDA))
+        return (header.at(offset) == 0xFF) & (header.at(offset + 1) != 0xDA)
 
     def next_segment(offset, exif):
-        is_fill = tf.equal(header.at(offset + 1), 0xFF)  # a segment may begin with any number of them
-        found = tf.logical_and(tf.equal(header.at(offset + 1), 0xE1), header.are(offset + 4, b"Exif\0\0"))
-        exif = tf.where(tf.logical_and(found, tf.equal(exif, 0)), offset + 10, exif)
+        is_fill = header.at(offset + 1) == 0xFF  # a segment may begin with any number of them
+        found = (header.at(offset + 1) == 0xE1) & header.are(offset + 4, b"Exif\0\0")
+        exif = tf.where(found & (exif == 0), offset + 10, exif)
         length = tf.where(is_fill, 1, 2 + tf.cast(header.number(offset + 2, 2, True), tf.int32))
         return offset + length, exif
 
@@ -179,7 +171,7 @@ def _jpeg(data, header: _Bytes, max_pixels: int, subject):
     with tf.control_dependencies(checks):
         # The faster default is off by up to 5 of 255.
         pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
-    return pixels, pixels[..., 3:], tf.equal(channels, 1), _orientation(header, exif)
+    return pixels, pixels[..., 3:], channels == 1, _orientation(header, exif)
 
 
 def _bmp(data, header: _Bytes, max_pixels: int, subject):
@@ -187,28 +179,25 @@ def _bmp(data, header: _Bytes, max_pixels: int, subject):
     height = tf.where(height < 2**31, height, 2**32 - height)  # a negative one: the first row is the upper one
     depth = header.number(28, 2)
     info, colours = tf.cast(tf.minimum(header.number(14, 4), 2**30), tf.int32), header.number(46, 4)
-    plain = tf.logical_and(info >= 40, tf.equal(header.number(30, 4), 0))
-    with_palette = tf.equal(depth, 8)
-    known = tf.reduce_any(tf.equal(depth, [8, 24, 32]))
+    known = (info >= 40) & (header.number(30, 4) == 0) & tf.reduce_any(depth == [8, 24, 32])
+    with_palette = depth == 8
     checks = [
         _bounded(width, height, max_pixels, subject),
-        require(
-            tf.logical_and(plain, known), subject, " is a BMP of a rare kind; allowed: 8, 24 and 32 bits, uncompressed"
-        ),
+        require(known, subject, " is a BMP of a rare kind; allowed: 8, 24 and 32 bits, uncompressed"),
     ]
     with tf.control_dependencies(checks):
         pixels = tf.io.decode_bmp(data)
-    colours = tf.where(tf.equal(colours, 0), 256, tf.cast(tf.minimum(colours, 256), tf.int32))
+    colours = tf.where(colours == 0, 256, tf.cast(tf.minimum(colours, 256), tf.int32))
     indices = tf.range(256)
     entries = 14 + info + 4 * indices[:, None] + [2, 1, 0]  # blue, green, red, nothing
     palette = tf.where(indices[:, None] < colours, header.at(entries), 0)
-    is_ramp = tf.reduce_all(tf.logical_or(tf.equal(palette, indices[:, None]), indices[:, None] >= colours))
+    is_ramp = tf.reduce_all((palette == indices[:, None]) | (indices[:, None] >= colours))
     pixels = tf.cond(
         with_palette,
         lambda: tf.cast(tf.gather(palette, tf.cast(pixels[..., 0], tf.int32)), tf.uint8),
         lambda: tf.identity(pixels[..., :3]),
     )
-    return pixels, pixels[..., 3:], tf.logical_and(with_palette, is_ramp), tf.constant(1)
+    return pixels, pixels[..., 3:], with_palette & is_ramp, tf.constant(1)
 
 
 def _gif(data, header: _Bytes, max_pixels: int, subject):
@@ -219,7 +208,7 @@ def _gif(data, header: _Bytes, max_pixels: int, subject):
     def after_blocks(offset):
         """Behind the sub-blocks that begin here: each its length and as many bytes, the last of length 0."""
         (last,) = tf.while_loop(
-            lambda offset: tf.logical_and(offset < header.size, header.at(offset) > 0),
+            lambda offset: (offset < header.size) & (header.at(offset) > 0),
             lambda offset: (offset + 1 + header.at(offset),),
             [offset],
             maximum_iterations=_MOST_CHUNKS,
@@ -227,7 +216,7 @@ def _gif(data, header: _Bytes, max_pixels: int, subject):
         return last + 1
 
     (image,) = tf.while_loop(
-        lambda offset: tf.equal(header.at(offset), 0x21),  # extensions
+        lambda offset: header.at(offset) == 0x21,  # extensions
         lambda offset: (after_blocks(offset + 2),),
         [13 + table(header.at(10))],
         maximum_iterations=100,
@@ -236,7 +225,7 @@ def _gif(data, header: _Bytes, max_pixels: int, subject):
     width = tf.maximum(header.number(6, 2), header.number(image + 5, 2))
     height = tf.maximum(header.number(8, 2), header.number(image + 7, 2))
     checks = [
-        require(tf.equal(header.at(image), 0x2C), subject, " is a GIF without an image"),
+        require(header.at(image) == 0x2C, subject, " is a GIF without an image"),
         _bounded(width, height, max_pixels, subject),
     ]
     with tf.control_dependencies(checks):
@@ -253,8 +242,8 @@ def _orientation(header: _Bytes, exif):
     directory = exif + tf.cast(tf.minimum(header.number(exif + 4, 4, big_endian), size), tf.int32)
     entries = directory + 2 + 12 * tf.range(tf.cast(header.number(directory, 2, big_endian), tf.int32))
     tags, values = header.number(entries, 2, big_endian), header.number(entries + 8, 2, big_endian)
-    value = tf.reduce_max(tf.where(tf.equal(tags, _ORIENTATION), values, 0))
-    known = tf.logical_and(tf.logical_and(value >= 1, value <= 8), exif > 0)
+    value = tf.reduce_max(tf.where(tags == _ORIENTATION, values, 0))
+    known = (value >= 1) & (value <= 8) & (exif > 0)
     return tf.cast(tf.where(known, value, 1), tf.int32)
 
 
@@ -266,7 +255,7 @@ def _upright(pixels, orientation):
         return tf.cast(tf.transpose(tf.cast(pixels, tf.int32), [1, 0, 2]), tf.uint8)
 
     pixels = tf.cond(orientation >= 5, transposed, lambda: pixels)
-    upside_down = tf.reduce_any(tf.equal(orientation, [3, 4, 7, 8]))
+    upside_down = tf.reduce_any(orientation == [3, 4, 7, 8])
     pixels = tf.cond(upside_down, lambda: tf.reverse(pixels, [0]), lambda: pixels)
-    mirrored = tf.reduce_any(tf.equal(orientation, [2, 3, 6, 7]))
+    mirrored = tf.reduce_any(orientation == [2, 3, 6, 7])
     return tf.cond(mirrored, lambda: tf.reverse(pixels, [1]), lambda: pixels)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepdeblur_tf.errors import need, quiet_libraries
+from deepdeblur_tf.errors import quiet_libraries
 
 if TYPE_CHECKING:
     from deepdeblur_tf.serving.signatures import Service
@@ -34,8 +34,7 @@ class Format:
         about: What that is, for the model card.
         write: Writes a service to such a path.
         load: Reads a path; the result restores uint8 [N, H, W, 3].
-        packages: What must be installed.
-        extra: The extra of this project that installs them.
+        packages: What must be installed, by the extra of the format's name.
     """
 
     file: str
@@ -43,12 +42,6 @@ class Format:
     write: Callable[[Service, Path], None]
     load: Callable[[Path], Runner]
     packages: tuple[str, ...] = ()
-    extra: str = ""
-
-    def need(self, what: str) -> None:
-        """Raises UserError where a package is not installed that this takes; `what` is for the message."""
-        for package in self.packages:
-            need(package, self.extra, what)
 
 
 def _write_saved_model(service: Service, path: Path) -> None:
@@ -124,7 +117,6 @@ FORMATS = {
         _write_onnx,
         _load_onnx,
         ("tf2onnx", "onnxruntime"),
-        "onnx",
     ),
     "tflite": Format(
         "deepdeblur.tflite", "TFLite, the same; resize its input to the image's shape", _write_tflite, _load_tflite
@@ -136,7 +128,6 @@ FORMATS = {
         _write_openvino,
         _load_openvino,
         ("openvino",),
-        "openvino",
     ),
 }
 FURTHER = tuple(FORMATS)[1:]  # beside the SavedModel, which every export has

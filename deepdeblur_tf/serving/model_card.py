@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from deepdeblur_tf.config import recorded_experiment, to_yaml
+from deepdeblur_tf.config import Experiment, recorded_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.evaluation.tables import table
@@ -26,22 +25,8 @@ _LIMITS = """\
 - Pictures unlike those of its training come out worse; far from them they may become worse than they were."""
 
 
-class Known(NamedTuple):
-    """What is known of a network, in Markdown.
-
-    Attributes:
-        training: What it was trained on.
-        figures: What it reaches.
-        experiment: Its experiment's settings; empty for a file outside of a run.
-    """
-
-    training: str
-    figures: str
-    experiment: str
-
-
-def gather(file: Path, evaluations: Sequence[dict]) -> Known:
-    """What is known of a network.
+def gather(file: Path, evaluations: Sequence[dict]) -> dict[str, str]:
+    """What is known of a network: the card's sections in Markdown, by their headings.
 
     Args:
         file: Its `.keras` file; what is known of its training lies in the run's folder around it.
@@ -51,18 +36,18 @@ def gather(file: Path, evaluations: Sequence[dict]) -> Known:
         UserError: another program has changed the run's files.
     """
     run = run_of(file)
-    is_best = run is not None and file.resolve() == run.best.resolve()
-    settings = ""
-    if run:
-        experiment = recorded_experiment(run.config)
+    experiment, row = (recorded_experiment(run.config), _row_of(run, file)) if run else (None, {})
+    known = {"Training": _training(file, experiment, row), "Figures": _figures(file, row, evaluations)}
+    known["Limits"] = _LIMITS
+    if experiment:
         # Its name without the path, which says more of the machine than of the data.
-        root = Path(experiment.data.root).name
-        settings = to_yaml(dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, root=root)))
-    return Known(_training(file, run, is_best), _figures(file, run, is_best, evaluations), settings)
+        data = dataclasses.replace(experiment.data, root=Path(experiment.data.root).name)
+        known["Experiment"] = f"```yaml\n{to_yaml(dataclasses.replace(experiment, data=data))}```"
+    return known
 
 
 def write_card(
-    known: Known, parameters: int, max_pixels: int, memory: float, files: Sequence[str], scale: float | str
+    known: dict[str, str], parameters: int, max_pixels: int, memory: float, files: Sequence[str], scale: float | str
 ) -> str:
     """The card in Markdown.
 
@@ -74,25 +59,14 @@ def write_card(
         files: The export's files, relative to its folder.
         scale: As `serving.Service` has it.
     """
-    sections = [
-        "# Motion deblurring with deepdeblur_tf",
+    about = (
+        "# Motion deblurring with deepdeblur_tf\n\n"
         "The multi-scale network of S. Nah, T. H. Kim, K. M. Lee: Deep Multi-scale Convolutional Neural Network for "
         f"Dynamic Scene Deblurring, CVPR 2017; {parameters:,} parameters. A blurry picture in, a sharp one of the same "
-        "size out.",
-        "## Signatures",
-        _signatures(max_pixels, memory, scale),
-        "## Files",
-        _files(files),
-        "## Training",
-        known.training,
-        "## Figures",
-        known.figures,
-        "## Limits",
-        _LIMITS,
-    ]
-    if known.experiment:
-        sections += ["## Experiment", f"```yaml\n{known.experiment}```"]
-    return "\n\n".join(sections) + "\n"
+        "size out."
+    )
+    sections = {"Signatures": _signatures(max_pixels, memory, scale), "Files": _files(files), **known}
+    return "\n\n".join([about, *(f"## {heading}\n\n{text}" for heading, text in sections.items())]) + "\n"
 
 
 def _signatures(max_pixels: int, memory: float, scale: float | str) -> str:
@@ -121,22 +95,21 @@ def _files(files: Sequence[str]) -> str:
     return "\n".join(f"- `{name}`: {text}" for name, text in words.items() if name in files)
 
 
-def _training(file: Path, run: Run | None, is_best: bool) -> str:
+def _training(file: Path, experiment: Experiment | None, row: dict[str, str]) -> str:
     if file.parent == TRAINED:  # its own card, one heading deeper
         _, _, body = file.with_suffix(".md").read_text(encoding="utf-8").partition("\n")
         return body.strip().replace("\n## ", "\n### ")
-    if run is None:
+    if experiment is None:
         return "Not known: the network was exported from a file outside of its run's folder."
-    experiment = recorded_experiment(run.config)
     data, training = experiment.data, experiment.training
-    epochs = _row_of(run, is_best).get("epoch", "an unknown number")  # as without history.csv
+    epochs = row.get("epoch", "an unknown number")  # as without history.csv
     return (
         f"Experiment `{experiment.name}`: {in_words(data)}, crops of {data.patch_size}x{data.patch_size}, {epochs} of "
         f"{training.epochs} epochs in batches of {training.batch_size}."
     )
 
 
-def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[dict]) -> str:
+def _figures(file: Path, row: dict[str, str], evaluations: Sequence[dict]) -> str:
     if evaluations:
         measures = {name: measure for name, measure in MEASURES.items() if measure.of}
         head = ["data", "images", *(measure.title for measure in measures.values())]
@@ -146,11 +119,10 @@ def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[d
             line = [f"{data['root'].rstrip('/').rpartition('/')[2]} (`{data['blur']}`)", str(overall["images"])]
             for name, measure in measures.items():
                 figures = (overall[side].get(name) for side in ("blurry", "restored"))
-                line.append(" → ".join(_number(figure, measure.digits) for figure in figures))
+                line.append(" → ".join("–" if it is None else f"{float(it):.{measure.digits}f}" for it in figures))
             lines.append(line)
         notes = "\n".join(f"- {name}: {CONVENTION[name]}" for name in ("images", *measures))
         return f"{table(head, lines, left=len(head))}\n\nBlurry → restored.\n{notes}"
-    row = _row_of(run, is_best) if run else {}
     if row.get("val_psnr"):
         return (
             f"PSNR on the validation images after epoch {row['epoch']}: {float(row['val_psnr']):.2f} dB (RGB, whole "
@@ -159,13 +131,9 @@ def _figures(file: Path, run: Run | None, is_best: bool, evaluations: Sequence[d
     return "Those above." if file.parent == TRAINED else "None measured."
 
 
-def _row_of(run: Run, is_best: bool) -> dict[str, str]:
+def _row_of(run: Run, file: Path) -> dict[str, str]:
     """The row of history.csv for checkpoints/best.keras, or the last one; {} where there is none."""
     history = run.read_history()
-    if is_best:
+    if file.resolve() == run.best.resolve():
         return max(history, key=lambda row: float(row["val_psnr"] or "-inf"), default={})
     return history[-1] if history else {}
-
-
-def _number(value, digits: int) -> str:
-    return "–" if value is None else f"{float(value):.{digits}f}"

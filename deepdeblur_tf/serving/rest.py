@@ -10,7 +10,6 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
@@ -22,27 +21,12 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.serving.servable import Refused, Servable, answer_of, inputs_of
+from deepdeblur_tf.serving.servable import Servable, answer_of, inputs_of
 from deepdeblur_tf.serving.tensors import BadRequest, answer_text, described, read_request, tensors_of
 from deepdeblur_tf.terminal import on_stops
 
 BODY_SECONDS = 300  # that a body may take to arrive, and its answer to be read: they wait in memory
 SILENT_SECONDS = 30  # in which a request that is arriving has to go on, and its head to be there
-
-
-class Metrics:
-    """What Prometheus asks for."""
-
-    def __init__(self):
-        self.registry = CollectorRegistry()
-        self.requests = Counter("deepdeblur_requests", "Predictions asked for.", ["status"], registry=self.registry)
-        self.seconds = Histogram(
-            "deepdeblur_request_seconds",
-            "From a request to its answer.",
-            buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300),
-            registry=self.registry,
-        )
-        self.present = Gauge("deepdeblur_requests_present", "Being computed or waiting.", registry=self.registry)
 
 
 def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) -> FastAPI:
@@ -58,13 +42,18 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
         The app. What `app.state.is_stopping` and `app.state.unread` (bytes of answers) are set to is asked before a
         request is taken, and again before it is computed.
     """
-    metrics = Metrics()
     computing: asyncio.Lock
     worker = ThreadPoolExecutor(1, "restoring")
     # Only requests that have arrived take the few places. Of those that are arriving, and of answers that are not read
     # yet, there are together no more than that many.
     most = (max_waiting + 1) * max_body
     present, arriving = 0, _Arriving(most)
+
+    registry = CollectorRegistry()  # what Prometheus asks for
+    requests = Counter("deepdeblur_requests", "Predictions asked for.", ["status"], registry=registry)
+    times = (0.1, 0.3, 1, 3, 10, 30, 100, 300)
+    seconds = Histogram("deepdeblur_request_seconds", "From a request to its answer.", buckets=times, registry=registry)
+    Gauge("deepdeblur_requests_present", "Being computed or waiting.", registry=registry).set_function(lambda: present)
 
     @contextlib.asynccontextmanager
     async def lifespan(_):
@@ -111,7 +100,6 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
                 raise refused
             is_present = True
             present += 1
-            metrics.present.set(present)
             async with computing:
                 if refused := refusal(is_present):
                     raise refused
@@ -124,10 +112,7 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
             status = error.status_code
             raise
         except BadRequest as error:
-            status = 400
-            raise HTTPException(status, str(error)) from error
-        except Refused as error:
-            status = 413 if error.is_too_large else 400
+            status = error.status
             raise HTTPException(status, str(error)) from error
         except asyncio.TimeoutError as error:
             status = 408
@@ -141,9 +126,8 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
             return Response(status_code=status)
         finally:
             present -= is_present
-            metrics.present.set(present)
-            metrics.requests.labels(status).inc()
-            metrics.seconds.observe(time.perf_counter() - begin)
+            requests.labels(status).inc()
+            seconds.observe(time.perf_counter() - begin)
 
     async def status(request: Request) -> dict:
         check(request)
@@ -172,7 +156,7 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
 
     @app.get("/metrics")
     async def current_metrics() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.exception_handler(AnyHTTPException)
     async def in_json(_: Request, error: AnyHTTPException) -> Response:
@@ -207,7 +191,7 @@ async def _read(request: Request, most: int, refused: HTTPException | None, arri
         raise refused
     body, parts = bytearray(), request.stream()
     try:
-        while part := await asyncio.wait_for(_next_of(parts), SILENT_SECONDS):
+        while part := await asyncio.wait_for(parts.__anext__(), SILENT_SECONDS):  # the last one is empty
             if refused is None and len(body) + len(part) > most:
                 refused = too_large
             if refused is None and arriving.bytes + len(part) > arriving.most:
@@ -225,14 +209,6 @@ async def _read(request: Request, most: int, refused: HTTPException | None, arri
     if refused:
         raise refused
     return bytes(body)
-
-
-async def _next_of(parts: AsyncIterator[bytes]) -> bytes:
-    """The next part that is not empty; an empty one at the end."""
-    async for part in parts:
-        if part:
-            return part
-    return b""
 
 
 class _Patient(AutoHTTPProtocol):
@@ -254,8 +230,9 @@ class _Patient(AutoHTTPProtocol):
 
     def connection_lost(self, exc) -> None:
         super().connection_lost(exc)
-        self._stop_watching()
-        self._is_read()
+        for timer in (self._watch, self._reading):
+            if timer is not None:
+                timer.cancel()
 
     def pause_writing(self) -> None:
         super().pause_writing()  # the client reads more slowly than the answer is written
@@ -263,24 +240,15 @@ class _Patient(AutoHTTPProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._is_read()
-
-    def _is_read(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+        self._reading.cancel()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _look(self) -> None:
-        if self._is_answering():
-            self._stop_watching()
-        elif self._watch is None:
+        if self._watch is None and not self._is_answering():
             self._watch = self.loop.call_later(SILENT_SECONDS, self._give_up)
-
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
+        elif self._watch is not None and self._is_answering():
             self._watch.cancel()
             self._watch = None
 

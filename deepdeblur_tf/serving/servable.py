@@ -12,6 +12,7 @@ from deepdeblur_tf.errors import UserError, quiet_libraries
 from deepdeblur_tf.networks.archive import load_model
 from deepdeblur_tf.serving.formats import version_number
 from deepdeblur_tf.serving.signatures import SIGNATURES, Service
+from deepdeblur_tf.serving.tensors import BadRequest, TooLarge
 
 
 class Servable(NamedTuple):
@@ -26,14 +27,6 @@ class Servable(NamedTuple):
     version: int
     signatures: dict[str, tf.types.experimental.ConcreteFunction]
     owner: Any
-
-
-class Refused(ValueError):
-    """A request that a signature refused; `is_too_large` tells whether for the pixels of a picture."""
-
-    def __init__(self, message: str, is_too_large: bool):
-        super().__init__(message)
-        self.is_too_large = is_too_large
 
 
 def of_network(file: Path, max_pixels: int) -> Servable:
@@ -79,15 +72,15 @@ def answer_of(signature, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Calls a signature.
 
     Raises:
-        Refused: says in a line what is wrong with the tensors.
+        BadRequest: says in a line what is wrong with the tensors.
     """
     try:
         return signature(**tensors)
     except tf.errors.InvalidArgumentError as error:
         message = _reason(error.message)
         # In the words of `signatures` and `decoding`; an empty picture is none that is too large.
-        too_large = re.search(r"\b[1-9]\d*x[1-9]\d* pixels; allowed are ", message)
-        raise Refused(message, too_large is not None) from error
+        is_too_large = re.search(r"\b[1-9]\d*x[1-9]\d* pixels; allowed are ", message)
+        raise (TooLarge if is_too_large else BadRequest)(message) from error
 
 
 def _reason(message: str) -> str:

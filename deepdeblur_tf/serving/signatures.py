@@ -14,7 +14,13 @@ from deepdeblur_tf.serving.scaling import best_scale, grey_as, restored_at
 SIGNATURES = ("serving_default", "restore_uint8", "restore_at_scale")
 
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="image")
+FILES = tf.TensorSpec([None], tf.string, name="image_bytes")
 NUMBER = tf.TensorSpec([], tf.int32)
+
+# Nowhere does Python's own `if` or `for` look at a tensor, so that AutoGraph has nothing to convert.
+_traced = functools.partial(tf.function, autograph=False)
+# Traced, optimised and set up once for all signatures, which takes several times as long as all else.
+_shared = functools.partial(_traced, experimental_attributes={"_noinline": True})
 
 
 class Service(tf.Module):
@@ -35,7 +41,7 @@ class Service(tf.Module):
         self._graph = restoring_graph(network)
         self._variables = tf_variables(network)  # what is saved with the graph
 
-    @tf.function(input_signature=[IMAGES], autograph=False)
+    @_traced(input_signature=[IMAGES])
     def restore_unbounded(self, image):
         """`restore_uint8` at scale 1 and without its bound, for programs that choose their images themselves."""
         return {"restored": grey_as(image, to_uint8(self._restored(image)))}
@@ -51,19 +57,13 @@ class Service(tf.Module):
         with tf.control_dependencies([require(is_finite, "the network's output is no finite number")]):
             return tf.identity(restored)
 
-    # Traced, optimised and set up once for all signatures, which takes several times as long as all else. Nowhere does
-    # Python's own `if` or `for` look at a tensor, so that AutoGraph has nothing to convert.
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), NUMBER],
-        experimental_attributes={"_noinline": True},
-        autograph=False,
-    )
+    @_shared(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), NUMBER])
     def _at(self, image, number):
         """uint8 [H, W, 3] restored, and the number of its scale in `SCALES`; `number` may be -1, for the best."""
         number = tf.cond(number < 0, lambda: best_scale(image, self._checked), lambda: tf.identity(number))
         return restored_at(image[None], number, self._checked)[0], number
 
-    @tf.function(input_signature=[IMAGES], autograph=False)
+    @_traced(input_signature=[IMAGES])
     def restore_uint8(self, image):
         """Restores images of one size.
 
@@ -86,7 +86,7 @@ class Service(tf.Module):
         types = (tf.TensorSpec([None, None, 3], tf.uint8), tf.int32)
         return {"restored": tf.map_fn(best, image, parallel_iterations=1, fn_output_signature=types)[0]}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
+    @_traced(input_signature=[FILES])
     def serving_default(self, image_bytes):
         """Restores encoded images.
 
@@ -100,13 +100,7 @@ class Service(tf.Module):
         """
         return {"restored_bytes": self._files(image_bytes, tf.fill(tf.shape(image_bytes), self._scale))[0]}
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, name="image_bytes"),
-            tf.TensorSpec([None], tf.float32, name="scale"),
-        ],
-        autograph=False,
-    )
+    @_traced(input_signature=[FILES, tf.TensorSpec([None], tf.float32, name="scale")])
     def restore_at_scale(self, image_bytes, scale):
         """Restores encoded images, each at a scale.
 
@@ -144,11 +138,7 @@ class Service(tf.Module):
             parallel_iterations=1,
         )
 
-    @tf.function(
-        input_signature=[NUMBER, tf.TensorSpec([], tf.string), NUMBER, NUMBER],
-        experimental_attributes={"_noinline": True},
-        autograph=False,
-    )
+    @_shared(input_signature=[NUMBER, tf.TensorSpec([], tf.string), NUMBER, NUMBER])
     def _file(self, position, data, number, count):
         """One of so many images, with its position from 1, as `_files` has them."""
         image = decode(data, self._max_pixels, tf.strings.format("image {} of {}", (position, count)))

@@ -18,7 +18,15 @@ SIGNATURE = "serving_default"
 
 
 class BadRequest(ValueError):
-    """A body that is no request; the message says what was received and what is allowed."""
+    """A body that is no request, or pictures that are refused; the message says what was received, what is allowed."""
+
+    status = 400
+
+
+class TooLarge(BadRequest):
+    """Pictures of more pixels than are allowed."""
+
+    status = 413
 
 
 class Request(NamedTuple):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from deepdeblur_tf.claims import claimed
 from deepdeblur_tf.compat import tf
@@ -23,7 +21,7 @@ from deepdeblur_tf.networks.location import run_of
 from deepdeblur_tf.restoration.restorer import bytes_per_pixel, restore
 from deepdeblur_tf.runs.provenance import git_commit, now, versions
 from deepdeblur_tf.serving.formats import FORMATS, version_number, write_quietly
-from deepdeblur_tf.serving.model_card import Known, gather, write_card
+from deepdeblur_tf.serving.model_card import gather, write_card
 from deepdeblur_tf.serving.signatures import Service
 
 NAME = "deepdeblur"  # what a server calls the model
@@ -68,7 +66,6 @@ def export_network(
     scale: float | str,
     photo: np.ndarray,
     evaluations: Sequence[dict],
-    say: Callable[[str], None],
 ) -> Path:
     """Writes the next version of a network into its folder.
 
@@ -80,7 +77,6 @@ def export_network(
         max_pixels, scale: As `serving.Service` has them.
         photo: uint8 [H, W, 3]. What every file is checked with.
         evaluations: Summaries of the network's evaluations, for the model card.
-        say: Called with a line for the reader after each step.
 
     Returns:
         The version's folder.
@@ -97,7 +93,7 @@ def export_network(
         try:
             shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
             unfinished.mkdir()
-            _write_version(file, sha256, formats, max_pixels, scale, photo, known, unfinished, say)
+            _write_version(file, sha256, formats, max_pixels, scale, photo, known, unfinished)
             for name, text in (("models.config", MODELS_CONFIG), ("batching_parameters.txt", BATCHING_PARAMETERS)):
                 if not (folder / name).exists():  # it may have been adapted
                     write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
@@ -112,7 +108,7 @@ def _next_version(folder: Path) -> int:
     return 1 + max(map(version_number, folder.iterdir()), default=0)
 
 
-def _write_version(file, sha256, formats, max_pixels, scale, photo, known: Known, folder: Path, say) -> None:
+def _write_version(file, sha256, formats, max_pixels, scale, photo, known: dict[str, str], folder: Path) -> None:
     network = load_model(file)
     if sha256_of(file) != sha256:
         raise ExportError(f"{file}: was replaced while it was read, as by a training. Nothing was exported; try again.")
@@ -138,8 +134,8 @@ def _write_version(file, sha256, formats, max_pixels, scale, photo, known: Known
                 f"{name}: differs from the network by {difference} of 255 on the picture it was checked with; allowed "
                 f"is {MOST_DIFFERENCE}. Nothing was exported."
             )
-        say(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
-    say(_write_warm_up(folder))
+        print(f"{name}: largest difference from the network {difference} of 255 ({time.perf_counter() - begin:.0f} s)")
+    print(_write_warm_up(folder))
     _describe(file, sha256, network, max_pixels, scale, known, checks, folder)
 
 
@@ -149,14 +145,8 @@ def _difference(image: np.ndarray, expected: np.ndarray) -> int:
 
 def _served(folder: Path, photo: np.ndarray) -> np.ndarray:
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    (answer,) = serve(image_bytes=tf.constant([_png(photo)]))["restored_bytes"].numpy()
-    return np.asarray(Image.open(io.BytesIO(answer), formats=["PNG"]))
-
-
-def _png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
+    (answer,) = serve(image_bytes=tf.io.encode_png(photo)[None])["restored_bytes"]
+    return tf.io.decode_png(answer).numpy()
 
 
 def _write_warm_up(folder: Path) -> str:
@@ -165,11 +155,12 @@ def _write_warm_up(folder: Path) -> str:
         from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
     except ImportError:
         return f"no warm-up requests: they need tensorflow-serving-api ({install_line('serving')})"
-    small = np.full((64, 64, 3), 128, np.uint8)
+    small = tf.fill((1, 64, 64, 3), tf.constant(128, tf.uint8))
+    file = tf.io.encode_png(small[0])[None]
     inputs = {
-        "serving_default": {"image_bytes": tf.constant([_png(small)])},
-        "restore_uint8": {"image": tf.constant(small[None])},
-        "restore_at_scale": {"image_bytes": tf.constant([_png(small)]), "scale": tf.constant([0.0])},
+        "serving_default": {"image_bytes": file},
+        "restore_uint8": {"image": small},
+        "restore_at_scale": {"image_bytes": file, "scale": tf.constant([0.0])},
     }
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
@@ -184,7 +175,7 @@ def _write_warm_up(folder: Path) -> str:
     return f"warm-up requests: {len(inputs)}"
 
 
-def _describe(file: Path, sha256: str, network, max_pixels, scale, known: Known, checks, folder: Path) -> None:
+def _describe(file: Path, sha256: str, network, max_pixels, scale, known: dict[str, str], checks, folder: Path) -> None:
     """The model card and the manifest."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     memory = max_pixels * bytes_per_pixel(network) / 2**30

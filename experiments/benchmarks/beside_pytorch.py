@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
+import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
+import timeit
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +161,7 @@ def whole_image(framework: str, model: str, height: int, width: int, precision: 
                 return ((twin(levels)[0].float() + 0.5).clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).numpy()
 
     restore(image[:64, :64])
-    return {**_with_memory(functools.partial(restore, image)), "operations": operations}
+    return {**with_memory(functools.partial(restore, image)), "operations": operations}
 
 
 def samples(framework: str, cache: str) -> dict:
@@ -222,15 +222,16 @@ CASES = {
 def _seconds(function, repeats: int) -> float:
     """The shortest of some calls, after one that is not counted."""
     function()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    return min(timeit.repeat(function, "gc.enable()", number=1, repeat=repeats))
 
 
-def _with_memory(function) -> dict:
+def alone(function, *arguments):
+    """What a function gives in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def with_memory(function) -> dict:
     """The seconds of a second call, and the GiB that the process took at most, less what it took before the first."""
     import psutil
 
@@ -285,38 +286,28 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help="Cases to run."
     )
-    parser.add_argument("--measure", nargs=2, metavar=("FRAMEWORK", "CASE"), help=argparse.SUPPRESS)
     flags = parser.parse_args()
-    if flags.measure:
-        framework, case = flags.measure
-        print(json.dumps(CASES[case](framework)))
-        return
     frameworks = ("tensorflow", "pytorch")
     with tempfile.TemporaryDirectory() as folder:
         _write_pairs(Path(folder))
-        environment = {**os.environ, "PAIRS_FOLDER": folder}
+        os.environ["PAIRS_FOLDER"] = folder
         found: dict = {(case, framework): [] for case in flags.only for framework in frameworks}
         for _ in range(flags.rounds):
             for case, framework in found:
-                command = [sys.executable, "-m", __spec__.name, "--measure", framework, case]
-                answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-                found[case, framework].append(json.loads(answer.splitlines()[-1]))
+                found[case, framework].append(alone(CASES[case], framework))
     middle = {
         key: {name: statistics.median(figures[name] for figures in values) for name in values[0]}
         for key, values in found.items()
     }
-    limits: dict[str, float] = {}  # operations a second
+    limits: dict[bool, float] = {}  # operations a second, in bfloat16 and not
     for (case, _), figures in middle.items():
         if case.startswith("product"):
-            limits[case] = max(limits.get(case, 0), figures["operations"] / figures["seconds"])
+            rate = figures["operations"] / figures["seconds"]
+            limits["bfloat16" in case] = max(limits.get("bfloat16" in case, 0), rate)
     print("| | TensorFlow | PyTorch |\n|---|---|---|")
     for case in flags.only:
-        cells = [_cell(case, middle[case, framework], limits.get(_limit(case))) for framework in frameworks]
+        cells = [_cell(case, middle[case, framework], limits.get("bfloat16" in case)) for framework in frameworks]
         print(f"| {case} | {' | '.join(cells)} |")
-
-
-def _limit(case: str) -> str:
-    return f"product of matrices, {'bfloat16' if 'bfloat16' in case else 'float32'}"
 
 
 def _cell(case: str, figures: dict, limit: float | None) -> str:

@@ -4,8 +4,9 @@
 kernel and multiplies them by the weights, and the embedded scenes in pairs a second.
 """
 
+import functools
 import statistics
-import time
+import timeit
 
 import numpy as np
 
@@ -16,22 +17,15 @@ from tests.helpers import plain_imresize
 
 def milliseconds(function, repeats):
     function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return 1000 * statistics.median(timeit.repeat(function, number=1, repeat=repeats))
 
 
 def main():
     image = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     for scale in (1 / 2, 1 / 4):
         np.testing.assert_array_equal(imresize(image, scale), plain_imresize(image, scale))
-        ours, plain = (
-            milliseconds(lambda s=scale: imresize(image, s), 300),
-            milliseconds(lambda s=scale: plain_imresize(image, s), 50),
-        )
+        ours = milliseconds(functools.partial(imresize, image, scale), 300)
+        plain = milliseconds(functools.partial(plain_imresize, image, scale), 50)
         print(
             f"imresize 256 -> {int(256 * scale)}, RGB uint8: {ours:.2f} ms, plain {plain:.2f} ms, {plain / ours:.1f} x"
         )

@@ -27,14 +27,8 @@ FLAGS = [
 ]
 
 
-def command(run, flags=()):
-    return [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(run), *FLAGS, *flags]
-
-
-def start(run, flags=()):
-    return subprocess.Popen(
-        command(run, flags), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def command(run):
+    return [sys.executable, "-m", "deepdeblur_tf.train", "--output", str(run), *FLAGS]
 
 
 def is_writing(run):
@@ -48,12 +42,14 @@ def is_writing(run):
     return any(name.split(".")[0].split("_")[0] not in whole for name in names if name.startswith("step-"))
 
 
-def kill_again_and_again(run, kills, seed, aim=None, say=print):
+def kill_again_and_again(run, kills, seed, aim=None):
     """Trains to the end under `kills` kills; returns how many struck before the run was done."""
     chance = random.Random(seed)
     struck = 0
     while struck < kills:
-        process = start(run)
+        process = subprocess.Popen(
+            command(run), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         begun, reached = time.monotonic(), last_step(run)
         # The first step of a process comes after some seconds of loading; a kill before it is as good as any other.
         patience = chance.choice([chance.uniform(0, 6), chance.uniform(5, 9)])
@@ -69,12 +65,12 @@ def kill_again_and_again(run, kills, seed, aim=None, say=print):
         if process.poll() is not None:
             output, error = process.communicate()
             assert process.returncode == 0, error
-            say(f"finished after {struck} kills")
+            print(f"finished after {struck} kills")
             return struck
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         struck += 1
-        say(f"kill {struck}: {time.monotonic() - begun:.1f} s in, step {last_step(run)} on disk")
+        print(f"kill {struck}: {time.monotonic() - begun:.1f} s in, step {last_step(run)} on disk")
     subprocess.run(command(run), cwd=ROOT, check=True, capture_output=True)
     return struck
 

@@ -7,7 +7,6 @@ less what it takes before its first image.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -16,39 +15,29 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
-ALONE = """
-import json, sys, threading, time
-import imageio.v3 as iio, numpy as np, psutil
-name, file, image, out = sys.argv[1:]
-images = iio.imread(image)[None]
-begin = time.perf_counter()
-if name in ("saved_model", "onnx", "tflite", "openvino"):
-    from pathlib import Path
-    from deepdeblur_tf.serving.formats import FORMATS
-    run = FORMATS[name].load(Path(file) / FORMATS[name].file)
-else:
-    from deepdeblur_tf import load_model
-    from deepdeblur_tf.restoration.restorer import Restorer
-    restorer = Restorer(load_model(file), runtime=name.partition(" ")[2])
-    run = lambda images: restorer(images[0])[None]
-run(images[:, :64, :64])
-start = time.perf_counter() - begin
-process, most, done = psutil.Process(), 0, False
-before = process.memory_info().rss
-def watch():
-    global most
-    while not done:
-        most = max(most, process.memory_info().rss)
-        time.sleep(0.005)
-threading.Thread(target=watch, daemon=True).start()
-run(images)
-begin = time.perf_counter()
-restored = run(images)
-seconds = time.perf_counter() - begin
-done = True
-np.save(out, restored[0])
-print(json.dumps({"seconds": seconds, "gib": (most - before) / 2**30, "start": start}))
-"""
+from deepdeblur_tf.errors import quiet_libraries
+from deepdeblur_tf.serving.formats import FORMATS, FURTHER
+from experiments.benchmarks.beside_pytorch import alone, with_memory
+
+
+@quiet_libraries()
+def measured(name: str, model: str, version: Path, image: str) -> tuple[dict, np.ndarray]:
+    """(seconds and GiB, the restored image) of an export's format, or of `predict` with a runtime."""
+    images = iio.imread(image)[None]
+    if name in FORMATS:
+        run = FORMATS[name].load(version / FORMATS[name].file)
+    else:
+        from deepdeblur_tf import load_model
+        from deepdeblur_tf.restoration.restorer import Restorer
+
+        restorer = Restorer(load_model(model), runtime=name.partition(" ")[2])
+
+        def run(images):
+            return restorer(images[0])[None]
+
+    run(images[:, :64, :64])
+    restored = images.copy()
+    return with_memory(lambda: np.copyto(restored, run(images))), restored[0]
 
 
 def main() -> None:
@@ -61,25 +50,12 @@ def main() -> None:
     print("| runtime | seconds | GiB | largest difference of 255 | pixels that differ |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         export = [sys.executable, "-m", "deepdeblur_tf.export", flags.model, folder]
-        subprocess.run([*export, "--format", "onnx", "tflite", "openvino"], check=True, stdout=subprocess.DEVNULL)
-        version = str(Path(folder, "1"))
-        cases = [
-            ("predict tensorflow", flags.model),
-            ("saved_model", version),
-            ("onnx", version),
-            ("tflite", version),
-            ("openvino", version),
-            ("predict openvino", flags.model),
-            ("predict openvino_bfloat16", flags.model),
-        ]
+        subprocess.run([*export, "--format", *FURTHER], check=True, stdout=subprocess.DEVNULL)
         first = None
-        for name, file in cases:
-            out = Path(folder, "restored.npy")
-            command = [sys.executable, "-c", ALONE, name, file, flags.image, str(out)]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            figures, restored = json.loads(answer.splitlines()[-1]), np.load(out).astype(int)
+        for name in ("predict tensorflow", *FORMATS, "predict openvino", "predict openvino_bfloat16"):
+            figures, restored = alone(measured, name, flags.model, Path(folder, "1"), flags.image)
             first = restored if first is None else first
-            difference = np.abs(restored - first).max(axis=2)
+            difference = np.abs(restored.astype(int) - first).max(axis=2)
             print(
                 f"| {name} | {figures['seconds']:.1f} | {figures['gib']:.2f} | {difference.max()} | "
                 f"{(difference > 0).mean():.3%} |",
