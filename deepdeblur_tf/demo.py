@@ -78,7 +78,6 @@ def _serve(flags) -> int:
         from deepdeblur_tf.restoration.page import CSS, PURGE_SECONDS, SAMPLES, THEME, build_page, remove_old
 
         results = Path(folder, "results")
-        results.mkdir()
         comes_along = file.parent == TRAINED
         title = file.stem if comes_along else f"{file.resolve().parent.name}/{file.name}"
         predict = f"deepdeblur predict {file.stem if comes_along else 'MODEL'}"  # visitors learn no folders of ours

@@ -52,41 +52,26 @@ def main(arguments=None, prog="python -m deepdeblur_tf.predict") -> int:
     """The command; returns the exit status: 0, 1 when files failed or are in the way, 2 for wrong inputs, 130."""
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     parser.add_argument("model", **MODEL)
-    _add_inputs(parser)
-    parser.add_argument("--output", type=folder_name, metavar="DIR", required=True, help="The folder for the results.")
-    return _run(parser, arguments)
+    return _run(parser, arguments, required=True, help="The folder for the results.")
 
 
 def restore(arguments=None, prog="deepdeblur restore") -> int:
     """The same command with a network and an output folder unless others are given."""
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
-    _add_inputs(parser)
-    parser.add_argument(
-        "--output",
-        type=folder_name,
-        metavar="DIR",
-        default="restored",
-        help="The folder for the results. Defaults to %(default)s.",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        default="photographs",
-        help=f"{MODEL['help']} Defaults to %(default)s.",
-    )
-    return _run(parser, arguments)
+    unless = "Defaults to %(default)s."
+    parser.add_argument("--model", metavar="MODEL", default="photographs", help=f"{MODEL['help']} {unless}")
+    return _run(parser, arguments, default="restored", help=f"The folder for the results. {unless}")
 
 
-def _add_inputs(parser: argparse.ArgumentParser) -> None:
+def _run(parser: argparse.ArgumentParser, arguments, **output) -> int:
+    """Adds the flags that both have, with `output` for --output, and does the work."""
     parser.add_argument(
         "inputs",
         metavar="INPUT",
         nargs="+",
         help='Files, folders, patterns such as "photos/**/*.jpg", or text files that name a file in each line (.txt).',
     )
-
-
-def _run(parser: argparse.ArgumentParser, arguments) -> int:
+    parser.add_argument("--output", type=folder_name, metavar="DIR", **output)
     parser.add_argument(
         "--overwrite",
         action="store_true",

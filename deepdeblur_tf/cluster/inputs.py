@@ -55,7 +55,7 @@ def find_photos(
                     f"{photo.source} and another photo would both become {photo.target}. Restore them into two folders."
                 )
             seen[target] = source
-            if storage.is_link(photo.source):
+            if os.path.islink(photo.source):
                 links.add(hash(identity(os.path.realpath(photo.source))))
             yield photo
     if not seen.keys().isdisjoint({*seen.values(), *links}):

@@ -44,10 +44,6 @@ def is_local(where: str) -> bool:
     return "://" not in where
 
 
-def is_link(where: str) -> bool:
-    return is_local(where) and os.path.islink(where)
-
-
 class Identity(files.Identity):
     """`files.Identity` for places, of which those in an object store are what they are called."""
 

@@ -107,16 +107,14 @@ class Decoding:
 
     def __call__(self, frame) -> list[np.ndarray]:
         """The arrays that are ready once a frame of PyAV's is there, [H, W, 3 or 4]; None for the frame at the end."""
-        arrays = []
-        kind = self._kind if frame is None else (frame.format.name, frame.width, frame.height)
-        if kind != self._kind:
-            arrays += self._flushed()
-            self._kind, self._graph = kind, self._new_graph(frame)
+        kind = None if frame is None else (frame.format.name, frame.width, frame.height)
+        arrays = self._pushed(None) if self._graph is not None and kind != self._kind else []
         if frame is None:
-            return self._flushed()
+            return arrays
+        if kind != self._kind:
+            self._kind, self._graph = kind, self._new_graph(frame)
         frame.colorspace, frame.color_range = 2, 0  # what is said to the graph counts
-        self._graph.push(frame)
-        return arrays + self._ready()
+        return arrays + self._pushed(frame)
 
     def _new_graph(self, frame):
         rgb = is_rgb(frame.format)
@@ -130,18 +128,13 @@ class Decoding:
         filters = [("bwdif", "mode=send_frame:deint=interlaced")] if self._is_interlaced else []
         return _graph(frame, [*filters, ("scale", scale), ("format", f"pix_fmts={self._format}")])
 
-    def _ready(self) -> list[np.ndarray]:
+    def _pushed(self, frame) -> list[np.ndarray]:
+        self._graph.push(frame)
         arrays = []
         while (frame := _pulled(self._graph)) is not None:
             array = frame.to_ndarray()
             arrays.append(_scaled(array, 65535 / self._white) if array.dtype == np.uint16 else array)
         return arrays
-
-    def _flushed(self) -> list[np.ndarray]:
-        if self._graph is None:
-            return []
-        self._graph.push(None)
-        return self._ready()
 
 
 class Coding:

@@ -14,7 +14,7 @@ from deepdeblur_tf.errors import UserError, need
 
 _COLOUR_ORDERS = {1: [0], 2: [0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # OpenCV has blue first
 _HEIF_MODES = {1: "L;16", 2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}
-_TIFF_COMPRESSIONS = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "tiff_deflate": 8, "packbits": 32773}
+TIFF_COMPRESSIONS = {"raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "tiff_deflate": 8, "packbits": 32773}
 
 
 def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
@@ -77,7 +77,7 @@ def code_deep(pixels: np.ndarray, name: str, options: dict) -> bytes:
         return file.getvalue()
     import cv2
 
-    compression = [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[options["compression"]]]
+    compression = [cv2.IMWRITE_TIFF_COMPRESSION, TIFF_COMPRESSIONS[options["compression"]]]
     if pixels.shape[2] == 2:  # which OpenCV does not write
         pixels = pixels[..., [0, 0, 0, 1]]
     pixels = np.ascontiguousarray(pixels[..., _COLOUR_ORDERS[pixels.shape[2]]])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from fractions import Fraction
-from typing import NamedTuple
 
 from deepdeblur_tf.images.videos import Video
 
@@ -30,40 +29,30 @@ def written_suffix(suffix: str) -> str:
     return suffix if suffix.lower() in FORMATS else ".mp4"
 
 
-class Encoder(NamedTuple):
-    """How a picture is coded.
+def encoder_for(suffix: str, video: Video, frames: int) -> tuple[str, str, dict[str, str]]:
+    """How a video of so many frames is coded that is written with a suffix of `FORMATS`.
 
-    Attributes:
-        name: ffmpeg's encoder.
-        pixel_format: What it takes.
-        options: Its options.
+    Returns:
+        (ffmpeg's encoder, the pixel format that it takes, its options).
     """
-
-    name: str
-    pixel_format: str
-    options: dict[str, str]
-
-
-def encoder_for(suffix: str, video: Video, frames: int) -> Encoder:
-    """The encoder for a video of so many frames that is written with a suffix of `FORMATS`."""
     bits = "10le" if video.bits > 8 else ""
     # Players expect colours at half the resolution, which odd sides do not have in H.264 and HEVC.
     pixel_format = ("yuv444p" if video.size[0] % 2 or video.size[1] % 2 else "yuv420p") + bits
     if suffix == ".mov" and video.has_alpha:
-        return Encoder("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"})
+        return "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}
     is_small = min(video.size) < _LEAST_SIDE
     if suffix == ".webm" and bits and not video.has_alpha and not is_small:  # PyAV's VP9 has 8 bits
-        return Encoder("libsvtav1", "yuv420p10le", {**_BY_QUALITY, "preset": "6"})
+        return "libsvtav1", "yuv420p10le", {**_BY_QUALITY, "preset": "6"}
     if suffix == ".webm" or (suffix == ".mkv" and video.has_alpha):
         options = {**_BY_QUALITY, "deadline": "good", "cpu-used": "3", "row-mt": "1"}
-        return Encoder("libvpx-vp9", "yuva420p" if video.has_alpha else "yuv420p", options)
+        return "libvpx-vp9", "yuva420p" if video.has_alpha else "yuv420p", options
     if bits and FORMATS[suffix] in ("mp4", "mov", "matroska") and not is_small:
         # x265 gives frames random times of decoding where there are fewer than it reorders.
         few = ["bframes=0"] if frames < 10 else []
         parameters = ":".join(["log-level=error", *few, *_brightness(video)])
-        return Encoder("libx265", pixel_format, {**_BY_QUALITY, "x265-params": parameters})
+        return "libx265", pixel_format, {**_BY_QUALITY, "x265-params": parameters}
     # AVI has no times for frames that are stored in another order than they are shown in.
-    return Encoder("libx264", pixel_format, {**_BY_QUALITY, "bf": "0"} if suffix == ".avi" else _BY_QUALITY)
+    return "libx264", pixel_format, {**_BY_QUALITY, "bf": "0"} if suffix == ".avi" else _BY_QUALITY
 
 
 def _brightness(video: Video) -> list[str]:

@@ -14,13 +14,15 @@ import numpy as np
 
 PREFIX = b"Exif\0\0"
 ORIENTATION = 274
-EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 34665, 34853, 40965
+DIRECTORIES = 34665, 34853, 40965  # Exif, GPS, Interoperability
 MAKER_NOTE = 37500
 # Of the picture: ImageWidth and ImageLength, and in the Exif directory PixelXDimension and PixelYDimension.
 _WIDTHS, _HEIGHTS = (256, 40962), (257, 40963)
 # Of a thumbnail: where it begins and its bytes, as a JPEG and in strips.
 _THUMBNAILS = ((513, 514), (273, 279))
 
+# How a TIFF begins: its byte order, and whether it is a BigTIFF.
+_HEADS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
 # Bytes of one value of each type (TIFF 6.0, section 2; BigTIFF from 16 on).
 TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 # The types that hold whole numbers, and each one's letter for `struct`.
@@ -62,12 +64,7 @@ class Blocks:
 
     def __init__(self, content):
         self.content = content
-        head = bytes(content[:16])
-        self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-        version = self._number(2, "H") if self.order else None
-        if version not in (42, 43):
-            self.order = ""
-        is_big = version == 43  # a BigTIFF
+        self.order, is_big = _HEADS.get(bytes(content[:4]), ("", False))
         self.count_type, self.offset_type, self.entry_size = ("Q", "Q", 20) if is_big else ("H", "I", 12)
         self.first = self._number(8 if is_big else 4, self.offset_type) or 0 if self.order else 0
 
@@ -122,14 +119,14 @@ class Blocks:
     def tree(self) -> dict[int, list[Entry]]:
         """The first directory and those below it (Exif, GPS, Interoperability), by where they stand."""
         found: dict[int, list[Entry]] = {}
-        waiting = [self.first] if self.order else []
+        waiting = [self.first]
         while waiting and len(found) < 16:  # four are the rule; hostile data name thousands
             directory = waiting.pop(0)
             if directory in found or not 8 <= directory < len(self.content):
                 continue
             found[directory] = list(self.entries(directory))
             for entry in found[directory]:
-                if entry.tag in (EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY):
+                if entry.tag in DIRECTORIES:
                     waiting += self.values(entry)[:1]
         return found
 
@@ -149,7 +146,7 @@ def is_exif(block: bytes) -> bool:
 def orientation(block: bytes) -> int:
     """How a picture has to be turned, 1 to 8 (EXIF 2.32, 4.6.4.A); 0 where the data do not tell."""
     blocks = Blocks(block)
-    for entry in blocks.entries(blocks.first) if blocks.order else ():
+    for entry in blocks.entries(blocks.first):
         if entry.tag == ORIENTATION and blocks.values(entry)[:1] in ([1], [2], [3], [4], [5], [6], [7], [8]):
             return blocks.values(entry)[0]
     return 0

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from deepdeblur_tf.errors import UserError, need, quiet_libraries
 from deepdeblur_tf.images import exif, jpeg, png, tiff
-from deepdeblur_tf.images.deep import code_deep
+from deepdeblur_tf.images.deep import TIFF_COMPRESSIONS, code_deep
 from deepdeblur_tf.images.metadata import Metadata, Parts
 
-_LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate")
 _QUALITIES = range(20, 99, 3)
 # Pixels of a picture that is coded whole to find its quality; of a larger one 5x5 squares of this side are.
 _WHOLE, _SQUARES, _SQUARE = 500**2, 5, 140
@@ -105,7 +109,7 @@ def _jpeg(image: Any, content: bytes) -> dict:
 
 def _tiff(image: ImageFile.ImageFile, content: bytes) -> dict:
     compression = image.info.get("compression")
-    return {"compression": compression if compression in _LOSSLESS_TIFF else "tiff_lzw"}
+    return {"compression": compression if compression in TIFF_COMPRESSIONS else "tiff_lzw"}
 
 
 def _bmp(image: ImageFile.ImageFile, content: bytes) -> dict:
@@ -212,57 +216,30 @@ def _open_heif(file: io.BytesIO) -> ImageFile.ImageFile:
     return HeifImageFile(file)
 
 
+def _begins(head: bytes) -> Callable[[bytes], bool]:
+    return lambda content: content.startswith(head)
+
+
 FORMATS = (
     Format(
         "JPEG",
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
-        lambda head: head.startswith(b"\xff\xd8\xff"),
-        JpegImagePlugin.JpegImageFile,
+        _begins(b"\xff\xd8\xff"),
+        JpegImageFile,
         _jpeg,
         jpeg.take_apart,
         jpeg.put_together,
     ),
     Format(
-        "PNG",
-        "PNG",
-        (".png",),
-        lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
-        PngImagePlugin.PngImageFile,
-        lambda image, content: {},
-        png.take_apart,
-        png.put_together,
+        "PNG", "PNG", (".png",), _begins(png.SIGNATURE), PngImageFile, lambda *_: {}, png.take_apart, png.put_together
     ),
     # The bound of x265, which writes level 7.2 of HEVC at the most.
     Format("HEIF", "HEIC", (".heic", ".heif", ".hif"), _is_heif, _open_heif, _heif, most_pixels=142_606_336),
-    Format(
-        "WEBP",
-        "WebP",
-        (".webp",),
-        lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-        WebPImagePlugin.WebPImageFile,
-        _webp,
-    ),
+    Format("WEBP", "WebP", (".webp",), lambda head: head[:4] + head[8:12] == b"RIFFWEBP", WebPImageFile, _webp),
     Format("AVIF", "AVIF", (".avif",), _is_avif, _open_avif, _avif),
-    Format(
-        "TIFF",
-        "TIFF",
-        (".tif", ".tiff"),
-        lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-        TiffImagePlugin.TiffImageFile,
-        _tiff,
-        tiff.take_apart,
-        tiff.put_together,
-    ),
-    Format(
-        "BMP",
-        "BMP",
-        (".bmp",),
-        lambda head: head.startswith(b"BM"),
-        BmpImagePlugin.BmpImageFile,
-        _bmp,
-        put_together=_bmp_of_version_4,
-    ),
+    Format("TIFF", "TIFF", (".tif", ".tiff"), exif.is_exif, TiffImageFile, _tiff, tiff.take_apart, tiff.put_together),
+    Format("BMP", "BMP", (".bmp",), _begins(b"BM"), BmpImageFile, _bmp, put_together=_bmp_of_version_4),
 )
 SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 TITLES = ", ".join(known.title for known in FORMATS)
@@ -275,23 +252,22 @@ _OTHERS = {
     "JPEG XL": (b"\xff\x0a", b"\0\0\0\x0cJXL "),
     "PostScript": (b"%!PS", b"\xc5\xd0\xd3\xc6"),
     "a PDF": (b"%PDF",),
-    "a raw file of a camera": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR"),
+    "a raw file of a camera": (b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR", b"ftypcrx "),
     "SVG, which has no pixels": (b"<svg",),
 }
 
 
-def format_of(head: bytes) -> Format | str:
-    """A file's format by its first 256 bytes; for others, what is wrong with the file, in words."""
+def format_of(head: bytes) -> Format:
+    """A file's format by its first 256 bytes or more. Raises UserError, which says what it is instead."""
     for known in FORMATS:
         if known.is_of(head):
             return known
-    if head[4:12] == b"ftypcrx ":
-        name = "a raw file of a camera"
-    else:
-        name = next((name for name, begins in _OTHERS.items() if head.startswith(begins)), "")
-    if name:
-        return f"is {name}, which is not read. Save it as JPEG or PNG."
-    return f"not a readable image; its content is none of {TITLES}. If it is a picture, save it as JPEG or PNG."
+    for name, begins in _OTHERS.items():
+        if head.startswith(begins) or head[4:12] in begins:  # the latter is behind the size of ISO media's first box
+            raise UserError(f"is {name}, which is not read. Save it as JPEG or PNG.")
+    raise UserError(
+        f"not a readable image; its content is none of {TITLES}. If it is a picture, save it as JPEG or PNG."
+    )
 
 
 def metadata_of(image: Image.Image, content: bytes) -> Metadata:

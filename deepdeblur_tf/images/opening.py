@@ -19,7 +19,6 @@ from deepdeblur_tf.images.metadata import Metadata
 from deepdeblur_tf.memory import available_memory
 
 _HEAD = 2**18  # bytes of a file in which mostly all stands that comes before the pixels
-_SAMPLE_FORMAT = 339
 _BYTES_PER_PIXEL = 24  # at the most at once, from decoding to writing; measured with a picture of 200 megapixels
 
 
@@ -57,7 +56,7 @@ class Opened(NamedTuple):
 def opened(path) -> Iterator[Opened]:
     """A picture's file, for a `with` block. Raises ImageError, also for what Pillow raises in the block."""
     with pillow_errors(path):
-        found = _opened(path, Path(path).read_bytes())
+        found = _opened(Path(path).read_bytes())
         with found.image:
             _refuse_too_large(path, found)
             if found.format.name == "PNG":
@@ -71,37 +70,25 @@ def opened_header(path) -> Opened:
     with pillow_errors(path):
         with open(path, "rb") as file:
             head = file.read(_HEAD)
-            if _format(path, head).name in ("PNG", "JPEG", "BMP"):  # parts of the others may stand anywhere
+            if format_of(head).name in ("PNG", "JPEG", "BMP"):  # parts of the others may stand anywhere
                 with contextlib.suppress(Exception):  # more stands before the pixels than mostly does
-                    found = _opened(path, head)
+                    found = _opened(head)
                     if found.format.name != "PNG" or found.metadata.exif:
                         return found
                     file.seek(max(0, file.seek(0, io.SEEK_END) - _HEAD))
                     return found._replace(metadata=replace(found.metadata, exif=png.exif_at_the_end(file.read())))
-        return _opened(path, Path(path).read_bytes())
+        return _opened(Path(path).read_bytes())
 
 
-def _format(path, content: bytes) -> Format:
-    known = format_of(content[:256])
-    if isinstance(known, str):
-        raise ImageError(f"{path}: {known}")
-    return known
-
-
-def _opened(path, content: bytes) -> Opened:
-    known = _format(path, content)
+def _opened(content: bytes) -> Opened:
+    known = format_of(content)
     if known.take_apart is not None:
-        try:
-            content, metadata, frames = known.take_apart(content)
-        except UserError as error:
-            raise ImageError(f"{path}: {error}") from error
+        content, metadata, frames = known.take_apart(content)
         image = known.open(io.BytesIO(content))
     else:
         left_out: tuple[str, ...] = ()
         try:
             image = known.open(io.BytesIO(content))
-        except UserError as error:  # something is not installed
-            raise ImageError(f"{path}: {error}") from error
         except Exception:
             # The other program parts of these formats are named in a table, with four letters each.
             content, left_out = content.replace(b"Exif", b"skip"), ("the EXIF data, which are damaged",)
@@ -119,7 +106,7 @@ def _bits(image: ImageFile.ImageFile, known: Format, content: bytes) -> int:
         return content[24]  # IHDR's bit depth
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (1,)))
-        return bits if image.tag_v2.get(_SAMPLE_FORMAT, (1,))[0] == 1 else max(32, bits)  # no whole numbers
+        return bits if image.tag_v2.get(ExifTags.Base.SampleFormat, (1,))[0] == 1 else max(32, bits)  # no whole numbers
     if known.name == "AVIF":
         return avif_bits(content)
     return image.info.get("bit_depth", 8)  # HEIF
@@ -139,30 +126,24 @@ def _refuse_too_large(path, found: Opened) -> None:
 def turned_upright(pixels: np.ndarray, metadata: Metadata) -> np.ndarray:
     """[H, W, C] of any dtype, turned as its metadata say (EXIF 2.32, 4.6.4.A)."""
     orientation = metadata.orientation
-    if orientation in (2, 3, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7):
-        pixels = pixels[::-1]
-    if orientation in (5, 7):
-        pixels = pixels.swapaxes(0, 1)
-    return np.rot90(pixels, {6: 3, 8: 1}.get(orientation, 0))
+    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    pixels = pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 @contextlib.contextmanager
 def pillow_errors(path):
-    """Turns what Pillow raises while it reads a file into an ImageError that names the file."""
+    """Turns what is raised while a file is read, by Pillow too, into an ImageError that names the file."""
     if Path(path).exists() and not Path(path).is_file():  # to open a pipe would wait for who writes into it
         raise ImageError(f"{path}: is a folder, a pipe or a device, and no file.")
     try:
         yield
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except MemoryError:
-        raise
+    except UserError as error:
+        raise ImageError(f"{path}: {error}") from error
     except Exception as error:  # damaged files raise anything: numbers in their headers are used unchecked
-        if not Path(path).exists():  # gone between two looks at it
+        if not Path(path).exists():
             raise ImageError(f"{path}: no such file") from error
         reason = str(error).strip() or type(error).__name__
         raise ImageError(

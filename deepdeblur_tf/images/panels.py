@@ -115,12 +115,10 @@ def details(
         uint8 [H', W', 3].
     """
     caption, second = panels[1]
-    boxed = Image.fromarray(second)
+    boxed, rows = Image.fromarray(second), []
     for colour, (left, top) in zip(_BOX_COLOURS, corners):
         box = (left, top, left + side - 1, top + side - 1)
         ImageDraw.Draw(boxed).rectangle(box, outline=colour, width=max(2, boxed.width // 320))
-    rows = []
-    for colour, (left, top) in zip(_BOX_COLOURS, corners):
         crops = [image[top : top + side, left : left + side] for _, image in panels]
         doubled = [_framed(scaled(crop, 2 * side, Image.Resampling.NEAREST), colour) for crop in crops]
         rows.append(side_by_side(doubled, [title for title, _ in panels]))

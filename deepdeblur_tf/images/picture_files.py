@@ -83,13 +83,10 @@ def read_photo(path) -> Photo:
                 "can be written. Save it as JPEG or PNG."
             )
         metadata, left_out = found.metadata, list[str]()
-        try:
-            if _is_deep(found):
-                pixels = read_deep(found.content, found.image)
-            else:
-                pixels, metadata = _pixels(found, left_out)
-        except UserError as error:
-            raise ImageError(f"{path}: {error}") from error
+        if _is_deep(found):
+            pixels = read_deep(found.content, found.image)
+        else:
+            pixels, metadata = _pixels(found, left_out)
         pixels = np.ascontiguousarray(turned_upright(pixels, metadata))
         options, metadata = found.format.options(found.image, found.content), metadata.of_upright(found.upright_size)
     channels = pixels.shape[2]
@@ -108,7 +105,7 @@ def _is_deep(found: Opened) -> bool:
 def _pixels(found: Opened, left_out: list[str]) -> tuple[np.ndarray, Metadata]:
     """(uint8 [H, W, C], the metadata that are true of them): grey, grey and alpha, RGB, or RGB and alpha."""
     image, metadata = found.image, found.metadata
-    if found.bits > 8 and found.format.name == "TIFF" and (found.bits != 16 or image.mode not in _PRINT_MODES):
+    if found.bits > 8 and found.bits != 16 and found.format.name == "TIFF":
         raise UserError(f"has {found.bits} bits a channel. Save it with 8 or 16, for example as PNG.")
     if found.bits > 8:
         left_out.append(f"{found.bits} bits a channel, of which 8 are written")
@@ -123,9 +120,7 @@ def _pixels(found: Opened, left_out: list[str]) -> tuple[np.ndarray, Metadata]:
     if image.mode not in (*_GREY_MODES, *_ALPHA_MODES, *_COLOUR_MODES):
         raise UserError(f"has the colour space {image.mode}. Save it as RGB, for example as JPEG.")
     transparent = image.mode in _ALPHA_MODES or "transparency" in image.info
-    mode = "LA" if image.mode in _GREY_MODES and transparent else "L" if image.mode in _GREY_MODES else "RGB"
-    if mode == "RGB" and transparent:
-        mode = "RGBA"
+    mode = ("L" if image.mode in _GREY_MODES else "RGB") + "A" * transparent
     pixels = np.asarray(image.convert(mode))
     return pixels if pixels.ndim == 3 else pixels[..., None], metadata
 

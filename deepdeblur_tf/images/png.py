@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from deepdeblur_tf.images import exif
 from deepdeblur_tf.images.metadata import Metadata, Parts
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")  # what the values mean
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp"
@@ -21,7 +21,7 @@ _LONGEST_PROFILE = 2**24
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """(name, data, the whole of it) of each chunk, as far as the file reaches, until its end."""
-    at, name = len(_SIGNATURE), b""
+    at, name = len(SIGNATURE), b""
     while name != b"IEND" and at + 12 <= len(content):
         length, name = struct.unpack(">I4s", content[at : at + 8])
         chunk = content[at : at + 12 + length]
@@ -55,7 +55,7 @@ def _text(name: bytes, data: bytes) -> tuple[bytes, bytes | None]:
 
 def take_apart(content: bytes) -> Parts:
     """Takes a file apart; of a file that is cut off, what there is."""
-    pixels, rest, left_out = [_SIGNATURE], list[bytes](), list[str]()
+    pixels, rest, left_out = [SIGNATURE], list[bytes](), list[str]()
     block = raw_block = xmp = icc = b""
     frames = 1
     for name, data, chunk in _chunks(content):
@@ -121,5 +121,5 @@ def put_together(coded: bytes, metadata: Metadata) -> bytes:
         around.append(_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
     if metadata.icc:
         around.insert(0, _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)))
-    header = len(_SIGNATURE) + 25
+    header = len(SIGNATURE) + 25
     return b"".join([coded[:header], *around, coded[header:]])

@@ -17,7 +17,6 @@ LAYOUT = {254, 255, *range(256, 267), 273, *range(275, 282), 284, 290, 291, 292,
 LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
 _SUBFILE_TYPE, _SAMPLES, _DIRECTORIES_BELOW, _EXTRA_SAMPLES = 254, 277, 330, 338
-_DIRECTORIES = (exif.EXIF_DIRECTORY, exif.GPS_DIRECTORY, exif.INTEROPERABILITY_DIRECTORY)
 _TYPES = set(exif.TYPE_SIZES) - {16, 17, 18}  # BigTIFF's own cannot be written as a TIFF's
 _HEADER = b"II*\0\x08\0\0\0"  # of a file whose directory follows at once
 
@@ -37,7 +36,7 @@ def take_apart(content: bytes) -> Parts:
         UserError: it is a camera's raw file, whose first picture is a preview.
     """
     blocks = exif.Blocks(content)
-    first = {entry.tag: blocks.values(entry) for entry in blocks.entries(blocks.first)} if blocks.order else {}
+    first = {entry.tag: blocks.values(entry) for entry in blocks.entries(blocks.first)}
     if _DIRECTORIES_BELOW in first and first.get(_SUBFILE_TYPE, [0])[0] & 1:
         raise UserError("is a raw file of a camera, which is not read. Save it as JPEG or PNG.")
     left_out: list[str] = []
@@ -82,8 +81,8 @@ def _tags(blocks: exif.Blocks, directory: int, seen: set[int], left_out: list[st
     tags: dict[int, _Tag] = {}
     # Values that many tags share would become as many copies.
     room = len(blocks.content)
-    for entry in blocks.entries(directory) if blocks.order else ():
-        if entry.tag in _DIRECTORIES:
+    for entry in blocks.entries(directory):
+        if entry.tag in exif.DIRECTORIES:
             below = (blocks.values(entry) or [0])[0]
             if 8 <= below < len(blocks.content) and below not in seen and len(seen) < 16:
                 seen.add(below)

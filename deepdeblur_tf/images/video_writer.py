@@ -87,7 +87,7 @@ class VideoWriter:
         self._begin = Fraction(container.start_time, av.time_base) if shifted else Fraction(0)
         self._coding, self._stream = self._add_picture(source.frames)
         self._lengths: dict[int, int] = {}  # of frames, by their times
-        self._frames, self._first, self._last = 0, Fraction(0), Fraction(0)
+        self._frames, self._last = 0, Fraction(0)
         self._copies: dict[int, Any] = {}  # streams here, by their numbers in the source
         self._recoded: set[int] = set()  # those of them that are not copied
         self._copied: Counter = Counter()  # packets of sounds, by the numbers of the streams here
@@ -105,18 +105,18 @@ class VideoWriter:
 
     def _add_picture(self, frames: int):
         video = self._video
-        encoder = encoder_for(self._suffix, video, frames)
-        stream = self.container.add_stream(encoder.name, rate=video.rate or 25, options=dict(encoder.options))
+        encoder, pixel_format, options = encoder_for(self._suffix, video, frames)
+        stream = self.container.add_stream(encoder, rate=video.rate or 25, options=dict(options))
         stream.height, stream.width = video.size
-        stream.pix_fmt = encoder.pixel_format
+        stream.pix_fmt = pixel_format
         context = stream.codec_context
         context.time_base, context.sample_aspect_ratio = video.tick, video.aspect
         context.color_primaries, context.color_trc, context.colorspace = video.colours[:3]
         context.color_range = 2 if video.colours.is_full else 1
-        if encoder.name == "libx265" and self._suffix != ".mkv":
+        if encoder == "libx265" and self._suffix != ".mkv":
             context.codec_tag = "hvc1"  # or Apple's players do not play it
         stream.metadata.update(_lasting(video.stream.metadata))
-        keeps_alpha = encoder.pixel_format.startswith("yuva")
+        keeps_alpha = pixel_format.startswith("yuva")
         if self._options["format"] in _MATROSKA:
             if keeps_alpha:
                 stream.metadata["alpha_mode"] = "1"
@@ -124,10 +124,10 @@ class VideoWriter:
                 stream.metadata["stereo_mode"] = "left_right"  # `write_aspect` makes something else of it
         if video.has_alpha and not keeps_alpha:
             self.remarks.append(f"left out: transparency, which {self._suffix} cannot hold; .mov and .webm can")
-        bits = 10 if encoder.pixel_format.endswith("10le") else 8
+        bits = 10 if pixel_format.endswith("10le") else 8
         if video.bits > bits:
             self.remarks.append(f"of {video.bits} bits a value, {bits} were kept")
-        return Coding(video.colours, encoder.pixel_format), stream
+        return Coding(video.colours, pixel_format), stream
 
     def _add_copy(self, stream) -> None:
         if stream.type == "data" and "timecode" in stream.metadata:
@@ -195,16 +195,13 @@ class VideoWriter:
         coded.pts, coded.time_base, coded.duration = frame.time - round(self._begin / tick), tick, frame.ticks
         self._lengths[coded.pts] = frame.ticks
         self._last = coded.pts * tick
-        self._first = self._last if not self._frames else self._first
         self._frames += 1
-        self._write(self._coded(coded))
+        self._write(coded)
 
-    def _coded(self, frame) -> list:
-        """The packets of a frame, or of what is held back."""
+    def _write(self, frame) -> None:
+        """Codes a frame, or with None what is held back, and writes the packets that are ready."""
         with _same_priorities():
-            return self._stream.encode(frame)
-
-    def _write(self, packets: Iterable) -> None:
+            packets = self._stream.encode(frame)
         for packet in packets:
             packet.duration = self._lengths.pop(packet.pts, 0)
             self._mux(packet)
@@ -253,7 +250,7 @@ class VideoWriter:
 
     def finish(self) -> None:
         """Writes what the encoders hold back, and the end of the file."""
-        self._write(self._coded(None))
+        self._write(None)
         for index in self._recoded:
             self._write_sound(self._copies[index], [*self._video.container.streams[index].decode(None), None])
         self.container.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 from collections import Counter, deque
@@ -298,10 +299,8 @@ def open_video(path, is_deep: bool = False):
     av = _plugin(path)
     first_frames: list = []
     with opened(path) as container, contextlib.suppress(av.error.FFmpegError):
-        for frame in container.decode(picture_of(container)):
+        for frame in itertools.islice(container.decode(picture_of(container)), _LOOKED_AT):
             first_frames.append(frame)
-            if len(first_frames) == _LOOKED_AT:
-                break
     if not first_frames:
         raise ImageError(f"{path}: none of its frames decodes")
     with opened(path) as container:
@@ -332,31 +331,15 @@ def _upright_by(matrix: bytes | None) -> tuple[bool, bool, bool] | None:
     return None
 
 
-class Footage(NamedTuple):
-    """What a video holds, as far as it is known without decoding all of it.
+def footage(path) -> tuple[int, float, tuple[int, int]]:
+    """(the number of frames, frames a second as it is played, (height, width) in pixels) of a video.
 
-    Attributes:
-        frames: How many.
-        rate: Frames a second, as it is played.
-        size: (height, width) in pixels.
+    Raises:
+        ImageError: for a file that is no video or cut off, or without the plugin.
     """
-
-    frames: int
-    rate: float
-    size: tuple[int, int]
-
-
-def footage(path) -> Footage:
-    """What a video holds. Raises ImageError for a file that is no video or cut off, or without the plugin."""
     frames = survey(path).frames
     with open_video(path) as video:
-        return Footage(frames, float(video.rate or 0), video.size)
-
-
-def video_pixels(path) -> int:
-    """Height times width times the number of frames. Raises as `footage`."""
-    frames, _, (height, width) = footage(path)
-    return height * width * frames
+        return frames, float(video.rate or 0), video.size
 
 
 def video_frames(path) -> Generator[np.ndarray, None, None]:
@@ -376,8 +359,4 @@ def middle_frame(path) -> np.ndarray:
     """The frame in the middle of a video: uint8 [H, W, 3]."""
     middle = survey(path).frames // 2
     with contextlib.closing(video_frames(path)) as frames:
-        for number, frame in enumerate(frames):
-            last = frame
-            if number == middle:
-                break
-    return last
+        return deque(itertools.islice(frames, middle + 1), maxlen=1).pop()

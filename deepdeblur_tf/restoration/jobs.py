@@ -49,7 +49,10 @@ class Job:
         """What there is to restore, all frames together. Raises ImageError for a file that cannot be read."""
         if self.source.suffix.lower() not in SUFFIXES:
             raise ImageError(f"{self.source}: no picture or video by its name; allowed: {', '.join(SUFFIXES)}.")
-        return videos.video_pixels(self.source) if self.is_video else photo_pixels(self.source)
+        if not self.is_video:
+            return photo_pixels(self.source)
+        frames, _, (height, width) = videos.footage(self.source)
+        return height * width * frames
 
 
 def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> tuple[list[Job], list[str]]:

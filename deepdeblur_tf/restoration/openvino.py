@@ -14,25 +14,6 @@ from deepdeblur_tf.compat import tf, tf_variables
 from deepdeblur_tf.errors import need, quiet_libraries
 from deepdeblur_tf.model import run_network, settings_of, to_levels
 
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-
-
-class _Levels(tf.Module):
-    """The network alone, from blurry levels to restored ones."""
-
-    def __init__(self, network: tf.keras.Model):
-        super().__init__()
-        self._variables = tf_variables(network)
-        names = [f"blurry_{level}" for level in range(1, len(network.inputs) + 1)]
-        signature = [tf.TensorSpec([None, None, None, 3], tf.float32, name=name) for name in names]
-
-        @tf.function(input_signature=signature)
-        def restored(*blurry):
-            levels = run_network(network, blurry, training=False)
-            return {f"restored_{number}": level for number, level in enumerate(levels, 1)}
-
-        self.restored = restored
-
 
 def openvino() -> ModuleType:
     """OpenVINO, without the package by which it tells Google Analytics that it was imported, and from which machine."""
@@ -60,7 +41,7 @@ def openvino_network(network: tf.keras.Model, precision: str) -> Callable[[np.nd
 
     Args:
         network: A network of `build_model` or `load_model`.
-        precision: "float32", or "bfloat16" for the faster units of some CPUs (AMX, AVX-512 BF16).
+        precision: OpenVINO's name of it, "f32", or "bf16" for the faster units of some CPUs (AMX, AVX-512 BF16).
 
     Returns:
         From uint8 or uint16 [N, H, W, 3] to every level restored, float32, finest first, in [-0.5, 0.5].
@@ -69,13 +50,20 @@ def openvino_network(network: tf.keras.Model, precision: str) -> Callable[[np.nd
         UserError: OpenVINO is not installed.
     """
     need("openvino", "openvino", "the runtime openvino")
-    levels = _Levels(network)
-    with quiet_libraries():
-        converted = to_openvino(levels, levels.restored)
-    # Left alone it takes bfloat16 wherever the CPU can.
-    compiled = openvino().Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]})
     settings = settings_of(network)
     numbers = range(1, settings.levels + 1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, f"blurry_{k}") for k in numbers])
+    def restored(*blurry):
+        levels = run_network(network, blurry, training=False)
+        return {f"restored_{number}": level for number, level in zip(numbers, levels)}
+
+    module = tf.Module()
+    module.kept = tf_variables(network)  # what a SavedModel holds
+    with quiet_libraries():
+        converted = to_openvino(module, restored)
+    # Left alone it takes bfloat16 wherever the CPU can.
+    compiled = openvino().Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
     @tf.function
     def blurry_levels(image):  # by TensorFlow: bfloat16 would round the pyramid

@@ -262,13 +262,11 @@ def _left(seconds: float) -> str:
 def _zipped(done: list[Result], results: Path) -> Path:
     """All results in one file; those of equal names are numbered."""
     path = Path(tempfile.mkdtemp(dir=results), "restored.zip")
-    names: set[str] = set()
     with zipfile.ZipFile(path, "w") as archive:
         for number, result in enumerate(done, 1):
             name = result.file.name
-            while name in names:
+            while name in archive.namelist():
                 name = f"{number}_{name}"
-            names.add(name)
             archive.write(result.file, name)
     return path
 

@@ -152,7 +152,7 @@ class Restorer:
         if runtime != "tensorflow":
             from deepdeblur_tf.restoration.openvino import openvino_network
 
-            self._openvino = openvino_network(model, "bfloat16" if runtime == "openvino_bfloat16" else "float32")
+            self._openvino = openvino_network(model, "bf16" if runtime == "openvino_bfloat16" else "f32")
 
     def __call__(
         self, image_uint8, progress: Callable[[float], None] | None = None, scale: float | None = None

@@ -27,10 +27,6 @@ _VIEW = "view.npy"  # where both are, beside the restored picture
 _CELL = 16  # pixels of a preview to one of the map of what changed
 
 
-class Refused(UserError):
-    """An upload that the page does not take."""
-
-
 class Stopped(Exception):
     """The visitor stopped it, or left."""
 
@@ -125,7 +121,7 @@ class Upload:
         except Stopped:
             return None
         except UserError as error:  # the uploaded file lies in a folder that means nothing to the reader
-            raise Refused(str(error).replace(shown_name(self._path), self.name)) from error
+            raise UserError(str(error).replace(shown_name(self._path), self.name)) from error
         finally:
             self._seconds = 0.0
 
@@ -161,19 +157,19 @@ class Upload:
     def _check(self, max_pixels: int, predict: str) -> None:
         """Refuses what would keep the page busy, by its name and header."""
         if Path(self.name).suffix.lower() in VIDEO_SUFFIXES:
-            raise Refused(
+            raise UserError(
                 f"{self.name}: is a video, which would hold the page for minutes. Restore it in a terminal: "
                 f"{predict} {self.name}"
             )
         height, width = photo_size(self._path)
         if not is_within(height, width, max_pixels):
-            raise Refused(
+            raise UserError(
                 f"{self.name}: has {width}x{height} pixels, {height * width / 1e6:.1f} megapixels; this page takes "
                 f"{max_pixels / 1e6:.1f}, and sides of {MAX_SIDE} pixels. Make it smaller, restore it in a terminal "
                 f"({predict} {self.name}), or begin the page with a larger --max_pixels."
             )
         if has_too_many_scans(Path(self._path).read_bytes()):
-            raise Refused(
+            raise UserError(
                 f"{self.name}: is a JPEG of more than {MOST_SCANS} scans, which takes too long to decode. Save it anew."
             )
 
