@@ -140,7 +140,7 @@ def whole_image(framework: str, model: str, height: int, width: int, precision: 
     if framework == "tensorflow":
         from deepdeblur_tf.restoration.restorer import Restorer
 
-        restore = Restorer(network)
+        restore = Restorer(network, scale=1)
     else:
         import torch
         from torch.nn import functional
