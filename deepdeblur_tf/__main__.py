@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": ("demo", "main", "a page to try a network on"),
     "train": ("train", "main", "train a network, or continue a training"),
     "synthesize": ("synthesize", "main", "pairs to train on, from your own videos and photos"),
-    "evaluate": ("evaluate", "main", "measure networks: tables, figures, comparisons"),
+    "evaluate": ("evaluate", "main", "measure networks: tables, plots, comparisons"),
     "export": ("export", "main", "a SavedModel for a server, ONNX, TFLite, OpenVINO"),
     "serve": ("serve", "main", "a server for programs, as TensorFlow Serving answers"),
     "import_torch": ("import_torch", "main", "the weights of the authors' PyTorch code, and back"),

@@ -153,7 +153,7 @@ def add_settings(
             group.add_argument(f"--{key}", metavar="VALUE", default=argparse.SUPPRESS, help=text.replace("%", "%%"))
 
 
-def settings_of(flags: argparse.Namespace) -> dict[str, str]:
+def given_settings(flags: argparse.Namespace) -> dict[str, str]:
     """The settings among the flags that were given, for `load_experiment`."""
     return {key: value for key, value in vars(flags).items() if key in SETTINGS}
 

@@ -65,7 +65,7 @@ RisingInts = Annotated[
     lambda value: value == sorted(set(value)) and all(0 < number < 2**31 for number in value),
 ]
 Share = Annotated[float, "a number from 0 to 1", lambda value: 0 <= value <= 1]
-Kept = Annotated[float, "a number from 0, and below 1", lambda value: 0 <= value < 1]
+BelowOne = Annotated[float, "a number from 0, and below 1", lambda value: 0 <= value < 1]
 NonNegativeFloat = Annotated[float, "a finite number from 0 to 1e30", lambda value: 0 <= value <= 1e30]
 PositiveRange = Annotated[
     list[float],
@@ -156,11 +156,11 @@ class Synthesis:
         objects: At most so many things move on their own.
         object_path: Their own paths are up to this many pixels long.
         unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.
-        defocus: The share of pairs whose ground is out of focus in both images, so that it stays so: discs of a radius
-            of 1 to 12 pixels.
+        defocus: The share of pairs whose background is out of focus in both images, so that it stays so: discs of a
+            radius of 1 to 12 pixels.
         long: The share of pairs whose camera's path is 1 to 1 + `long_path` pixels long instead.
         long_path: See `long`.
-        flat: The share of pairs whose ground is of one colour, so that colours are kept up to the border.
+        flat: The share of pairs whose background is of one colour, so that colours are kept up to the border.
         grey: The share of pairs without colours, so that grey pictures stay grey.
         linear: The share of pairs whose light is averaged; the others average 8-bit values.
         tone_curves: Between light and values, one of these for each pair whose light is averaged: `gamma` of 2.2,
@@ -340,7 +340,7 @@ class Training:
     initialization: Literal["keras", "torch"] = "keras"
     schedule: Literal["piecewise", "cosine"] = "piecewise"
     warmup: Count = 0
-    ema: Kept = 0.0
+    ema: BelowOne = 0.0
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: PositiveFloat = 5e-5
     decay: Decay = field(default_factory=Decay)

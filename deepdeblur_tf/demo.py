@@ -75,7 +75,7 @@ def _serve(flags) -> int:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))  # read at its import, as these are:
         os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it would tell its makers,
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # and so would what it brings along
-        from deepdeblur_tf.restoration.page import CSS, PURGE_SECONDS, SAMPLES, THEME, build_page, remove_old
+        from deepdeblur_tf.restoration.page import CSS, EXAMPLES, PURGE_SECONDS, THEME, build_page, remove_old
 
         results = Path(folder, "results")
         comes_along = file.parent == TRAINED
@@ -93,7 +93,7 @@ def _serve(flags) -> int:
                 prevent_thread_lock=True,
                 theme=THEME,
                 css=CSS,
-                allowed_paths=[str(SAMPLES)],
+                allowed_paths=[str(EXAMPLES)],
                 footer_links=[],
             )
         except OSError as error:

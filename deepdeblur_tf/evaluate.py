@@ -113,9 +113,9 @@ def _evaluate(flags) -> int:
         joint = output / "compared" / "_and_".join(labels)
         folders = [output / label for label in labels]
     # The networks come first: of finished pictures there is no loss for the line of the blurry images.
-    sources: list[Path | FinishedPictures] = [*files]
-    sources += [FinishedPictures(user_path(folder).resolve(), test_set) for folder in flags.restored]
-    candidates = [Candidate(*row) for row in zip(labels, sources, folders)]
+    subjects: list[Path | FinishedPictures] = [*files]
+    subjects += [FinishedPictures(user_path(folder).resolve(), test_set) for folder in flags.restored]
+    candidates = [Candidate(*row) for row in zip(labels, subjects, folders)]
     try:
         results = evaluate_all(candidates, test_set, flags.images, pictures, restoration_options(flags), joint)
     except EvaluationLost as error:

@@ -9,7 +9,7 @@ Two numbers are called SSIM in this field. `ssim` is that of Wang et al. (2004) 
 report have it; `ssim_matlab` is what MATLAB's `ssim` makes of an RGB array, which most published GOPRO tables show and
 which is some 0.04 to 0.09 higher. They cannot be compared.
 
-Another measure is a function here and its line in `MEASURES`: evaluations, their tables and model cards show it.
+Another metric is a function here and its line in `METRICS`: evaluations, their tables and model cards show it.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def ms_ssim(a, b):
     return values[0] if rank == 3 else values
 
 
-class Measure(NamedTuple):
+class Metric(NamedTuple):
     """What evaluations measure of each image.
 
     Attributes:
@@ -234,23 +234,23 @@ class Measure(NamedTuple):
     lower_is_better: bool = False
 
 
-MEASURES = {
-    "loss": Measure(
+METRICS = {
+    "loss": Metric(
         "Loss",
         5,
         "sum over the levels of the mean squared error in [-0.5, 0.5], before clipping and rounding",
         lower_is_better=True,
     ),
-    "psnr": Measure("PSNR (dB)", 2, "peak 255, over all pixels and channels; infinite for equal images", psnr),
-    "ssim": Measure(
+    "psnr": Metric("PSNR (dB)", 2, "peak 255, over all pixels and channels; infinite for equal images", psnr),
+    "ssim": Metric(
         "SSIM",
         4,
         "per channel: 11x11 Gaussian, sigma 1.5, inside the image, K1 0.01, K2 0.03 (scikit-image, the report)",
         ssim,
         SSIM_SMALLEST,
     ),
-    "ms_ssim": Measure("MS-SSIM", 4, "five scales, per channel (Wang et al. 2003)", ms_ssim, MS_SSIM_SMALLEST),
-    "ssim_matlab": Measure(
+    "ms_ssim": Metric("MS-SSIM", 4, "five scales, per channel (Wang et al. 2003)", ms_ssim, MS_SSIM_SMALLEST),
+    "ssim_matlab": Metric(
         "SSIM, MATLAB on RGB",
         4,
         "MATLAB's ssim on RGB arrays: 11x11x11 Gaussian, border repeated (most GOPRO tables)",

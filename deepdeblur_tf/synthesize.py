@@ -14,7 +14,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from deepdeblur_tf.command_line import ProgressBar, add_settings, answered, folder_name, number, settings_of, shortened
+from deepdeblur_tf.command_line import (
+    ProgressBar,
+    add_settings,
+    answered,
+    folder_name,
+    given_settings,
+    number,
+    shortened,
+)
 from deepdeblur_tf.config import Experiment, set_all
 from deepdeblur_tf.creation.inputs import SMALLEST, Scene, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.creation.profiles import PROFILES
@@ -114,7 +122,7 @@ def main(arguments=None, prog="python -m deepdeblur_tf.synthesize") -> int:
 def _synthesize(flags) -> int:
     kind, found = find_scenes(flags.inputs, flags.kind, flags.output)
     given = {name: getattr(flags, name) for name in (*_OF_FRAMES, *_OF_PHOTOS)}
-    given.update((key, value) for key, value in settings_of(flags).items() if key.startswith("synthesis."))
+    given.update((key, value) for key, value in given_settings(flags).items() if key.startswith("synthesis."))
     for name, value in given.items():
         if value is not None and (name in _OF_FRAMES) != (kind == "frames"):
             raise UserError(f"--{name}: this data set is made from {kind}, for which there is no such flag.")
@@ -146,7 +154,7 @@ def _from_photos(flags, scenes: list[Scene], failed: dict[str, None]):
     from deepdeblur_tf.creation.from_photos import FromPhotos
 
     experiment = Experiment("", synthesis=dataclasses.replace(PROFILES[flags.profile or "camera"]))
-    set_all(experiment, settings_of(flags))
+    set_all(experiment, given_settings(flags))
     size, pairs = flags.size or (720, 1280), flags.pairs or 10
     masks: dict[str, Path] = {}
     if flags.masks:
@@ -168,7 +176,7 @@ def _make(flags, maker, settings: dict, scenes: list[Scene], counts: dict[Scene,
     from deepdeblur_tf.creation.making import make_all
 
     settings = {**settings, "test": flags.test, "seed": flags.seed}
-    data_set = DataSetFolder(Path(flags.output), maker.kinds, settings, scenes)
+    data_set = DataSetFolder(Path(flags.output), maker.folders, settings, scenes)
     with data_set.claimed():
         # Of the scenes that can be opened: what is finished of others makes up for nothing that is missing.
         done = sum(len(data_set.done(scene.key)) for scene in counts)

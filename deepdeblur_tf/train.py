@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from deepdeblur_tf.command_line import add_settings, answered, folder_name, settings_of
+from deepdeblur_tf.command_line import add_settings, answered, folder_name, given_settings
 from deepdeblur_tf.config import ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.protocol import DataSet
@@ -59,7 +59,7 @@ def _begin(flags, unknown: list[str]) -> int:
         if not unknown[0].startswith("--"):
             raise ConfigError(f"received {unknown[0]!r}, which belongs to no flag; a file is given as --config FILE.")
         raise unknown_setting(unknown[0][2:].partition("=")[0], "command line", vars(flags))
-    experiment = load_experiment(flags.config or "quickstart", settings_of(flags))
+    experiment = load_experiment(flags.config or "quickstart", given_settings(flags))
     if flags.print_config:
         print(to_yaml(experiment), end="")
         return 0

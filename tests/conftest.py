@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.config import load_experiment
-from deepdeblur_tf.data.scenes import Scenes
+from deepdeblur_tf.data.scenes import EmbeddedScenes
 from tests.helpers import ROOT, SHARED, SMALL, write_network
 
 # The tests' networks are so small that a second thread costs more than it brings, in each of two processes.
@@ -36,7 +36,7 @@ def random():
 @pytest.fixture(scope="session")
 def scenes():
     """Two embedded scenes, (blurry, sharp) uint8 [256, 256, 3] each: pictures where any pictures will do."""
-    source = Scenes(2, 0, "blur", "validation")
+    source = EmbeddedScenes(2, 0, "blur", "validation")
     return [tuple(np.split(source.read(index), 2, axis=2)) for index in range(2)]
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from deepdeblur_tf import train
 from deepdeblur_tf.claims import differing
-from deepdeblur_tf.command_line import add_settings, settings_of
+from deepdeblur_tf.command_line import add_settings, given_settings
 from deepdeblur_tf.config import (
     SETTINGS,
     ConfigError,
@@ -28,7 +28,7 @@ def parse(*words):
     """The quickstart with settings as the command line gives them."""
     parser = argparse.ArgumentParser()
     add_settings(parser)
-    return load_experiment(QUICKSTART, settings_of(parser.parse_args(words)))
+    return load_experiment(QUICKSTART, given_settings(parser.parse_args(words)))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

@@ -35,13 +35,13 @@ def wheel(tmp_path_factory):
 def test_a_wheel_holds_every_module_experiment_and_trained_network(wheel):
     files = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "deepdeblur_tf").rglob("*.py")}
-    trained, samples = (
+    trained, examples = (
         {path.relative_to(ROOT).as_posix() for path in (ROOT / "deepdeblur_tf" / folder).iterdir()}
-        for folder in ("trained", "samples")
+        for folder in ("trained", "examples")
     )
     experiments = {f"deepdeblur_tf/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.yaml")}
     assert "deepdeblur_tf/trained/photographs.keras" in trained
-    assert files == modules | trained | samples | experiments | {"deepdeblur_tf/py.typed"}
+    assert files == modules | trained | examples | experiments | {"deepdeblur_tf/py.typed"}
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import pytest
 from deepdeblur_tf import evaluate, export, import_torch, predict, predict_many, serve, synthesize, train
 from deepdeblur_tf.command_line import answered
 from deepdeblur_tf.creation.folder import DataSetFolder
-from deepdeblur_tf.data.paired_files import PairedFolder
-from deepdeblur_tf.data.photos import PhotoFolder
+from deepdeblur_tf.data.paired_files import PairedSplit
+from deepdeblur_tf.data.photos import PhotoSplit
 from deepdeblur_tf.data.sources import Pair
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.evaluation import comparison
@@ -97,9 +97,9 @@ def test_a_message_about_a_name_with_a_line_break_is_one_line(main, arguments, t
 
 
 def test_what_a_data_set_holds_is_a_line_each(tmp_path):
-    folder = PairedFolder(tmp_path, "train", "gopro", "blur", (Pair("s\nt", "s\nt/1", tmp_path / "b", tmp_path / "s"),))
+    folder = PairedSplit(tmp_path, "train", "gopro", "blur", (Pair("s\nt", "s\nt/1", tmp_path / "b", tmp_path / "s"),))
     assert len(folder.describe().splitlines()) == 2
-    photos = PhotoFolder(Path("p\nq"), "train", (Path("p\nq/1.png"),), ("two: no picture",))
+    photos = PhotoSplit(Path("p\nq"), "train", (Path("p\nq/1.png"),), ("two: no picture",))
     assert photos.describe().splitlines() == [r"train: pairs made from 1 photo in p\nq", "  left out: two: no picture"]
 
 

@@ -18,13 +18,13 @@ class PhotoFile(NamedTuple):
         source: Its place.
         target: The place of its restored form.
         size: In bytes; -1 for one that is not there.
-        changed: When the file was changed, in nanoseconds since 1970.
+        mtime_ns: When the file was changed, in nanoseconds since 1970.
     """
 
     source: str
     target: str
     size: int
-    changed: int
+    mtime_ns: int
 
 
 def find_photos(
@@ -46,7 +46,7 @@ def find_photos(
     links: set[int] = set()  # what lies behind photos that are links
     for where in inputs:
         for file, below in expanded(storage, where, output, SUFFIXES, "photo", left_alone):
-            photo = PhotoFile(file.place, f"{output}/{below}", file.size, file.changed)
+            photo = PhotoFile(file.place, f"{output}/{below}", file.size, file.mtime_ns)
             target, source = hash(identity(photo.target)), hash(identity(photo.source))
             if target in seen and seen[target] == source:
                 continue  # named twice

@@ -84,7 +84,7 @@ class Manifest:
                     versions[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
                 else:
                     versions.pop(hash(row["input"]), None)
-        return lambda photo: versions.get(hash(readable(photo.source))) == hash((photo.size, photo.changed))
+        return lambda photo: versions.get(hash(readable(photo.source))) == hash((photo.size, photo.mtime_ns))
 
     def add(self, rows: Iterable[dict]) -> None:
         """Adds rows, without the network and the options, and writes them from time to time.

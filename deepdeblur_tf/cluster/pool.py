@@ -261,7 +261,7 @@ class _Process:
             "input": photo.source,
             "output": photo.target,
             "input_bytes": photo.size,
-            "input_changed_ns": photo.changed,
+            "input_changed_ns": photo.mtime_ns,
             "seconds": time.perf_counter() - begun,
             "finished": time.time_ns() // 10**6,
             **result,

@@ -39,7 +39,7 @@ class Made(NamedTuple):
     Attributes:
         number: Within its scene, from 1.
         entry: What it was made of, as JSON has it.
-        images: The PNG files' content by kind, such as "blur" and "sharp"; none for a pair that is left out.
+        images: The PNG files' content by their folders, such as "blur" and "sharp"; none for a pair that is left out.
     """
 
     number: int
@@ -60,13 +60,13 @@ class DataSetFolder:
 
     Args:
         folder: Its path.
-        kinds: The images of a pair, which "blur" and "sharp" are among.
+        folders: A scene's, one for each image of a pair, which "blur" and "sharp" are among.
         settings: What the pairs depend on, as JSON has it: settings by their flags' names without the dashes.
         scenes: What they are made from.
     """
 
-    def __init__(self, folder: Path, kinds: Sequence[str], settings: dict, scenes: Iterable[Scene]):
-        self.folder, self.kinds, self.settings = folder, kinds, settings
+    def __init__(self, folder: Path, folders: Sequence[str], settings: dict, scenes: Iterable[Scene]):
+        self.folder, self.folders, self.settings = folder, folders, settings
         self.scenes = {scene.key: {"source": scene.source.name, "bytes": scene.bytes()} for scene in scenes}
         self.manifest, self.contact_sheet = folder / "manifest.jsonl", folder / "contact_sheet.png"
         self._about = folder / "synthesis.json"
@@ -138,7 +138,7 @@ class DataSetFolder:
         refuse_other(f"{self.folder} holds another data set", lines, advice, UserError)
 
     def _is_there(self, scene: str, number: int, entry: dict) -> bool:
-        return entry.get("left_out") or all(self._path(scene, number, kind).is_file() for kind in self.kinds)
+        return entry.get("left_out") or all(self._path(scene, number, name).is_file() for name in self.folders)
 
     def forget_gone(self) -> list[str]:
         """The pairs that were removed since they were made or found; from now on they are not made."""
@@ -148,8 +148,8 @@ class DataSetFolder:
                 gone.append(entries.pop(number)["pair"])
         return gone
 
-    def _path(self, scene: str, number: int, kind: str) -> Path:
-        return self.folder / scene / kind / f"{number:06d}.png"
+    def _path(self, scene: str, number: int, name: str) -> Path:
+        return self.folder / scene / name / f"{number:06d}.png"
 
     def done(self, scene: str) -> dict[int, dict]:
         """The entries of a scene's pairs that are made or left out, by number, in order."""
@@ -157,8 +157,8 @@ class DataSetFolder:
 
     def add(self, scene: str, made: Made) -> None:
         """Writes a pair and its line."""
-        for kind, content in made.images.items():
-            write_whole(self._path(scene, made.number, kind), lambda path, data=content: path.write_bytes(data))
+        for name, content in made.images.items():
+            write_whole(self._path(scene, made.number, name), lambda path, data=content: path.write_bytes(data))
         entry = {"pair": f"{scene}/{made.number:06d}", **made.entry}
         with self._adding:
             self._entries.setdefault(scene, {})[made.number] = entry
@@ -183,10 +183,10 @@ class DataSetFolder:
         write_whole(self.manifest, lambda path: path.write_bytes(lines))
 
     def _row(self, scene: str, number: str) -> np.ndarray:
-        images = [read_rgb(self._path(scene, int(number), kind)) for kind in self.kinds]
+        images = [read_rgb(self._path(scene, int(number), folder)) for folder in self.folders]
         height, width = images[0].shape[:2]
         name = f"{scene}/{number}: {_caption(self._entries[scene][int(number)])}"
-        return overview(images, self.kinds, name, min(_WIDTH, round(_HEIGHT * width / height)))
+        return overview(images, self.folders, name, min(_WIDTH, round(_HEIGHT * width / height)))
 
 
 def _caption(entry: dict) -> str:

@@ -13,9 +13,9 @@ from typing import Union
 import numpy as np
 
 from deepdeblur_tf.creation.folder import Made, encoded
+from deepdeblur_tf.creation.frame_checks import displacement, sharpness
 from deepdeblur_tf.creation.inputs import Scene, check_size
-from deepdeblur_tf.creation.measures import displacement, sharpness
-from deepdeblur_tf.creation.threads import Workers
+from deepdeblur_tf.creation.threads import OrderedThreads
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.images.videos import footage, video_frames
@@ -26,7 +26,7 @@ LEAST = 0.5  # of the median of their sharpness; a frame with less is blurry its
 # Pixels from one frame to the next: an edge is a pixel or two wide, so that up to here its copies make one streak.
 UNBROKEN = 2.0
 
-Frame = Union[np.ndarray, Path]  # a decoded one of a video, or a file, which the thread that averages it reads
+FrameOrFile = Union[np.ndarray, Path]  # a decoded one of a video, or a file, which the thread that averages it reads
 
 
 class FromFrames:
@@ -37,7 +37,7 @@ class FromFrames:
         seed: Fixes what is drawn.
     """
 
-    kinds = ("blur", "blur_gamma", "sharp")
+    folders = ("blur", "blur_gamma", "sharp")
 
     def __init__(self, averaged: int | None, seed: int):
         self.choices = (averaged,) if averaged else AVERAGED
@@ -71,7 +71,7 @@ class FromFrames:
         self._counted[scene.key] = averaged, rate
         return frames // averaged
 
-    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: OrderedThreads) -> Iterator[Made]:
         """Makes a scene's pairs.
 
         Args:
@@ -93,9 +93,9 @@ class FromFrames:
                 yield made
 
 
-def _windows(scene: Scene, averaged: int, failed: Callable[[str], None]) -> Iterator[list[Frame]]:
+def _windows(scene: Scene, averaged: int, failed: Callable[[str], None]) -> Iterator[list[FrameOrFile]]:
     """As many consecutive frames as make one blurry image, over and over."""
-    window: list[Frame] = []
+    window: list[FrameOrFile] = []
     try:
         for frame in scene.frames or video_frames(scene.source):
             window.append(frame)
@@ -106,7 +106,7 @@ def _windows(scene: Scene, averaged: int, failed: Callable[[str], None]) -> Iter
         failed(str(error))
 
 
-def _expose(scene: Scene, rate: float | None, number: int, window: list[Frame]) -> Made:
+def _expose(scene: Scene, rate: float | None, number: int, window: list[FrameOrFile]) -> Made:
     """Makes one pair."""
     frames = [read_rgb(frame) if isinstance(frame, Path) else frame for frame in window]
     first, middle = (number - 1) * len(frames), len(frames) // 2
@@ -120,7 +120,7 @@ def _expose(scene: Scene, rate: float | None, number: int, window: list[Frame]) 
         "sharpness": round(sharpness(frames[middle]), 3),
     }
     images = {"blur": mean(frames), "blur_gamma": gamma_mean(frames), "sharp": frames[middle]}
-    return Made(number, entry, {kind: encoded(image) for kind, image in images.items()})
+    return Made(number, entry, {folder: encoded(image) for folder, image in images.items()})
 
 
 def _judged(pairs: Iterable[Made]) -> Iterator[Made]:

@@ -15,15 +15,15 @@ import numpy as np
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.creation.folder import Made, encoded
 from deepdeblur_tf.creation.inputs import Scene, check_size
-from deepdeblur_tf.creation.threads import Workers
+from deepdeblur_tf.creation.threads import OrderedThreads
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from deepdeblur_tf.synthesis.generator import Size, make_pair
-from deepdeblur_tf.synthesis.pictures import Pictures, placed, shrunk
+from deepdeblur_tf.synthesis.pictures import Pictures, placed, reduced
 
 _SPLITS = ("train", "test")
 _CUT_FROM = 64  # photos of a split that objects are cut from; these are kept in memory
-_KEPT = _CUT_FROM + 16
+_CACHED = _CUT_FROM + 16
 _LARGEST = 0.6  # of the pair's shorter side: an object that was cut out by a mask
 _BORDER = 3  # pixels around it, into which its edge is softened
 _SOFTNESS = 0.6  # of its edge, a standard deviation in pixels
@@ -43,7 +43,7 @@ class FromPhotos:
         masks: What objects are cut along, by their photos' keys; without any in a split along random outlines.
     """
 
-    kinds = ("blur", "sharp")
+    folders = ("blur", "sharp")
 
     def __init__(
         self, scenes: Sequence[Scene], settings: Synthesis, size: Size, count: int, seed: int, masks: Mapping[str, Path]
@@ -55,7 +55,7 @@ class FromPhotos:
             for split in _SPLITS
         }
         self._reading = threading.Lock()
-        self._kept = functools.lru_cache(_KEPT)(lambda path: shrunk(read_rgb(path)))
+        self._cache = functools.lru_cache(_CACHED)(lambda path: reduced(read_rgb(path)))
 
     def _drawn(self, scenes: Sequence[Scene]) -> list[Scene]:
         order = np.random.default_rng(self.seed).permutation(len(scenes))[:_CUT_FROM]
@@ -66,7 +66,7 @@ class FromPhotos:
         check_size(scene.source, image_size(scene.source))
         return self._count
 
-    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: Workers) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: OrderedThreads) -> Iterator[Made]:
         """Makes a photo's pairs; see `FromFrames.pairs`."""
         numbers = [number for number in range(1, self._count + 1) if number not in done]
         yield from workers.in_order(partial(self._make, scene, number) for number in numbers)
@@ -77,7 +77,7 @@ class FromPhotos:
         size = within(self.size, photo.shape[:2])
         corner = (0, 0)
 
-        def ground(random: np.random.Generator, extent: Size) -> np.ndarray:
+        def background(random: np.random.Generator, extent: Size) -> np.ndarray:
             nonlocal corner
             view, (left, top) = placed(random, photo, extent)
             corner = (left + (extent[1] - size[1]) // 2, top + (extent[0] - size[0]) // 2)
@@ -85,14 +85,14 @@ class FromPhotos:
 
         pictures = Pictures(partial(self._other, scene.split), len(self._others[scene.split]), self.settings.painted)
         objects = partial(self._object, scene) if self._masked[scene.split] else None
-        pair, parameters = make_pair(np.random.default_rng(key), self.settings, size, pictures, ground, objects)
+        pair, parameters = make_pair(np.random.default_rng(key), self.settings, size, pictures, background, objects)
         entry = {"source": scene.source.name, "seed": key, "size": size[::-1], "corner": corner, **parameters}
         return Made(number, entry, {"blur": encoded(pair[..., :3]), "sharp": encoded(pair[..., 3:])})
 
     def _photo(self, scene: Scene) -> np.ndarray:
         """uint8 [H, W, 3]; a large photo shrunk."""
         with self._reading:  # or several threads decode the same one
-            return self._kept(scene.source)
+            return self._cache(scene.source)
 
     def _other(self, split: str, number: int) -> np.ndarray:
         """A photo to cut an object from."""

@@ -91,9 +91,9 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
 
 def _of_file(path: Path, kind: str | None) -> tuple[str, Scene]:
     suffix = path.suffix.lower()
-    if suffix not in (*videos.SUFFIXES, *rgb.SUFFIXES):
+    if suffix not in (*videos.SUFFIXES, *rgb.USUAL_SUFFIXES):
         raise UserError(
-            f"{path}: no video or photo by its name; allowed: {', '.join((*videos.SUFFIXES, *rgb.SUFFIXES))}."
+            f"{path}: no video or photo by its name; allowed: {', '.join((*videos.SUFFIXES, *rgb.USUAL_SUFFIXES))}."
         )
     own = "frames" if suffix in videos.SUFFIXES else "photos"
     if kind == "photos" and own == "frames":
@@ -107,7 +107,7 @@ def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Sc
     found: list[tuple[str, Scene]] = []
     for folder, files in walk(root, [output]):
         below = folder.relative_to(root)
-        pictures = [file for file in files if file.suffix.lower() in rgb.SUFFIXES]
+        pictures = [file for file in files if file.suffix.lower() in rgb.USUAL_SUFFIXES]
         if pictures and kind is None:
             raise UserError(
                 f"{folder}: is a folder of pictures. Say what they are: with --from frames the frames of one scene, in "
@@ -122,7 +122,7 @@ def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Sc
         clips = [file for file in files if file.suffix.lower() in videos.SUFFIXES]
         found += [("frames", Scene(file, below / file.stem)) for file in clips]
     if not found:
-        wanted = rgb.SUFFIXES if kind == "photos" else (*videos.SUFFIXES, *rgb.SUFFIXES)
+        wanted = rgb.USUAL_SUFFIXES if kind == "photos" else (*videos.SUFFIXES, *rgb.USUAL_SUFFIXES)
         raise UserError(f"{root}: holds nothing to begin with. Looked for files ending in {', '.join(wanted)}.")
     return found
 
@@ -179,7 +179,7 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
     for parent, files in walk(root):
         for file in files:
             scene = by_name.get((parent.relative_to(root) / file.stem).as_posix())
-            if file.suffix.lower() not in rgb.SUFFIXES or scene and scene.source.resolve() == file.resolve():
+            if file.suffix.lower() not in rgb.USUAL_SUFFIXES or scene and scene.source.resolve() == file.resolve():
                 continue
             try:
                 if scene is None:

@@ -13,7 +13,7 @@ from deepdeblur_tf.creation.folder import DataSetFolder
 from deepdeblur_tf.creation.from_frames import FromFrames
 from deepdeblur_tf.creation.from_photos import FromPhotos
 from deepdeblur_tf.creation.inputs import Scene
-from deepdeblur_tf.creation.threads import Workers
+from deepdeblur_tf.creation.threads import OrderedThreads
 from deepdeblur_tf.errors import UserError
 
 
@@ -49,7 +49,7 @@ def make_all(
             return
         done = data_set.done(scene.key)
         try:
-            for made in maker.pairs(scene, done, Workers(pool, ahead, failed)):
+            for made in maker.pairs(scene, done, OrderedThreads(pool, ahead, failed)):
                 if stopped.is_set():
                     return
                 data_set.add(scene.key, made)

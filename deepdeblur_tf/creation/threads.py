@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Workers:
+class OrderedThreads:
     """Threads that run the calls of one scene.
 
     Attributes:

@@ -15,10 +15,10 @@ from deepdeblur_tf.data.protocol import Source
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.memory import available_memory
 from deepdeblur_tf.synthesis.generator import make_pair
-from deepdeblur_tf.synthesis.pictures import Pictures, shrunk
+from deepdeblur_tf.synthesis.pictures import Pictures, reduced
 
 
-class Kept:
+class PhotoCache:
     """The photos that are kept in RAM, of several sources: as long as half of what is available holds them."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Kept:
         with own:  # or several threads decode the same large photo
             if file in self.photos:
                 return self.photos[file]
-            photo = shrunk(read_rgb(file))
+            photo = reduced(read_rgb(file))
             with self._adding:
                 if photo.nbytes <= self._room:
                     self.photos[file] = photo
@@ -49,7 +49,7 @@ class MadePairs(Source):
 
     Args:
         files: The photos. Those that are not kept are decoded at every use.
-        kept: Where they are kept.
+        cache: Where they are kept.
         count: int. Pairs an epoch.
         side: int. Height and width of a pair.
         settings: How pairs are made.
@@ -58,14 +58,21 @@ class MadePairs(Source):
     """
 
     def __init__(
-        self, files: Sequence[Path], kept: Kept, count: int, side: int, settings: Synthesis, seed: int, split: str
+        self,
+        files: Sequence[Path],
+        cache: PhotoCache,
+        count: int,
+        side: int,
+        settings: Synthesis,
+        seed: int,
+        split: str,
     ):
         cv2.setNumThreads(1)  # its own would take the cores from those that make other pairs
-        self.files, self.kept, self.side, self.settings = files, kept, side, settings
+        self.files, self.cache, self.side, self.settings = files, cache, side, settings
         self.is_endless = split == "train"
         self.names = [f"{split}/{index:06d}" for index in range(count)]
         self._key = (seed, ("train", "validation").index(split))
-        self._pictures = Pictures(lambda index: kept.photo(files[index]), len(files), settings.painted)
+        self._pictures = Pictures(lambda index: cache.photo(files[index]), len(files), settings.painted)
 
     def read(self, index: int) -> np.ndarray:
         """Makes one pair: uint8 [side, side, 6], a function of the seed and the index."""

@@ -13,8 +13,7 @@ from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fi
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, spread
 from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.formats import SUFFIXES
-from deepdeblur_tf.images.rgb import SUFFIXES as USUAL_SUFFIXES
-from deepdeblur_tf.images.rgb import image_size
+from deepdeblur_tf.images.rgb import USUAL_SUFFIXES, image_size
 from deepdeblur_tf.layouts import BLURRY_MARKS, LAYOUTS, SHARP_MARKS, Named, unmarked
 from deepdeblur_tf.terminal import shown_name
 
@@ -36,7 +35,7 @@ GOPRO_LARGE = {
         "GOPR0857_11_00": 100, "GOPR0868_11_01": 100, "GOPR0868_11_02": 100, "GOPR0871_11_01": 100,
         "GOPR0881_11_00": 100, "GOPR0884_11_00": 100,
     },
-    "validation": {
+    "test": {
         "GOPR0384_11_00": 100, "GOPR0384_11_05": 100, "GOPR0385_11_01": 100, "GOPR0396_11_00": 100,
         "GOPR0410_11_00": 134, "GOPR0854_11_00": 100, "GOPR0862_11_00": 77, "GOPR0868_11_00": 100,
         "GOPR0869_11_00": 100, "GOPR0871_11_00": 100, "GOPR0881_11_01": 100,
@@ -46,7 +45,7 @@ GOPRO_LARGE = {
 
 
 @dataclass(frozen=True)
-class PairedFolder:
+class PairedSplit:
     """The pairs of one split of a data set.
 
     Attributes:
@@ -83,7 +82,7 @@ class PairedFolder:
         if LAYOUTS[self.layout].has_names and self.pairs:
             blurry, sharp = (path.relative_to(self.root) for path in (self.pairs[0].blurry, self.pairs[0].sharp))
             lines.append(f"  such as {blurry} (blurry) and {sharp} (sharp)")
-        known = GOPRO_LARGE["train" if self.split == "train" else "validation"]
+        known = GOPRO_LARGE["train" if self.split == "train" else "test"]
         whole = known if self.layout == "gopro" else {}
         if set(counts) & set(whole):
             total = sum(whole.values())
@@ -101,7 +100,7 @@ class PairedFolder:
 
 def find_pairs(
     root, split: str, layout: str = "auto", blur: str = "blur", blurry: str = "", sharp: str = ""
-) -> PairedFolder:
+) -> PairedSplit:
     """Finds the pairs of one split of a data set.
 
     Args:
@@ -142,7 +141,7 @@ def find_pairs(
     if folder is None:
         if split == "train":
             raise PairsError(f"{root}: has no training set. Looked for the folder {' or '.join(SPLITS[split])}.")
-        return PairedFolder(root, split, layout, blur, ())
+        return PairedSplit(root, split, layout, blur, ())
     for name, way in tried.items():
         found = list(way.folders(folder, named))
         if found:
@@ -150,7 +149,7 @@ def find_pairs(
                 raise PairsError(f"{root}: blur_gamma exists in the gopro layout only; this is the {name} layout.")
             pairs = [pair for scene_and_folders in found for pair in _match(*scene_and_folders, named)]
             if pairs:
-                return PairedFolder(root, split, name, blur, tuple(sorted(pairs, key=lambda pair: pair.name)))
+                return PairedSplit(root, split, name, blur, tuple(sorted(pairs, key=lambda pair: pair.name)))
     raise PairsError(
         f"{folder}: no pairs found. Looked for {'; '.join(way.looked_for(folder, named) for way in tried.values())}; "
         f"with images ending in {', '.join(SUFFIXES)}. Other names are told with data.blurry and data.sharp."
@@ -188,16 +187,16 @@ def find(experiment: Experiment) -> DataSet:
 
     def opened() -> tuple[Source, Source]:
         measured = spread(len(validation), experiment.validation.images)
-        return _kept(Files(train.pairs), data), _kept(Files([validation.pairs[index] for index in measured]), data)
+        return _cached(Files(train.pairs), data), _cached(Files([validation.pairs[index] for index in measured]), data)
 
     return DataSet((train, validation), len(train), opened)
 
 
-def _find(data: Data, split: str) -> PairedFolder:
+def _find(data: Data, split: str) -> PairedSplit:
     return find_pairs(data.root, split, data.layout, data.blur, data.blurry, data.sharp)
 
 
-def _kept(source: Files, data: Data) -> Source:
+def _cached(source: Files, data: Data) -> Source:
     if data.cache == "memory":
         return InMemory(source)
     return OnDisk(source, data.cache_folder) if data.cache == "disk" else source
@@ -205,26 +204,26 @@ def _kept(source: Files, data: Data) -> Source:
 
 def find_test_set(data: Data, was_trained_on: bool = False) -> TestSet:
     """As `protocol.Kind` has it; `data.root` may also be one split of the data set, such as GOPRO_Large/test."""
-    folder = _find(data, "test")
-    if not folder.pairs:
+    test = _find(data, "test")
+    if not test.pairs:
         whole = _find(data, "train")
         if was_trained_on:
             raise PairsError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
-        if any((folder.root / name).is_dir() for name in SPLITS["train"]):
+        if any((test.root / name).is_dir() for name in SPLITS["train"]):
             raise PairsError(
                 f"{data.root}: has no test set. Looked for the folder {' or '.join(SPLITS['validation'])}. To measure "
                 "the training set name its own folder."
             )
-        folder = dataclasses.replace(whole, split="test")
-    check_sizes(folder.pairs, 1)
+        test = dataclasses.replace(whole, split="test")
+    check_sizes(test.pairs, 1)
     about = {
-        "root": str(folder.root.resolve()),
-        "layout": folder.layout,
+        "root": str(test.root.resolve()),
+        "layout": test.layout,
         "blur": data.blur,
-        "pairs": len(folder),
-        "fingerprint": folder.fingerprint(),
+        "pairs": len(test),
+        "fingerprint": test.fingerprint(),
     }
-    return TestSet(Files(folder.pairs), [pair.scene for pair in folder.pairs], about, folder.describe())
+    return TestSet(Files(test.pairs), [pair.scene for pair in test.pairs], about, test.describe())
 
 
 def in_words(data: Data) -> str:

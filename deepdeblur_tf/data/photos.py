@@ -10,15 +10,15 @@ from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fi
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.rgb import SUFFIXES, image_size
+from deepdeblur_tf.images.rgb import USUAL_SUFFIXES, image_size
 from deepdeblur_tf.terminal import shown_name
 
 VALIDATION_SIDE = 256  # pixels
-_HELD = 10  # one of so many photos is validated on
+_VALIDATED_ONE_IN = 10  # one of so many photos is validated on
 
 
 @dataclass(frozen=True)
-class PhotoFolder:
+class PhotoSplit:
     """The photos of one split.
 
     Attributes:
@@ -49,7 +49,7 @@ class PhotoFolder:
         return "\n  left out: ".join((shown_name(told), *self.left_out))
 
 
-def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolder, PhotoFolder]:
+def find_sharp_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoSplit, PhotoSplit]:
     """The photos to train on, and those to validate on: every tenth, in the order of their names; of one, none.
 
     Args:
@@ -63,9 +63,9 @@ def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolde
     root = user_path(root)
     if not root.is_dir():
         raise PairsError(f"{root}: no such folder. Give a folder of photos.")
-    files = sorted(file for _, files in walk(root) for file in files if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for _, files in walk(root) for file in files if file.suffix.lower() in USUAL_SUFFIXES)
     if not files:
-        raise PairsError(f"{root}: holds no photos. Looked for files ending in {', '.join(SUFFIXES)}.")
+        raise PairsError(f"{root}: holds no photos. Looked for files ending in {', '.join(USUAL_SUFFIXES)}.")
     left_out: dict[Path, str] = {}
     for file in files:
         try:
@@ -77,10 +77,10 @@ def find_photos(root, smallest: int, on_error: str = "stop") -> tuple[PhotoFolde
     files = [file for file in files if file not in left_out]
     if not files:
         raise PairsError(f"{root}: not one of its {len(left_out)} photos can be used. {[*left_out.values()][-1]}")
-    held = files[::_HELD] if len(files) > 1 else []
-    taken = [file for number, file in enumerate(files) if number % _HELD or not held]
-    train = PhotoFolder(root, "train", tuple(taken), tuple(left_out.values()))
-    return train, PhotoFolder(root, "validation", tuple(held))
+    validation = files[::_VALIDATED_ONE_IN] if len(files) > 1 else []
+    taken = [file for number, file in enumerate(files) if number % _VALIDATED_ONE_IN or not validation]
+    train = PhotoSplit(root, "train", tuple(taken), tuple(left_out.values()))
+    return train, PhotoSplit(root, "validation", tuple(validation))
 
 
 def find(experiment: Experiment) -> DataSet:
@@ -91,19 +91,21 @@ def find(experiment: Experiment) -> DataSet:
     """
     need("cv2", "synthesis", "data.layout: photos")
     data, settings, seed = experiment.data, experiment.synthesis, experiment.seed
-    train, held = find_photos(data.root, data.patch_size, data.on_error)
-    images = experiment.validation.images if held else 0
+    train, validation = find_sharp_photos(data.root, data.patch_size, data.on_error)
+    images = experiment.validation.images if validation else 0
 
     def opened() -> tuple[Source, Source]:
-        from deepdeblur_tf.data.made_pairs import Kept, MadePairs  # needs OpenCV
+        from deepdeblur_tf.data.made_pairs import MadePairs, PhotoCache  # needs OpenCV
 
-        kept = Kept()
+        cache = PhotoCache()
         return (
-            MadePairs(train.files, kept, data.pairs, data.patch_size, settings, seed, "train"),
-            MadePairs(held.files, kept, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"),
+            MadePairs(train.files, cache, data.pairs, data.patch_size, settings, seed, "train"),
+            MadePairs(
+                validation.files, cache, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"
+            ),
         )
 
-    return DataSet((train, held), data.pairs, opened)
+    return DataSet((train, validation), data.pairs, opened)
 
 
 def find_test_set(data: Data, was_trained_on: bool) -> TestSet:

@@ -7,12 +7,12 @@ import numpy as np
 from deepdeblur_tf.config import SCENES, Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, Source, TestSet
 from deepdeblur_tf.data.sources import InMemory
-from deepdeblur_tf.synthesis.embedded import make_scene
+from deepdeblur_tf.synthesis.embedded import make_embedded_scene
 
 TESTED = 16  # pairs; those that experiments/quickstart.yaml validates on
 
 
-class Scenes(Source):
+class EmbeddedScenes(Source):
     """A source of embedded scenes; see `data.protocol`.
 
     Args:
@@ -29,7 +29,7 @@ class Scenes(Source):
     def read(self, index: int) -> np.ndarray:
         """Makes one pair: uint8 [256, 256, 6]."""
         key = (self.seed, ("train", "validation").index(self.split), int(index))
-        return make_scene(np.random.default_rng(key), self.blur)
+        return make_embedded_scene(np.random.default_rng(key), self.blur)
 
 
 def find(experiment: Experiment) -> DataSet:
@@ -37,7 +37,10 @@ def find(experiment: Experiment) -> DataSet:
     data, seed, images = experiment.data, experiment.seed, experiment.validation.images
 
     def opened() -> tuple[Source, Source]:
-        train, validation = Scenes(data.scenes, seed, data.blur, "train"), Scenes(images, seed, data.blur, "validation")
+        train, validation = (
+            EmbeddedScenes(data.scenes, seed, data.blur, "train"),
+            EmbeddedScenes(images, seed, data.blur, "validation"),
+        )
         return (InMemory(train), InMemory(validation)) if data.cache == "memory" else (train, validation)
 
     return DataSet((), data.scenes, opened)
@@ -47,7 +50,9 @@ def find_test_set(data: Data, was_trained_on: bool) -> TestSet:
     """As `protocol.Kind` has it: pairs that no training sees."""
     about = {"root": SCENES, "layout": SCENES, "blur": data.blur, "pairs": TESTED, "fingerprint": SCENES}
     description = f"{TESTED} embedded scenes ({data.blur})"
-    return TestSet(Scenes(TESTED, 0, data.blur, "validation"), [""] * TESTED, about, description, independent=True)
+    return TestSet(
+        EmbeddedScenes(TESTED, 0, data.blur, "validation"), [""] * TESTED, about, description, independent=True
+    )
 
 
 def in_words(data: Data) -> str:

@@ -119,13 +119,13 @@ class InMemory(Source):
                 f"data.cache: the decoded images need {needed / 1e9:.1f} GB of memory; {available / 1e9:.1f} GB are "
                 "available. Use data.cache disk or none."
             )
-        self._kept: dict[int, np.ndarray] = {}
+        self._cache: dict[int, np.ndarray] = {}
 
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6]."""
-        if index not in self._kept:
-            self._kept[index] = self.source.read(index)
-        return self._kept[index]
+        if index not in self._cache:
+            self._cache[index] = self.source.read(index)
+        return self._cache[index]
 
 
 class OnDisk(Source):

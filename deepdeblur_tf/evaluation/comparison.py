@@ -40,12 +40,12 @@ class Candidate(NamedTuple):
 
     Attributes:
         label: What it is called in tables and pictures.
-        source: A trained network's `.keras` file, or pictures of any program.
+        subject: A trained network's `.keras` file, or pictures of any program.
         folder: Where its figures go.
     """
 
     label: str
-    source: Path | FinishedPictures
+    subject: Path | FinishedPictures
     folder: Path
 
 
@@ -57,7 +57,7 @@ def evaluate_all(
     candidates: Sequence[Candidate],
     test_set: TestSet,
     count: int | None,
-    pictures: Mapping[str, Sequence[tuple[int, int]]],
+    shown: Mapping[str, Sequence[tuple[int, int]]],
     options: Mapping,
     folder: Path,
 ) -> list[Result]:
@@ -69,7 +69,7 @@ def evaluate_all(
         candidates: What to measure.
         test_set: On what.
         count: How many of its images, evenly spread; None for all. What is measured already stays in the tables.
-        pictures: Names of the images to show, with (left, top) of the details to enlarge; none for those where the
+        shown: Names of the images to show, with (left, top) of the details to enlarge; none for those where the
             error is largest. Empty for three images, those that the report names where they are there.
         options: The options of `Restorer`.
         folder: Where the comparison of all goes; what concerns a single candidate goes into its own folder.
@@ -86,26 +86,26 @@ def evaluate_all(
     names = test_set.source.names
     wanted = {names[i] for i in spread(len(names), count or len(names))}
     with contextlib.ExitStack() as claims:
-        evaluations, measures = [], []
-        finished = [candidate.source for candidate in candidates if isinstance(candidate.source, FinishedPictures)]
-        for pictures_there in finished:
-            pictures_there.check([index for index, name in enumerate(names) if name in wanted or name in pictures])
+        evaluations, of_images = [], []
+        finished = [candidate.subject for candidate in candidates if isinstance(candidate.subject, FinishedPictures)]
+        for each in finished:
+            each.check([index for index, name in enumerate(names) if name in wanted or name in shown])
         for candidate in candidates:
-            if isinstance(candidate.source, FinishedPictures):
-                about, of_image = _finished(candidate.source, test_set)
+            if isinstance(candidate.subject, FinishedPictures):
+                about, of_image = _finished(candidate.subject, test_set)
             else:
-                about, of_image = _network(candidate.source, test_set, options)
+                about, of_image = _network(candidate.subject, test_set, options)
             evaluation = Evaluation(candidate.folder, candidate.label, about, test_set)
             claims.enter_context(evaluation.claimed())
             # All are measured on what one of them was measured on already, so that the tables compare the same images.
             wanted.update(evaluation.read_rows())
             evaluations.append(evaluation)
-            measures.append(of_image)
-        pictures = dict(pictures) or _default_pictures([name for name in names if name in wanted])
-        _check_corners(pictures, test_set)
-        indices = [index for index, name in enumerate(names) if name in wanted or name in pictures]
-        for pictures_there in finished:
-            pictures_there.check(indices)  # also what was measured before, of another candidate
+            of_images.append(of_image)
+        shown = dict(shown) or _default_shown([name for name in names if name in wanted])
+        _check_corners(shown, test_set)
+        indices = [index for index, name in enumerate(names) if name in wanted or name in shown]
+        for each in finished:
+            each.check(indices)  # also what was measured before, of another candidate
         print(f"measuring {len(indices)} of {len(names)} images")
         if count and len(wanted) > count:
             print(
@@ -114,24 +114,24 @@ def evaluate_all(
             )
         results = []
         with ProgressBar(total=len(indices) * len(candidates), unit="image") as bar:
-            for evaluation, of_image in zip(evaluations, measures):
+            for evaluation, of_image in zip(evaluations, of_images):
                 try:
-                    _measure_missing(evaluation, of_image, indices, pictures, bar)
+                    _measure_missing(evaluation, of_image, indices, shown, bar)
                 finally:
                     results.append(evaluation.summarise())
-        _refuse_lost(evaluations, indices, pictures)
+        _refuse_lost(evaluations, indices, shown)
         for evaluation, result in zip(evaluations, results):
-            _write(result.folder, [evaluation], [result], pictures)
+            _write(result.folder, [evaluation], [result], shown)
         if len(results) > 1:
-            _write(folder, evaluations, results, pictures)
-        _refuse_lost(evaluations, indices, pictures)
+            _write(folder, evaluations, results, shown)
+        _refuse_lost(evaluations, indices, shown)
         return results
 
 
-def _refuse_lost(evaluations: Sequence[Evaluation], indices: Iterable[int], pictures: Iterable[str]) -> None:
+def _refuse_lost(evaluations: Sequence[Evaluation], indices: Iterable[int], shown: Iterable[str]) -> None:
     """Raises EvaluationLost where a folder was emptied or removed meanwhile."""
     for evaluation in evaluations:
-        evaluation.refuse_lost([evaluation.test_set.source.names[index] for index in indices], pictures)
+        evaluation.refuse_lost([evaluation.test_set.source.names[index] for index in indices], shown)
 
 
 def _network(file: Path, test_set: TestSet, options: Mapping) -> tuple[dict, Measured]:
@@ -163,14 +163,14 @@ def _finished(pictures: FinishedPictures, test_set: TestSet) -> tuple[dict, Meas
     return {**pictures.about(), "data": test_set.about}, of_image
 
 
-def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, pictures, bar) -> None:
+def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, shown, bar) -> None:
     """Measures the images that have no row yet, and restores those once more that a picture lacks."""
     source = evaluation.test_set.source
     rows, failed = evaluation.read_rows(), []
     bar.update(sum(source.names[index] in rows for index in indices))
     for index in indices:
         name = source.names[index]
-        is_missing = name in pictures and not evaluation.restored(name).is_file()
+        is_missing = name in shown and not evaluation.restored(name).is_file()
         if name in rows and not is_missing:
             continue
         try:
@@ -197,7 +197,7 @@ def _measure_missing(evaluation: Evaluation, of_image: Measured, indices, pictur
         )
 
 
-def _default_pictures(measured: Sequence[str]) -> dict[str, Sequence[tuple[int, int]]]:
+def _default_shown(measured: Sequence[str]) -> dict[str, Sequence[tuple[int, int]]]:
     """Three of the measured images: those that the report names, and others evenly spread."""
     chosen = [name for name in REPORT_FRAMES if name in measured]
     others = [name for name in measured if name not in chosen]
@@ -209,8 +209,8 @@ def _read(test_set: TestSet, name: str) -> np.ndarray:
     return test_set.source.read(test_set.source.names.index(name))
 
 
-def _check_corners(pictures, test_set: TestSet) -> None:
-    for name, corners in pictures.items():
+def _check_corners(shown, test_set: TestSet) -> None:
+    for name, corners in shown.items():
         for left, top in corners:
             height, width, _ = _read(test_set, name).shape
             side = min(DETAIL_SIDE, height, width)
@@ -221,10 +221,10 @@ def _check_corners(pictures, test_set: TestSet) -> None:
                 )
 
 
-def _write(folder: Path, evaluations: Sequence[Evaluation], results: Sequence[Result], pictures) -> None:
+def _write(folder: Path, evaluations: Sequence[Evaluation], results: Sequence[Result], shown) -> None:
     """report.md and figures/ of one network or of several compared."""
     overviews, close_ups = [], []
-    for name, corners in pictures.items():
+    for name, corners in shown.items():
         blurry, sharp = np.split(_read(evaluations[0].test_set, name), 2, axis=2)
         restored = [read_rgb(evaluation.restored(name)) for evaluation in evaluations]
         panels = [(f"blurry {results[0].rows[name]['blurry_psnr']:.2f} dB", blurry)]
@@ -248,4 +248,4 @@ def _write(folder: Path, evaluations: Sequence[Evaluation], results: Sequence[Re
         captions["figures/scenes.png"] = "mean gain by scene"
         plot_scenes(folder / "figures" / "scenes.png", results)
     frames = REPORT_FRAMES if is_gopro(results[0]) else ()
-    write_markdown(folder / "report.md", results, list(dict.fromkeys([*frames, *pictures])), captions)
+    write_markdown(folder / "report.md", results, list(dict.fromkeys([*frames, *shown])), captions)

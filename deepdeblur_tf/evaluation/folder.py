@@ -19,11 +19,11 @@ from deepdeblur_tf.data.protocol import TestSet
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.evaluation.measurement import CONVENTION, means
 from deepdeblur_tf.files import write_json, write_whole
-from deepdeblur_tf.metrics import MEASURES
+from deepdeblur_tf.metrics import METRICS
 from deepdeblur_tf.runs.provenance import versions
 from deepdeblur_tf.terminal import shown_name
 
-_FIGURES = (*MEASURES, "seconds", "tiles", *(f"blurry_{name}" for name in MEASURES))
+_FIGURES = (*METRICS, "seconds", "tiles", *(f"blurry_{name}" for name in METRICS))
 # The last one tells a row that another program changed, or that was measured of something else.
 COLUMNS = ("image", *_FIGURES, "check")
 
@@ -147,7 +147,7 @@ class Evaluation:
     def read_rows(self) -> dict[str, dict]:
         """The measured images by name.
 
-        Left out, to be measured again, are a last line that was cut off by a kill, rows without one of the measures, as
+        Left out, to be measured again, are a last line that was cut off by a kill, rows without one of the metrics, as
         earlier versions wrote them, and rows that were changed; the last are named in `changed`.
 
         Raises:
@@ -171,7 +171,7 @@ class Evaluation:
         self.changed.clear()
         for texts in known:
             if not set(_FIGURES) <= texts.keys():
-                continue  # by a version with fewer measures
+                continue  # by a version with fewer metrics
             name, check = texts["image"], texts.get("check")
             try:
                 row = {key: float(texts[key] or "nan") for key in _FIGURES}
@@ -187,18 +187,18 @@ class Evaluation:
         content = json.dumps([_identity(self.about), name, [row[key] for key in _FIGURES]])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def refuse_lost(self, names: Sequence[str] = (), pictures: Iterable[str] = ()) -> None:
+    def refuse_lost(self, names: Sequence[str] = (), shown: Iterable[str] = ()) -> None:
         """Raises EvaluationLost where another program removed metrics.csv, rows of it, or restored images.
 
         Args:
             names: The images that have been measured.
-            pictures: Those whose restored form has been written.
+            shown: Those whose restored form has been written.
         """
         lost = None if self.metrics.is_file() else self.metrics.name
         if not lost:
             rows = self.read_rows() if names else {}
             gone = [name for name in names if name not in rows]
-            gone += [name for name in pictures if not self.restored(name).is_file()]
+            gone += [name for name in shown if not self.restored(name).is_file()]
             lost = f"what was measured of {gone[0]}" if gone else None
         if lost:
             raise EvaluationLost(

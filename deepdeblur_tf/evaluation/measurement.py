@@ -10,13 +10,13 @@ import numpy as np
 
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.losses import multiscale_loss
-from deepdeblur_tf.metrics import MEASURES
+from deepdeblur_tf.metrics import METRICS
 from deepdeblur_tf.model import settings_of, to_levels, to_network, to_uint8
 from deepdeblur_tf.restoration.restorer import Restorer
 
 CONVENTION = {
     "images": "whole image, RGB, clipped and rounded to 8 bits; each measured alone, then averaged",
-    **{name: measure.convention for name, measure in MEASURES.items()},
+    **{name: metric.convention for name, metric in METRICS.items()},
     "seconds": "of the restoration, without reading and measuring",
     "tiles": "into which the image was cut where memory was short; 1 for an image restored whole",
 }
@@ -24,9 +24,9 @@ CONVENTION = {
 
 def _quality(image: np.ndarray, sharp: np.ndarray) -> dict:
     return {
-        name: float(measure.of(image, sharp)) if min(sharp.shape[:2]) >= measure.smallest else math.nan
-        for name, measure in MEASURES.items()
-        if measure.of
+        name: float(metric.of(image, sharp)) if min(sharp.shape[:2]) >= metric.smallest else math.nan
+        for name, metric in METRICS.items()
+        if metric.of
     }
 
 
@@ -81,7 +81,7 @@ def _row(restored: np.ndarray, pair: np.ndarray, loss: float, blurry_loss: float
 def means(rows: Sequence[dict]) -> dict:
     """The means over images: {"images": n, "restored": {...}, "blurry": {...}, "seconds": ...}.
 
-    A measure that an image is too small for is averaged over the others.
+    A metric that an image is too small for is averaged over the others.
     """
 
     def mean(key):
@@ -90,7 +90,7 @@ def means(rows: Sequence[dict]) -> dict:
 
     return {
         "images": len(rows),
-        "restored": {name: mean(name) for name in MEASURES},
-        "blurry": {name: mean(f"blurry_{name}") for name in MEASURES},
+        "restored": {name: mean(name) for name in METRICS},
+        "blurry": {name: mean(f"blurry_{name}") for name in METRICS},
         "seconds": mean("seconds"),
     }

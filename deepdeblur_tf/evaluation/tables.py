@@ -11,14 +11,14 @@ from deepdeblur_tf.evaluation.folder import Result
 from deepdeblur_tf.evaluation.intervals import FEWEST_SCENES, RESAMPLES, scene_interval
 from deepdeblur_tf.evaluation.published import MATLAB, PER_CHANNEL, PUBLISHED, REPORT_TABLES
 from deepdeblur_tf.files import write_whole
-from deepdeblur_tf.metrics import MEASURES
+from deepdeblur_tf.metrics import METRICS
 from deepdeblur_tf.terminal import shown_name
 
-_TITLES = {name: measure.title for name, measure in MEASURES.items()}
+_TITLES = {name: metric.title for name, metric in METRICS.items()}
 
 
 def _shown(name: str, value: float | None, sign: str = "") -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:{sign}.{MEASURES[name].digits}f}"
+    return "-" if value is None or math.isnan(value) else f"{value:{sign}.{METRICS[name].digits}f}"
 
 
 def _escaped(text: str) -> str:
@@ -50,7 +50,7 @@ def terminal_table(results: Sequence[Result]) -> str:
 def is_gopro(result: Result) -> bool:
     """Whether the data has test scenes of GOPRO_Large, so that it can stand beside the report's figures."""
     return result.summary["data"]["layout"] == "gopro" and any(
-        scene in GOPRO_LARGE["validation"] for scene in result.summary["scenes"]
+        scene in GOPRO_LARGE["test"] for scene in result.summary["scenes"]
     )
 
 
@@ -117,7 +117,7 @@ def _differences_table(results: Sequence[Result]) -> str:
             if not pairs:
                 continue
             values = [0.0 if one == other else other - one for one, other in pairs.values()]  # 0 of two infinite ones
-            better = sum(value < 0 if MEASURES[name].lower_is_better else value > 0 for value in values)
+            better = sum(value < 0 if METRICS[name].lower_is_better else value > 0 for value in values)
             interval = scene_interval(values, [scenes[image] for image in pairs])
             lines.append(
                 [f"{result.label} - {first.label}", title, _shown(name, sum(values) / len(values), "+")]
@@ -175,14 +175,14 @@ def _about(result: Result) -> str:
     )
 
 
-def write_markdown(path: Path, results: Sequence[Result], frames: Sequence[str], figures: dict[str, str]) -> None:
+def write_markdown(path: Path, results: Sequence[Result], frames: Sequence[str], captions: dict[str, str]) -> None:
     """Writes all tables and pictures as one Markdown page.
 
     Args:
         path: The file.
         results: One network or more, of one data set, all with the same images.
         frames: The images that have rows of their own beside the average.
-        figures: The captions of the pictures, by their paths relative to the page.
+        captions: Those of the pictures, by their paths relative to the page.
     """
     first = results[0]
     data, count = first.summary["data"], len(first.rows)
@@ -199,27 +199,27 @@ def write_markdown(path: Path, results: Sequence[Result], frames: Sequence[str],
     if len(first.summary["scenes"]) > 1:
         blocks += ["## Scenes", _scenes_table(results)]
     blocks += ["## Least and most gained"] + [_extremes_table(result) for result in results]
-    for name, caption in figures.items():
+    for name, caption in captions.items():
         blocks += [f"![{caption}]({name})", f"*{caption}*"]
     if is_gopro(first):
         blocks += ["## Beside published figures"]
-        if count < sum(GOPRO_LARGE["validation"].values()):
+        if count < sum(GOPRO_LARGE["test"].values()):
             blocks.append(
                 f"**Not comparable yet**: these are averages over GOPRO's 1111 test images, those of this evaluation "
                 f"over {count}."
             )
         blocks += [
-            "The two SSIM columns are two different measures; only figures of one column, and of one blur folder, can "
+            "The two SSIM columns are two different metrics; only figures of one column, and of one blur folder, can "
             "be compared.",
             _published_table(results),
         ]
     blocks += ["## How it was measured"]
     blocks.append("\n".join(f"- {_TITLES.get(key, key)}: {text}" for key, text in first.summary["convention"].items()))
-    for name, measure in MEASURES.items():
+    for name, metric in METRICS.items():
         small = sum(math.isnan(row[name]) for row in first.rows.values())
-        if small and measure.of:
+        if small and metric.of:
             blocks.append(
-                f"{small} images have a side below {measure.smallest} pixels, too small for {measure.title}; its means "
+                f"{small} images have a side below {metric.smallest} pixels, too small for {metric.title}; its means "
                 "are of the other images."
             )
     write_whole(path, lambda file: file.write_text("\n\n".join(blocks) + "\n", encoding="utf-8"))

@@ -10,7 +10,7 @@ from PIL import Image
 from deepdeblur_tf.files import write_whole
 from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, turned_upright
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+USUAL_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 # Pillow's modes that become 8-bit RGB without loss or doubt.
 _PLAIN_MODES = ("RGB", "L", "P", "1")

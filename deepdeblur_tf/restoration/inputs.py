@@ -29,12 +29,12 @@ class File(NamedTuple):
     Attributes:
         place: Where it lies.
         size: In bytes; -1 for one that is not there.
-        changed: When, in nanoseconds since 1970.
+        mtime_ns: When, in nanoseconds since 1970.
     """
 
     place: str
     size: int
-    changed: int
+    mtime_ns: int
 
 
 class Store(Protocol):

@@ -21,7 +21,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.formats import SUFFIXES, TITLES
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.restoration.scale import SCALES
-from deepdeblur_tf.restoration.uploads import Result, Upload
+from deepdeblur_tf.restoration.uploads import RestoredUpload, Upload
 
 # Results and uploads are removed within an hour: a page that is open for days must not fill the disk.
 KEPT_SECONDS = 3000
@@ -32,12 +32,12 @@ THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-m
 CSS = """
 #status p { margin: 0 0 4px; overflow-wrap: anywhere; }
 #allowed { color: var(--body-text-color-subdued); font-size: var(--text-sm); overflow-wrap: anywhere; }
-#samples .grid-container, #several .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); }
-#samples .grid-wrap, #several .grid-wrap { min-height: 0; }
+#examples .grid-container, #several .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+#examples .grid-wrap, #several .grid-wrap { min-height: 0; }
 #status progress { width: 100%; height: 12px; accent-color: var(--color-accent); }
 """
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 _LOOKED_SECONDS = 0.3  # between two looks at how far a restoration is
 _WHOLE, _PIXELS = "whole picture", "100 %"
 _GRID: dict[str, Any] = {"columns": 4, "height": "auto", "allow_preview": False, "buttons": []}  # of small pictures
@@ -66,7 +66,7 @@ def build_page(
     Returns:
         The page, to be launched.
     """
-    samples = sorted(SAMPLES.glob("*.jpg"))
+    examples = sorted(EXAMPLES.glob("*.jpg"))
     scales = ["auto", *(f"{known:g}" for known in SCALES)]
     one_at_a_time = anyio.CapacityLimiter(1)  # the memory is that of one picture
     at_work: dict[str | None, list[Upload]] = {}  # by visitor
@@ -75,7 +75,7 @@ def build_page(
         for upload in at_work.pop(request.session_hash, ()):
             upload.stop()
 
-    async def restore(paths: list[str] | None, scale: str, former: list[Result], request: gradio.Request):
+    async def restore(paths: list[str] | None, scale: str, former: list[RestoredUpload], request: gradio.Request):
         stop(request)  # what the same visitor asked for before
         if not paths:
             yield {status: gradio.skip()}
@@ -84,7 +84,7 @@ def build_page(
         known = {result.asked: result for result in former if result.file.exists()}  # pictures were added to these
         visitor = request.session_hash
         at_work[visitor] = uploads
-        done: list[Result] = []
+        done: list[RestoredUpload] = []
         lines: list[str] = []
         yield {
             **dict.fromkeys((pictures, zoom, download, all_files, several), gradio.update(visible=False)),
@@ -134,7 +134,7 @@ def build_page(
             final[all_files] = gradio.update(value=str(_zipped(done, results)), visible=True)
         yield final
 
-    def shown(result: Result, index: int) -> dict:
+    def shown(result: RestoredUpload, index: int) -> dict:
         return {
             pictures: gradio.update(value=tuple(map(str, result.previews)), visible=True),
             download: gradio.update(value=str(result.file), visible=True),
@@ -146,10 +146,10 @@ def build_page(
             index_shown: index,
         }
 
-    def of_several(done: list[Result], chosen: gradio.SelectData):
+    def of_several(done: list[RestoredUpload], chosen: gradio.SelectData):
         return shown(done[chosen.index], chosen.index)
 
-    def look(view: str, across: float, down: float, width: float, done: list[Result], index: int):
+    def look(view: str, across: float, down: float, width: float, done: list[RestoredUpload], index: int):
         result = done[index]
         if view == _WHOLE:
             return {pictures: tuple(map(str, result.previews)), place: gradio.update(visible=False)}
@@ -161,8 +161,8 @@ def build_page(
 
     def of_sample(chosen: gradio.SelectData):
         results.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(dir=results), samples[chosen.index].name)
-        shutil.copyfile(samples[chosen.index], path)
+        path = Path(tempfile.mkdtemp(dir=results), examples[chosen.index].name)
+        shutil.copyfile(examples[chosen.index], path)
         return [str(path)]
 
     with gradio.Blocks(
@@ -211,7 +211,7 @@ def build_page(
                     label="Scale",
                     info="at which it is restored: the longer the blur, the smaller",
                 )
-        gallery = gradio.Gallery(list(map(str, samples)), label="or one of these", elem_id="samples", **_GRID)
+        gallery = gradio.Gallery(list(map(str, examples)), label="or one of these", elem_id="examples", **_GRID)
         files, index_shown, width = gradio.State([]), gradio.State(0), gradio.Number(visible="hidden")
         outputs = [
             *(status, download, all_files, pictures, several, column, stop_button, zoom, view, place, across, down),
@@ -259,7 +259,7 @@ def _left(seconds: float) -> str:
     return f"about {max(1, round(seconds))} s left" if seconds < 100 else f"about {round(seconds / 60)} min left"
 
 
-def _zipped(done: list[Result], results: Path) -> Path:
+def _zipped(done: list[RestoredUpload], results: Path) -> Path:
     """All results in one file; those of equal names are numbered."""
     path = Path(tempfile.mkdtemp(dir=results), "restored.zip")
     with zipfile.ZipFile(path, "w") as archive:

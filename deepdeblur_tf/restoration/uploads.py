@@ -32,7 +32,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Result:
+class RestoredUpload:
     """A restored upload.
 
     Attributes:
@@ -101,7 +101,7 @@ class Upload:
         """(seconds since the restoration began, seconds that it takes), if it is under way and takes some."""
         return (time.perf_counter() - self._since, self._seconds) if self._seconds else None
 
-    def restored(self, restorer: Restorer, max_pixels: int, predict: str, results: Path) -> Result | None:
+    def restored(self, restorer: Restorer, max_pixels: int, predict: str, results: Path) -> RestoredUpload | None:
         """Reads, restores and writes it.
 
         Args:
@@ -125,7 +125,7 @@ class Upload:
         finally:
             self._seconds = 0.0
 
-    def _restored(self, restorer: Restorer, max_pixels: int, predict: str, results: Path) -> Result:
+    def _restored(self, restorer: Restorer, max_pixels: int, predict: str, results: Path) -> RestoredUpload:
         self._begin("reading")
         self._check(max_pixels, predict)
         photo = read_photo(self._path)
@@ -152,7 +152,7 @@ class Upload:
             words += f"; {HARDLY_CHANGED}"
         if photo.left_out:
             words += f"; left out: {'; '.join(photo.left_out)}"
-        return Result(self.asked, self.name, file, previews, place, photo.metadata.icc, words)
+        return RestoredUpload(self.asked, self.name, file, previews, place, photo.metadata.icc, words)
 
     def _check(self, max_pixels: int, predict: str) -> None:
         """Refuses what would keep the page busy, by its name and header."""

@@ -10,7 +10,7 @@ from deepdeblur_tf.config import Experiment, recorded_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
 from deepdeblur_tf.evaluation.tables import table
-from deepdeblur_tf.metrics import MEASURES
+from deepdeblur_tf.metrics import METRICS
 from deepdeblur_tf.networks.location import TRAINED, run_of
 from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.restoration.tiling import GRID, MAX_SIDE
@@ -111,17 +111,17 @@ def _training(file: Path, experiment: Experiment | None, row: dict[str, str]) ->
 
 def _figures(file: Path, row: dict[str, str], evaluations: Sequence[dict]) -> str:
     if evaluations:
-        measures = {name: measure for name, measure in MEASURES.items() if measure.of}
-        head = ["data", "images", *(measure.title for measure in measures.values())]
+        metrics = {name: metric for name, metric in METRICS.items() if metric.of}
+        head = ["data", "images", *(metric.title for metric in metrics.values())]
         lines = []
         for summary in evaluations:
             data, overall = summary["data"], summary["overall"]
             line = [f"{data['root'].rstrip('/').rpartition('/')[2]} (`{data['blur']}`)", str(overall["images"])]
-            for name, measure in measures.items():
+            for name, metric in metrics.items():
                 figures = (overall[side].get(name) for side in ("blurry", "restored"))
-                line.append(" → ".join("–" if it is None else f"{float(it):.{measure.digits}f}" for it in figures))
+                line.append(" → ".join("–" if it is None else f"{float(it):.{metric.digits}f}" for it in figures))
             lines.append(line)
-        notes = "\n".join(f"- {name}: {CONVENTION[name]}" for name in ("images", *measures))
+        notes = "\n".join(f"- {name}: {CONVENTION[name]}" for name in ("images", *metrics))
         return f"{table(head, lines, left=len(head))}\n\nBlurry → restored.\n{notes}"
     if row.get("val_psnr"):
         return (

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.images.grey import LIGHT
+from deepdeblur_tf.images.grey import LUMA_WEIGHTS
 from deepdeblur_tf.model import to_network, to_uint8
 from deepdeblur_tf.pyramid import enlarged, shrunk
 from deepdeblur_tf.restoration.scale import AHEAD, CELL, CROPS, LEAST_CHANGE, MARGIN, SCALES, SIDE
@@ -48,7 +48,7 @@ def grey_as(images, restored) -> tf.Tensor:
     """
     values, results = tf.cast(images, tf.float32), tf.cast(restored, tf.float32)
     colour = tf.reduce_max(tf.abs(values[..., 1:] - values[..., :1]), axis=(1, 2, 3), keepdims=True)
-    luma = tf.floor((tf.reduce_sum(results * LIGHT, axis=3, keepdims=True) + 2**15) / 2**16)  # below 2**24, so exact
+    luma = tf.floor((tf.reduce_sum(results * LUMA_WEIGHTS, axis=3, keepdims=True) + 2**15) / 2**16)
     # By arithmetic, for TFLite has no choice between sizes that it does not know.
     return tf.cast(results + (1 - tf.minimum(colour, 1.0)) * (luma - results), tf.uint8)
 
@@ -95,8 +95,8 @@ def _edges(image):
     """Squares of how steep the picture is, in cells of a thumbnail: int64 [H / 8, W / 8]."""
     height, width = (length // CELL for length in tf.unstack(tf.shape(image)[:2]))
     rgb = tf.cast(image[: height * CELL, : width * CELL], tf.int32)
-    light = (tf.reduce_sum(rgb * LIGHT, axis=2) + 2**15) // 2**16  # as Pillow's "L"
-    cells = tf.reshape(light, [height, CELL, width, CELL])
+    luma = (tf.reduce_sum(rgb * LUMA_WEIGHTS, axis=2) + 2**15) // 2**16  # as Pillow's "L"
+    cells = tf.reshape(luma, [height, CELL, width, CELL])
     thumbnail = tf.cast((tf.reduce_sum(cells, axis=(1, 3)) + CELL**2 // 2) // CELL**2, tf.int64)
     down, right = thumbnail[1:] - thumbnail[:-1], thumbnail[:, 1:] - thumbnail[:, :-1]
     return tf.pad(down**2, [[0, 1], [0, 0]]) + tf.pad(right**2, [[0, 0], [0, 1]])

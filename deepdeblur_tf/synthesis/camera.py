@@ -56,7 +56,7 @@ def light_of_values(curve: str) -> np.ndarray:
     return TONE_CURVES[curve].decode(np.arange(256) / 255).astype(np.float32)
 
 
-def to_8_bits(image: np.ndarray, curve: str | None) -> np.ndarray:
+def quantized(image: np.ndarray, curve: str | None) -> np.ndarray:
     """float [0, 1] to uint8, rounded; linear light through a tone curve, values without one as they are."""
     values = TONE_CURVES[curve].encode(image) if curve else image
     return np.floor(values * 255 + 0.5).astype(np.uint8)

@@ -1,6 +1,6 @@
 """One embedded scene: a pair that is made of nothing but a seed. Needs no OpenCV.
 
-The camera moves and turns over a painted ground, and objects cut from other paintings move before it. As in GOPRO,
+The camera moves and turns over a painted background, and objects cut from other paintings move before it. As in GOPRO,
 several sharp frames are averaged into the blurry image, and the middle frame is the sharp one.
 """
 
@@ -13,7 +13,7 @@ from deepdeblur_tf.config import SCENE_SIZE
 from deepdeblur_tf.synthesis.exposures import AVERAGED, gamma_mean, mean
 from deepdeblur_tf.synthesis.painting import cut_object, paint
 
-MARGIN = 32  # pixels of painted ground around the frame, more than the camera ever moves
+MARGIN = 32  # pixels of painted background around the frame, more than the camera ever moves
 
 
 def _path(random: np.random.Generator, frames: int, reach: float) -> np.ndarray:
@@ -37,7 +37,7 @@ def _moved(image: Image.Image, shift, angle: float, size: int, origin) -> Image.
     )
 
 
-def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
+def make_embedded_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
     """Makes one pair.
 
     Args:
@@ -48,7 +48,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
         uint8 [256, 256, 6]: the blurry image's RGB, then the sharp one's.
     """
     frames = int(random.choice(AVERAGED))
-    ground = paint(random, SCENE_SIZE + 2 * MARGIN)
+    background = paint(random, SCENE_SIZE + 2 * MARGIN)
     camera = _path(random, frames, random.uniform(3, 1.2 * frames))
     angles = np.linspace(-1, 1, frames) * random.normal(0, 0.008)
     objects = [
@@ -61,7 +61,7 @@ def make_scene(random: np.random.Generator, blur: str = "blur") -> np.ndarray:
     ]
     views = []
     for frame in range(frames):
-        view = _moved(ground, camera[frame], angles[frame], SCENE_SIZE, (MARGIN, MARGIN))
+        view = _moved(background, camera[frame], angles[frame], SCENE_SIZE, (MARGIN, MARGIN))
         for cut, middle, path in objects:
             corner = middle + path[frame] + camera[frame] - np.array(cut.size) / 2
             left, top = (int(side) for side in np.floor(corner))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepdeblur_tf.synthesis.camera import TONE_CURVES, to_8_bits
+from deepdeblur_tf.synthesis.camera import TONE_CURVES, quantized
 
 AVERAGED = (7, 9, 11, 13)  # GOPRO's 7 to 13 frames, where there is a middle one
 _ROWS = 16  # of an image that are averaged at once, which fit the processor's cache
@@ -44,5 +44,5 @@ def gamma_mean(frames: Sequence[np.ndarray], dtype: type = np.float64) -> np.nda
         light: np.ndarray = np.zeros(result[rows].shape, dtype)
         for frame in frames:
             light += np.take(table, frame[rows], mode="clip")  # in half the time of table[frame[rows]]
-        result[rows] = to_8_bits(light / len(frames), "gamma")
+        result[rows] = quantized(light / len(frames), "gamma")
     return result

@@ -18,7 +18,7 @@ Size = tuple[int, int]  # (height, width) in pixels
 # From a random generator and a side in pixels to a square sharp picture, uint8 [side, side, 3].
 Pictures = Callable[[np.random.Generator, int], np.ndarray]
 # From a random generator and a size to a sharp picture of that size, uint8 [H, W, 3].
-Ground = Callable[[np.random.Generator, Size], np.ndarray]
+Background = Callable[[np.random.Generator, Size], np.ndarray]
 # From a random generator and the pair's size to something cut out: uint8 [h, w, 3], and float32 [h, w] as a `Cutout`'s.
 Objects = Callable[[np.random.Generator, Size], tuple[np.ndarray, np.ndarray]]
 
@@ -35,7 +35,7 @@ def make_pair(
     settings: Synthesis,
     size: Size,
     pictures: Pictures,
-    ground: Ground | None = None,
+    draw_background: Background | None = None,
     objects: Objects | None = None,
 ) -> tuple[np.ndarray, dict]:
     """Makes one pair.
@@ -44,8 +44,8 @@ def make_pair(
         random: The generator; the same state makes the same pair.
         settings: What kind of blur, how much of it, and what the camera adds.
         size: (height, width) of the pair in pixels.
-        pictures: Where the ground and the objects come from, unless the next two say otherwise.
-        ground: Where the ground comes from.
+        pictures: Where the background and the objects come from, unless the next two say otherwise.
+        draw_background: Where the background comes from.
         objects: Where the objects come from, with their outlines. Of `pictures` they are cut along random ones.
 
     Returns:
@@ -63,13 +63,16 @@ def make_pair(
         motion = random_motion(random, length, settings.turn, settings.zoom, settings.tilt)
     margin = margin_of(motion, size)
     height, width = (side + 2 * margin for side in size)
-    plane = ground(random, (height, width)) if ground else pictures(random, max(height, width))[:height, :width]
+    if draw_background:
+        background = draw_background(random, (height, width))
+    else:
+        background = pictures(random, max(height, width))[:height, :width]
     if _drawn(random, settings.flat):
-        plane = np.broadcast_to(_colour(random), plane.shape).copy()
+        background = np.broadcast_to(_colour(random), background.shape).copy()
     radius = 0.0
     if _drawn(random, settings.defocus):
         radius = float(np.exp(random.uniform(*np.log(_DEFOCUS))))
-        plane = defocused(plane, radius)
+        background = defocused(background, radius)
     cutouts, object_paths = [], []
     for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
         own = whole = still()
@@ -79,7 +82,7 @@ def make_pair(
         object_paths.append(path_length(own.shifts))
         cutouts.append(_cutout(random, pictures, objects, size, whole))
     if _drawn(random, settings.grey):
-        plane = _grey(plane)
+        background = _grey(background)
         cutouts = [replace(cutout, picture=_grey(cutout.picture)) for cutout in cutouts]
     curve, strength = None, 1.0
     if linear:
@@ -89,11 +92,11 @@ def make_pair(
             strength = float(np.exp(random.uniform(*np.log(_LIGHT_STRENGTH))))
             light = camera.with_lights(light, strength)
         # Before anything is interpolated: it is light that adds up.
-        plane = cv2.LUT(plane, light)
+        background = cv2.LUT(background, light)
         cutouts = [replace(cutout, picture=cv2.LUT(cutout.picture, light)) for cutout in cutouts]
         if strength > 1:
-            _add_lamps(random, plane, strength)
-    blurry, sharp = render(plane, margin, motion, cutouts, exposure, most_views)
+            _add_lamps(random, background, strength)
+    blurry, sharp = render(background, margin, motion, cutouts, exposure, most_views)
     noise, gains, is_demosaiced = 0.0, (1.0, 1.0), False
     if random.random() < settings.noise:
         noise = float(np.exp(random.uniform(*np.log(settings.noise_strength))))
@@ -110,7 +113,7 @@ def make_pair(
         amount, deviation = float(random.uniform(*_SHARPENING)), float(random.uniform(*_SHARPENING_RADIUS))
         values = camera.TONE_CURVES[curve].encode(blurry) if curve else blurry
         blurry = sensor.sharpened(values.astype(np.float32), amount, deviation)
-    blurry, sharp = camera.to_8_bits(blurry, None if amount else curve), camera.to_8_bits(sharp, curve)
+    blurry, sharp = camera.quantized(blurry, None if amount else curve), camera.quantized(sharp, curve)
     quality = None
     if random.random() < settings.jpeg:
         quality = int(random.integers(settings.jpeg_quality[0], settings.jpeg_quality[1] + 1))
@@ -154,15 +157,15 @@ def _grey(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def _add_lamps(random: np.random.Generator, plane: np.ndarray, strength: float) -> None:
+def _add_lamps(random: np.random.Generator, background: np.ndarray, strength: float) -> None:
     """Paints small lights of somewhat different colours, sizes and brightness into linear light, in place."""
-    height, width = plane.shape[:2]
+    height, width = background.shape[:2]
     for _ in range(random.integers(1, _LAMPS + 1)):
         x, y = random.uniform(0, width), random.uniform(0, height)
         radius = np.exp(random.uniform(*np.log(_LAMP_RADIUS)))
         reach = int(np.ceil(radius)) + 1
         left, top = max(0, int(x) - reach), max(0, int(y) - reach)
-        piece = plane[top : int(y) + reach + 1, left : int(x) + reach + 1]
+        piece = background[top : int(y) + reach + 1, left : int(x) + reach + 1]
         rows, columns = np.ogrid[top : top + piece.shape[0], left : left + piece.shape[1]]
         disc = np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1).astype(np.float32)
         tint = random.uniform([0.7, 0.5, 0.25], [1, 1, 1]).astype(np.float32)  # white to orange

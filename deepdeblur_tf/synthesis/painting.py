@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_SCENE = 320  # the side of an embedded scene's ground, in pixels
+_BACKGROUND_SIDE = 320  # the side of an embedded scene's background, in pixels
 
 
 @functools.lru_cache(maxsize=1)
@@ -76,7 +76,7 @@ def _radii(random: np.random.Generator, count: int, smallest: float, largest: fl
 
 def paint(random: np.random.Generator, size: int) -> Image.Image:
     """A dead-leaves painting with some straight edges and words: an RGB image, size x size."""
-    scenes = round((size / _SCENE) ** 2)  # how many embedded scenes are as large
+    scenes = round((size / _BACKGROUND_SIDE) ** 2)  # how many embedded scenes are as large
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = _colour(random)
     for radius in np.sort(random.uniform(60, 150, 10 * scenes))[::-1]:

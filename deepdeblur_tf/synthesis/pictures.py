@@ -19,7 +19,7 @@ _PLACES, _PHOTOS, _ANY = 3, 3, 0.25
 PAINTINGS = 64
 
 
-def shrunk(photo: np.ndarray) -> np.ndarray:
+def reduced(photo: np.ndarray) -> np.ndarray:
     """A photo, or where it is large its half or third: uint8 [H, W, 3]."""
     factor = min(3, max(1, round(min(photo.shape[:2]) / LARGE)))
     if factor == 1:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from deepdeblur_tf.synthesis.camera import light_of_values, to_8_bits
+from deepdeblur_tf.synthesis.camera import light_of_values, quantized
 from deepdeblur_tf.synthesis.motion import Motion, inverse, translation
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cutout:
-    """Something that moves on its own before the ground.
+    """Something that moves on its own before the background.
 
     Attributes:
         picture: [H, W, 3], RGB: uint8, or float32 for linear light, 255 for white.
@@ -51,7 +51,7 @@ def view_counts(motions: Sequence[Motion], size: tuple[int, int], most: int | No
     fast one.
 
     Args:
-        motions: Of the ground, then of the objects.
+        motions: Of the background, then of the objects.
         size: (height, width) of the image.
         most: Where something needs more, everything gets as many: the streaks are broken. Defaults to no limit.
 
@@ -77,7 +77,7 @@ def view_times(count: int) -> np.ndarray:
 
 
 def margin_of(motion: Motion, size: tuple[int, int]) -> int:
-    """How many pixels of ground a motion shows beyond the image's border."""
+    """How many pixels of background a motion shows beyond the image's border."""
     height, width = size
     corners = _corners(width, height)
     back = inverse(motion.homographies(np.linspace(-1, 1, 33), (width / 2, height / 2)))
@@ -85,7 +85,7 @@ def margin_of(motion: Motion, size: tuple[int, int]) -> int:
 
 
 def render(
-    ground: np.ndarray,
+    background: np.ndarray,
     margin: int,
     motion: Motion,
     cutouts: Sequence[Cutout] = (),
@@ -95,11 +95,11 @@ def render(
     """Renders one exposure.
 
     Args:
-        ground: [H + 2 margin, W + 2 margin, 3], RGB: uint8, for averages of 8-bit values, or float32 linear light, 255
-            for white and more for what is brighter; the cutouts' pictures are of the same kind.
-        margin: Pixels of ground around the image, as `margin_of` tells.
+        background: [H + 2 margin, W + 2 margin, 3], RGB: uint8, for averages of 8-bit values, or float32 linear light,
+            255 for white and more for what is brighter; the cutouts' pictures are of the same kind.
+        margin: Pixels of background around the image, as `margin_of` tells.
         motion: The camera's.
-        cutouts: What moves before the ground, the nearest last.
+        cutouts: What moves before the background, the nearest last.
         exposure: What the light is multiplied by before the sensor's maximum clips it; above 1 it saturates.
         most_views: Views that are averaged at most. Defaults to as many as it takes for unbroken streaks.
 
@@ -107,31 +107,33 @@ def render(
         (blurry, sharp): float32 [H, W, 3] 0 to 1, linear light or 8-bit values over 255; clipped. The sharp one is the
         view at time 0.
     """
-    height, width = (side - 2 * margin for side in ground.shape[:2])
+    height, width = (side - 2 * margin for side in background.shape[:2])
     counts = view_counts([motion, *(cutout.motion for cutout in cutouts)], (height, width), most_views)
     total = np.zeros((height, width, 3), np.float32)
-    for view in _views(ground, margin, motion, cutouts, counts):
+    for view in _views(background, margin, motion, cutouts, counts):
         cv2.accumulate(view, total)
-    sharp = next(_views(ground, margin, motion, cutouts, [1] * len(counts)))
+    sharp = next(_views(background, margin, motion, cutouts, [1] * len(counts)))
     scale = np.float32(exposure / 255)
     return np.clip(total * (scale / np.float32(max(counts))), 0, 1), np.clip(sharp * scale, 0, 1)
 
 
 def _views(
-    ground: np.ndarray, margin: int, motion: Motion, cutouts: Sequence[Cutout], counts: Sequence[int]
+    background: np.ndarray, margin: int, motion: Motion, cutouts: Sequence[Cutout], counts: Sequence[int]
 ) -> Iterator[np.ndarray]:
     """The image at equally spaced moments, as many as the largest of the `view_counts`: [H, W, 3], 0 to 255."""
-    height, width = (side - 2 * margin for side in ground.shape[:2])
+    height, width = (side - 2 * margin for side in background.shape[:2])
     homographies = motion.homographies(view_times(counts[0]), (width / 2, height / 2))
-    to_ground = translation(margin, margin) @ inverse(homographies)
+    to_background = translation(margin, margin) @ inverse(homographies)
     moments = max(counts)
-    backgrounds = (_warped(ground, homography, (width, height), cv2.WARP_INVERSE_MAP) for homography in to_ground)
+    backgrounds = (
+        _warped(background, homography, (width, height), cv2.WARP_INVERSE_MAP) for homography in to_background
+    )
     layers = [
         _repeated(_pieces(cutout, (height, width), count), moments // count)
         for cutout, count in zip(cutouts, counts[1:])
     ]
-    for background, *pieces in zip(_repeated(backgrounds, moments // counts[0]), *layers):
-        view = background.copy() if pieces else background
+    for behind, *pieces in zip(_repeated(backgrounds, moments // counts[0]), *layers):
+        view = behind.copy() if pieces else behind
         for window, colour, rest in pieces:
             covered = view[window]
             if covered.size:
@@ -188,4 +190,4 @@ def defocused(picture: np.ndarray, radius: float) -> np.ndarray:
     kernel = disc / disc.sum()
     light = cv2.filter2D(cv2.LUT(picture, light_of_values("gamma")), -1, kernel, borderType=cv2.BORDER_REFLECT)
     # What is computed by Fourier transforms is off by some 1e-7, below 0 too.
-    return to_8_bits(np.clip(light, 0, 1), "gamma")
+    return quantized(np.clip(light, 0, 1), "gamma")

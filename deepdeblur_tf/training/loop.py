@@ -28,10 +28,10 @@ from deepdeblur_tf.training.distribution import check_alike, continue_as_chief, 
 from deepdeblur_tf.training.history import EpochLines, History
 from deepdeblur_tf.training.initialization import begun
 from deepdeblur_tf.training.optimizer import learning_rate_schedule, make_optimizer
-from deepdeblur_tf.training.samples import Samples
 from deepdeblur_tf.training.stops import StopOnNonFiniteLoss, StopOnSignal
 from deepdeblur_tf.training.tensorboard import TensorBoard
 from deepdeblur_tf.training.trainer import MOST_PSNR, Trainer
+from deepdeblur_tf.training.validation_samples import ValidationSamples
 from deepdeblur_tf.training.workers import Worker
 
 
@@ -91,7 +91,7 @@ def train_run(experiment: Experiment, run: Run, data_set: DataSet, about: dict, 
     provenance.record(run.provenance, about, start, setup.device, tf.__version__)
     psnr_before = _blurry_psnr(setup.validation, say)
     tensorboard = TensorBoard(run.logs, schedule, start)
-    samples = Samples(setup.validation, experiment.validation.samples, run.samples, tensorboard.writer)
+    samples = ValidationSamples(setup.validation, experiment.validation.samples, run.samples, tensorboard.writer)
     stop = StopOnSignal(checkpoints)
     with on_stops(stop.ask):
         _fit(setup, trainer, start, [*_guards(setup), tensorboard, samples, history, checkpoints, stop])
@@ -217,6 +217,7 @@ def _finish(setup: _Setup, run: Run, before: float | None, picture: Path, say) -
         say(f"skipped, for they cannot be read: {len(unreadable)} training images")
         for line in unreadable:
             say(f"  {line}")
+    after = float(history[-1]["val_psnr"] or "nan")  # without a validation set there is none
     run.extending.unlink(missing_ok=True)
     say(f"network: {shown_name(run.model)}")
     say(f"curves:  {sys.executable} -m tensorboard.main --logdir {shown_name(run.logs)}")
@@ -224,6 +225,5 @@ def _finish(setup: _Setup, run: Run, before: float | None, picture: Path, say) -
         return
     if picture.is_file():
         say(f"picture: {shown_name(picture)}")
-    after = float(history[-1]["val_psnr"])
     gained = f"{before:.2f} dB blurry, {after:.2f} dB restored ({after - before:+.2f} dB)"
     say(f"PSNR, mean of {len(setup.validation)} validation images: {gained}")

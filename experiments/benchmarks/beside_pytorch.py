@@ -268,10 +268,10 @@ def _operations(settings: Model, size: tuple[int, int]) -> int:
 
 def _write_pairs(folder: Path) -> None:
     """Frames of 1280x720 in GOPRO's layout, as detailed as photographs: embedded scenes side by side."""
-    from deepdeblur_tf.data.scenes import Scenes
+    from deepdeblur_tf.data.scenes import EmbeddedScenes
     from deepdeblur_tf.images.rgb import write_image
 
-    scenes = Scenes(15, 0, "blur", "train")
+    scenes = EmbeddedScenes(15, 0, "blur", "train")
     frame = np.vstack([np.hstack([scenes.read(5 * row + column) for column in range(5)]) for row in range(3)])[:720]
     for kind, image in zip(("blur", "sharp"), np.split(frame, 2, axis=2)):
         target = folder / "train" / "scene" / kind

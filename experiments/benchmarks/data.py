@@ -10,7 +10,7 @@ import timeit
 
 import numpy as np
 
-from deepdeblur_tf.data.scenes import Scenes
+from deepdeblur_tf.data.scenes import EmbeddedScenes
 from deepdeblur_tf.resizing import imresize
 from tests.helpers import plain_imresize
 
@@ -29,7 +29,7 @@ def main():
         print(
             f"imresize 256 -> {int(256 * scale)}, RGB uint8: {ours:.2f} ms, plain {plain:.2f} ms, {plain / ours:.1f} x"
         )
-    scenes = Scenes(50, 0, "blur", "train")
+    scenes = EmbeddedScenes(50, 0, "blur", "train")
     indices = iter(range(50))
     print(f"scenes: {1000 / milliseconds(lambda: scenes.read(next(indices)), 49):.1f} pairs of 256x256 a second")
 

@@ -1,4 +1,4 @@
-"""What networks do to whole images: python -m experiments.benchmarks.quality MODEL [MODEL ...] --pairs DIR --sharp DIR
+"""What networks do to whole images: python -m experiments.benchmarks.quality MODEL [MODEL ...] --data DIR --sharp DIR
 
 A row for each set of pairs as it is, with noise (sigma 5 of 255) and as JPEG of quality 75: PSNR in dB as
 `metrics.psnr` has it, of whole images, averaged over them, before and after; and how many lost more than 0.05 dB. For
@@ -20,7 +20,7 @@ from PIL import Image
 from deepdeblur_tf import load_model, metrics
 from deepdeblur_tf.config import Data
 from deepdeblur_tf.data.kinds import find_test_set
-from deepdeblur_tf.images.rgb import SUFFIXES, read_rgb
+from deepdeblur_tf.images.rgb import USUAL_SUFFIXES, read_rgb
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.synthesis.camera import compress
 
@@ -42,7 +42,7 @@ def test_pairs(root: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def photos(root: str) -> list[np.ndarray]:
     """A folder's photos: uint8 [H, W, 3]."""
-    return [read_rgb(file) for file in sorted(Path(root).iterdir()) if file.suffix.lower() in SUFFIXES]
+    return [read_rgb(file) for file in sorted(Path(root).iterdir()) if file.suffix.lower() in USUAL_SUFFIXES]
 
 
 VERSIONS = {
@@ -82,12 +82,14 @@ def lattice(restorer: Restorer) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", metavar="MODEL", nargs="+", help="A run's folder, a .keras file, or photographs.")
-    parser.add_argument("--pairs", metavar="DIR", nargs="*", default=[], help="Data sets; their test images are taken.")
+    parser.add_argument(
+        "--data", "--pairs", metavar="DIR", nargs="*", default=[], help="Data sets; their test images are taken."
+    )
     parser.add_argument("--sharp", metavar="DIR", nargs="*", default=[], help="Folders of sharp photos.")
     parser.add_argument("--scale", default="auto", help="As predict has it (default: %(default)s).")
     flags = parser.parse_args()
 
-    sets = {root: test_pairs(root) for root in flags.pairs}
+    sets = {root: test_pairs(root) for root in flags.data}
     sharp_ones = {root: photos(root) for root in flags.sharp}
     print("| network | images | version | before | after | gain | least gain | worse | brightness |")
     print("|---|---|---|---|---|---|---|---|---|")

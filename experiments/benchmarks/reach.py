@@ -18,7 +18,7 @@ from deepdeblur_tf import load_model, metrics
 from deepdeblur_tf.images.rgb import read_rgb
 from deepdeblur_tf.restoration.restorer import Restorer
 from deepdeblur_tf.restoration.scale import SCALES
-from deepdeblur_tf.synthesis.camera import light_of_values, to_8_bits
+from deepdeblur_tf.synthesis.camera import light_of_values, quantized
 from deepdeblur_tf.synthesis.motion import Motion, smooth_path
 from deepdeblur_tf.synthesis.pictures import placed
 from deepdeblur_tf.synthesis.rendering import margin_of, render
@@ -33,9 +33,9 @@ def blurred(photo: np.ndarray, size: tuple[int, int], length: float, bent: bool,
     straight = np.outer(np.linspace(-length / 2, length / 2, 129), (np.cos(angle), np.sin(angle)))
     motion = Motion(np.linspace(-1, 1, 129), smooth_path(random, length) if bent else straight)
     margin = margin_of(motion, size)
-    ground = placed(random, photo, (size[0] + 2 * margin, size[1] + 2 * margin))[0]
-    blurry, sharp = render(cv2.LUT(ground, 255 * light_of_values("gamma")), margin, motion)
-    return to_8_bits(blurry, "gamma"), to_8_bits(sharp, "gamma")
+    background = placed(random, photo, (size[0] + 2 * margin, size[1] + 2 * margin))[0]
+    blurry, sharp = render(cv2.LUT(background, 255 * light_of_values("gamma")), margin, motion)
+    return quantized(blurry, "gamma"), quantized(sharp, "gamma")
 
 
 def gains(restorer: Restorer, pairs) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What each part of a recipe brings in equal time.
 
-    python -m experiments.benchmarks.recipes PHOTOS --pairs DIR [DIR ...] --sharp DIR
+    python -m experiments.benchmarks.recipes PHOTOS --data DIR [DIR ...] --sharp DIR
 
 Trains `experiments/photographs.yaml` from random weights, and the same with one thing changed, each for `--minutes`
 along its own cosine: how many steps fit is measured first, but for what changes the pairs or the loss alone, which
@@ -71,14 +71,16 @@ def seconds_an_epoch(run: Run) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", metavar="PHOTOS", help="The folder of sharp photos.")
-    parser.add_argument("--pairs", nargs="+", metavar="DIR", required=True, help="Data sets; their test images count.")
+    parser.add_argument(
+        "--data", "--pairs", nargs="+", metavar="DIR", required=True, help="Data sets; their test images count."
+    )
     parser.add_argument("--sharp", metavar="DIR", required=True, help="A folder of sharp photos not trained on.")
     parser.add_argument("--minutes", type=float, default=3, help="Of each training. Defaults to %(default)s.")
     parser.add_argument("--output", type=Path, default=Path("runs/recipes"), help="Defaults to %(default)s.")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     flags = parser.parse_args()
 
-    sets = {Path(folder).name: test_pairs(folder) for folder in flags.pairs}
+    sets = {Path(folder).name: test_pairs(folder) for folder in flags.data}
     sets["noisy"] = [(noisy(blurry), sharp) for pairs in list(sets.values()) for blurry, sharp in pairs]
     sharp_ones = photos(flags.sharp)
     print(f"| variant | parameters | steps | minutes | {' | '.join(sets)} | sharp kept to |")

@@ -30,7 +30,7 @@ def measured(name: str, model: str, version: Path, image: str) -> tuple[dict, np
         from deepdeblur_tf import load_model
         from deepdeblur_tf.restoration.restorer import Restorer
 
-        restorer = Restorer(load_model(model), runtime=name.partition(" ")[2])
+        restorer = Restorer(load_model(model), runtime=name.partition(" ")[2], scale=1)
 
         def run(images):
             return restorer(images[0])[None]
@@ -49,7 +49,7 @@ def main() -> None:
     print(f"{width}x{height} pixels\n")
     print("| runtime | seconds | GiB | largest difference of 255 | pixels that differ |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        export = [sys.executable, "-m", "deepdeblur_tf.export", flags.model, folder]
+        export = [sys.executable, "-m", "deepdeblur_tf.export", flags.model, folder, "--scale", "1"]
         subprocess.run([*export, "--format", *FURTHER], check=True, stdout=subprocess.DEVNULL)
         first = None
         for name in ("predict tensorflow", *FORMATS, "predict openvino", "predict openvino_bfloat16"):

@@ -22,7 +22,7 @@ import imageio.v2 as iio
 import numpy as np
 
 from deepdeblur_tf.config import Synthesis
-from deepdeblur_tf.data.made_pairs import Kept, MadePairs
+from deepdeblur_tf.data.made_pairs import MadePairs, PhotoCache
 from deepdeblur_tf.synthesis.pictures import PAINTINGS, painting
 from deepdeblur_tf.synthesize import main as synthesize
 
@@ -68,7 +68,7 @@ def beside_a_training(source, folder):
 
 
 def main():
-    ground = np.hstack([np.pad(painting(number), ((0, 8), (0, 0), (0, 0)), "symmetric") for number in range(3)])
+    background = np.hstack([np.pad(painting(number), ((0, 8), (0, 0), (0, 0)), "symmetric") for number in range(3)])
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "photos").mkdir()
@@ -76,13 +76,13 @@ def main():
             stream = video.add_stream("libx264", rate=240, options={"crf": "10"})
             stream.width, stream.height = 1280, 720
             for number in range(PAIRS * FRAMES):
-                pixels = np.ascontiguousarray(ground[number // 20 :, number:][:720, :1280])
+                pixels = np.ascontiguousarray(background[number // 20 :, number:][:720, :1280])
                 video.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
             video.mux(stream.encode(None))
         for number in range(4):
-            iio.imwrite(root / "photos" / f"{number}.png", np.roll(ground, 500 * number, axis=1)[:720, :1280])
+            iio.imwrite(root / "photos" / f"{number}.png", np.roll(background, 500 * number, axis=1)[:720, :1280])
         files = sorted((root / "photos").iterdir())
-        fast = MadePairs(files, Kept(), PAIRS, 256, Synthesis(tilt=0.0), 0, "train")
+        fast = MadePairs(files, PhotoCache(), PAIRS, 256, Synthesis(tilt=0.0), 0, "train")
         for number in range(PAINTINGS):  # made once in a training
             painting(number)
         fast.read(0)

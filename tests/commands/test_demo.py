@@ -168,14 +168,14 @@ def test_on_a_phone_the_result_is_what_one_sees(page):
     def is_seen():
         box = page.locator("#pictures").bounding_box()
         assert 0 <= box["y"] and box["y"] + box["height"] <= 844
-        assert page.locator("#samples").bounding_box()["y"] > box["y"]
+        assert page.locator("#examples").bounding_box()["y"] > box["y"]
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
     drop(page, ("holiday.png", png(smooth(400, 300))))
     page.wait_for_selector("text=holiday.png: 300x400 pixels")
     page.wait_for_function("document.querySelector('#pictures img')?.complete && scrollY === 0")
     is_seen()
-    page.locator("#samples").get_by_label("Thumbnail 4 of 4").click()  # for which one scrolls down
+    page.locator("#examples").get_by_label("Thumbnail 4 of 4").click()  # for which one scrolls down
     page.wait_for_selector("text=rocket.jpg: 600x384 pixels")
     page.wait_for_function("scrollY === 0")
     is_seen()
@@ -184,18 +184,18 @@ def test_on_a_phone_the_result_is_what_one_sees(page):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_sample_is_restored_by_a_click(page, tmp_path):
-    page.locator("#samples").get_by_label("Thumbnail 2 of 4").click()
+    page.locator("#examples").get_by_label("Thumbnail 2 of 4").click()
     page.wait_for_selector("text=coffee.jpg: 560x360 pixels")
     assert download(page, tmp_path).name == "coffee_restored.jpg"
 
 
 def test_every_sample_names_its_photo_and_licence():
-    from deepdeblur_tf.restoration.page import SAMPLES
+    from deepdeblur_tf.restoration.page import EXAMPLES
 
-    names = [path.name for path in SAMPLES.glob("*.jpg")]
-    table = (SAMPLES / "samples.md").read_text(encoding="utf-8")
+    names = [path.name for path in EXAMPLES.glob("*.jpg")]
+    table = (EXAMPLES / "examples.md").read_text(encoding="utf-8")
     assert sorted(names) == sorted(re.findall(r"^\| `(.+?)` \| .+ \| (?:CC0|public domain) \|", table, re.M))
-    assert sum(path.stat().st_size for path in SAMPLES.iterdir()) < 400_000
+    assert sum(path.stat().st_size for path in EXAMPLES.iterdir()) < 400_000
 
 
 @pytest.mark.slow

@@ -275,7 +275,7 @@ def test_names_that_are_no_utf_8(tmp_path):
     assert worklist.write(str(tmp_path), [photo]) == 1 and list(worklist.groups(str(tmp_path))) == [[photo]]
     (Path(photo.target).parent).mkdir(parents=True)
     Path(photo.target).touch()
-    rows = {"output": photo.target, "input_bytes": 3, "input_changed_ns": photo.changed}
+    rows = {"output": photo.target, "input_bytes": 3, "input_changed_ns": photo.mtime_ns}
     kept = written(tmp_path / "out", [{"input": photo.source, "status": "done", **rows}])
     assert list(kept.fail_gone()) == []
     again = Manifest(str(tmp_path / "out"), "network", {})

@@ -20,7 +20,7 @@ cv2 = pytest.importorskip("cv2", reason="the extra `synthesis` is not installed"
 
 from deepdeblur_tf.config import Data, load_experiment  # noqa: E402
 from deepdeblur_tf.creation.folder import DataSetFolder  # noqa: E402
-from deepdeblur_tf.creation.measures import displacement  # noqa: E402
+from deepdeblur_tf.creation.frame_checks import displacement  # noqa: E402
 from deepdeblur_tf.data.kinds import find_test_set  # noqa: E402
 from deepdeblur_tf.data.paired_files import find_pairs  # noqa: E402
 from deepdeblur_tf.data.pipeline import make_datasets  # noqa: E402

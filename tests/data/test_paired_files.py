@@ -100,9 +100,9 @@ def test_real_folders(shared):
 def test_counts_are_those_of_the_published_lists(shared):
     with open(shared / "gopro" / "scenes.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    for split, name in (("train", "train"), ("validation", "test")):
-        assert GOPRO_LARGE[split] == {row["scene"]: int(row["pairs"]) for row in rows if row["split"] == name}
-    assert sum(GOPRO_LARGE["train"].values()) == 2103 and sum(GOPRO_LARGE["validation"].values()) == 1111
+    for split in ("train", "test"):
+        assert GOPRO_LARGE[split] == {row["scene"]: int(row["pairs"]) for row in rows if row["split"] == split}
+    assert sum(GOPRO_LARGE["train"].values()) == 2103 and sum(GOPRO_LARGE["test"].values()) == 1111
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def whole_gopro(gopro, tmp_path):
     """GOPRO_Large's scenes and counts, every image a link to one file."""
     image = gopro / "train/GOPR0372_07_00/blur/000001.png"
     root = tmp_path / "whole"
-    for split, folder in (("train", "train"), ("validation", "test")):
-        for scene, count in GOPRO_LARGE[split].items():
+    for folder in ("train", "test"):
+        for scene, count in GOPRO_LARGE[folder].items():
             for kind in ("blur", "sharp"):
                 (root / folder / scene / kind).mkdir(parents=True)
                 for number in range(1, count + 1):

@@ -87,7 +87,7 @@ def test_photos_that_memory_does_not_hold_are_decoded_again(experiment, monkeypa
     decoded, _ = find_data(experiment()).open()
     for number in range(8):
         np.testing.assert_array_equal(decoded.read(number), kept.read(number))
-    assert len(decoded.kept.photos) == 3 < len(kept.kept.photos)
+    assert len(decoded.cache.photos) == 3 < len(kept.cache.photos)
 
 
 def test_other_photos_are_other_data_and_moved_ones_are_the_same(experiment, folder, tmp_path):
@@ -162,15 +162,15 @@ def test_both_sources_share_the_memory_and_a_kept_photo_is_not_waited_for(tmp_pa
         return read_rgb(file)
 
     monkeypatch.setattr(made_pairs, "read_rgb", read)
-    kept = made_pairs.Kept()
-    first = kept.photo(files[0])
-    slow = [threading.Thread(target=kept.photo, args=(files[1],)) for _ in range(2)]
+    cache = made_pairs.PhotoCache()
+    first = cache.photo(files[0])
+    slow = [threading.Thread(target=cache.photo, args=(files[1],)) for _ in range(2)]
     for thread in slow:
         thread.start()
-    assert kept.photo(files[0]) is first  # while another one is being decoded
+    assert cache.photo(files[0]) is first  # while another one is being decoded
     wait.set()
     for thread in slow:
         thread.join()
     for _ in range(2):
-        kept.photo(files[2])  # there was room for two
+        cache.photo(files[2])  # there was room for two
     assert decoded == [*files, files[2]]

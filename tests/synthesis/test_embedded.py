@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.synthesis.camera import GAMMA
-from deepdeblur_tf.synthesis.embedded import make_scene
+from deepdeblur_tf.synthesis.embedded import make_embedded_scene
 
 
 def scene(index, seed=0):
-    return make_scene(np.random.default_rng((seed, index)))
+    return make_embedded_scene(np.random.default_rng((seed, index)))
 
 
 def test_blurry_images_are_blurred_by_motion_not_changed_in_colour():
@@ -21,7 +21,7 @@ def test_blurry_images_are_blurred_by_motion_not_changed_in_colour():
 
 def test_both_kinds_of_blur_show_the_same_scene():
     # Averaging linear light makes bright things win: the result is nowhere darker than the average of 8-bit values.
-    plain, gamma = (make_scene(np.random.default_rng(5), blur).astype(int) for blur in ("blur", "blur_gamma"))
+    plain, gamma = (make_embedded_scene(np.random.default_rng(5), blur).astype(int) for blur in ("blur", "blur_gamma"))
     np.testing.assert_array_equal(plain[..., 3:], gamma[..., 3:])
     difference = gamma[..., :3] - plain[..., :3]
     assert difference.min() >= -1 and difference.max() > 10

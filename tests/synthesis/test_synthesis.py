@@ -11,10 +11,10 @@ from scipy import ndimage  # noqa: E402
 
 from deepdeblur_tf.config import Synthesis  # noqa: E402
 from deepdeblur_tf.creation.profiles import PROFILES  # noqa: E402
-from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values, to_8_bits, with_lights  # noqa: E402
+from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values, quantized, with_lights  # noqa: E402
 from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
 from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
-from deepdeblur_tf.synthesis.pictures import Pictures, shrunk  # noqa: E402
+from deepdeblur_tf.synthesis.pictures import Pictures, reduced  # noqa: E402
 from deepdeblur_tf.synthesis.rendering import (  # noqa: E402
     Cutout,
     defocused,
@@ -29,9 +29,9 @@ from deepdeblur_tf.synthesis.sensor import READ, SHOT, add_noise, demosaiced, mo
 def point_of_light(motion, side=96, most_views=None):
     """What a camera makes of a single bright point in the middle."""
     margin = margin_of(motion, (side, side))
-    ground = np.zeros((side + 2 * margin, side + 2 * margin, 3), np.uint8)
-    ground[margin + side // 2, margin + side // 2] = 255
-    blurry, sharp = render(ground, margin, motion, most_views=most_views)
+    background = np.zeros((side + 2 * margin, side + 2 * margin, 3), np.uint8)
+    background[margin + side // 2, margin + side // 2] = 255
+    blurry, sharp = render(background, margin, motion, most_views=most_views)
     return blurry[..., 0], sharp[..., 0]
 
 
@@ -104,41 +104,42 @@ def test_few_views_leave_a_broken_streak():
 
 
 def test_an_object_covers_the_ground_as_much_as_its_mask_says():
-    """Half covered pixels are the mean of both; a slow object's view goes with several of a fast ground's."""
-    ground = np.full((44, 44, 3), 40, np.uint8)
+    """Half covered pixels are the mean of both; a slow object's view goes with several of a fast background's."""
+    background = np.full((44, 44, 3), 40, np.uint8)
     mask = np.zeros((20, 20), np.float32)
     mask[2:-2, 2:-2] = 0.5
     mask[6:-6, 6:-6] = 1
     cutout = Cutout(np.full((20, 20, 3), 200, np.uint8), mask, (10, 10), still())
-    blurry, sharp = render(ground, 2, Motion(np.array([-1.0, 1.0]), np.array([[-2.0, 0], [2, 0]])), [cutout])
-    np.testing.assert_array_equal(to_8_bits(blurry, None), to_8_bits(sharp, None))
+    blurry, sharp = render(background, 2, Motion(np.array([-1.0, 1.0]), np.array([[-2.0, 0], [2, 0]])), [cutout])
+    np.testing.assert_array_equal(quantized(blurry, None), quantized(sharp, None))
     expected = 40 + 160 * np.pad(mask, 10)
-    assert np.abs(to_8_bits(sharp, None)[..., 0] - expected).max() <= 1
+    assert np.abs(quantized(sharp, None)[..., 0] - expected).max() <= 1
 
 
 def test_nothing_moves_in_a_still_exposure(random):
-    ground = random.integers(0, 256, (44, 52, 3), dtype=np.uint8)
-    blurry, sharp = render(ground, 2, still())
-    np.testing.assert_array_equal(to_8_bits(blurry, None), ground[2:-2, 2:-2])
+    background = random.integers(0, 256, (44, 52, 3), dtype=np.uint8)
+    blurry, sharp = render(background, 2, still())
+    np.testing.assert_array_equal(quantized(blurry, None), background[2:-2, 2:-2])
     np.testing.assert_array_equal(blurry, sharp)
 
 
 def test_linear_light_is_brighter_than_the_mean_of_8_bit_values(random):
     motion = Motion(np.array([-1.0, 1.0]), np.array([[-8.0, 0], [8, 0]]))
     margin = margin_of(motion, (32, 32))
-    ground = np.zeros((32 + 2 * margin, 32 + 2 * margin, 3), np.uint8)
-    ground[:, ::32] = 255  # lines farther apart than the streak: each pixel is lit for about 1/16 of the time or never
-    plain = to_8_bits(render(ground, margin, motion)[0], None)
-    light = 255 * light_of_values("gamma")[ground]
-    linear = to_8_bits(render(light, margin, motion)[0], "gamma")
+    background = np.zeros((32 + 2 * margin, 32 + 2 * margin, 3), np.uint8)
+    # Lines farther apart than the streak: each pixel is lit for about 1/16 of the time or never.
+    background[:, ::32] = 255
+    plain = quantized(render(background, margin, motion)[0], None)
+    light = 255 * light_of_values("gamma")[background]
+    linear = quantized(render(light, margin, motion)[0], "gamma")
     lit = plain[16, :, 0] > 5
     fraction = plain[16, lit, 0].mean() / 255
     assert linear[16, lit, 0].mean() / 255 == pytest.approx(fraction ** (1 / 2.2), rel=0.06)
 
 
 def test_an_exposure_above_1_saturates():
-    ground = np.full((20, 20, 3), 200, np.uint8)
-    blurry, sharp = render(ground, 2, still(), exposure=1.5)
+    background = np.full((20, 20, 3), 200, np.uint8)
+    blurry, sharp = render(background, 2, still(), exposure=1.5)
     assert blurry.max() == sharp.max() == 1
 
 
@@ -195,7 +196,7 @@ def test_tone_curves_rise_from_black_to_white_and_are_inverted(curve):
     assert (values[0], values[-1]) == pytest.approx((0, 1)) and (np.diff(values) > 0).all()
     np.testing.assert_allclose(TONE_CURVES[curve].decode(values), light, atol=1e-9)
     table = light_of_values(curve)
-    np.testing.assert_array_equal(to_8_bits(table, curve), np.arange(256))
+    np.testing.assert_array_equal(quantized(table, curve), np.arange(256))
 
 
 def test_tone_curves_have_their_published_values():
@@ -209,10 +210,10 @@ def test_lights_stay_saturated_along_their_path():
     """A point 40 times as bright as white leaves white where as bright a streak would have faded to 1 / 21."""
     motion = Motion(np.array([-1.0, 1.0]), np.array([[-10.0, 0], [10, 0]]))
     margin = margin_of(motion, (32, 64))
-    ground = np.zeros((32 + 2 * margin, 64 + 2 * margin, 3), np.uint8)
-    ground[margin + 16, margin + 32] = 255
+    background = np.zeros((32 + 2 * margin, 64 + 2 * margin, 3), np.uint8)
+    background[margin + 16, margin + 32] = 255
     for strength, saturated in ((1, 1), (40, 21)):
-        light = 255 * with_lights(light_of_values("gamma"), strength)[ground]
+        light = 255 * with_lights(light_of_values("gamma"), strength)[background]
         blurry, sharp = render(light, margin, motion)
         streak = blurry if strength > 1 else sharp
         assert np.count_nonzero(streak[..., 0] == 1) == pytest.approx(saturated, abs=2)
@@ -304,9 +305,9 @@ def test_a_blurry_image_is_smoother_than_its_sharp_partner(pictures, random):
 
 
 def test_large_photos_are_shrunk():
-    assert shrunk(np.zeros((1080, 1920, 3), np.uint8)).shape == (1080, 1920, 3)
-    assert shrunk(np.zeros((2160, 3840, 3), np.uint8)).shape == (1080, 1920, 3)
-    assert shrunk(np.zeros((4000, 6000, 3), np.uint8)).shape == (1333, 2000, 3)
+    assert reduced(np.zeros((1080, 1920, 3), np.uint8)).shape == (1080, 1920, 3)
+    assert reduced(np.zeros((2160, 3840, 3), np.uint8)).shape == (1080, 1920, 3)
+    assert reduced(np.zeros((4000, 6000, 3), np.uint8)).shape == (1333, 2000, 3)
 
 
 def test_importing_leaves_opencvs_threads_as_they_are():

@@ -17,7 +17,7 @@ from deepdeblur_tf.restoration.restorer import restore
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
 
 
-class Samples(tf.keras.callbacks.Callback):
+class ValidationSamples(tf.keras.callbacks.Callback):
     """After every validation, the same few images as blurry | restored | sharp, in TensorBoard and as a PNG.
 
     Shown is the middle of each image, pixel for pixel; the PSNR in the captions is that of the whole image.
