@@ -600,9 +600,11 @@ def _check_together(experiment: Experiment) -> None:
         refuse(data.cache == "disk", "data.cache", words)
         refuse(data.blur != "blur", "data.blur", "blur with data.layout: photos; synthesis.linear averages light")
     if training.schedule == "cosine":
-        decay, where = Decay(), "where training.schedule is cosine"
-        refuse(training.decay.epochs not in ([], decay.epochs), "training.decay.epochs", f"[] {where}")
-        refuse(training.decay.factor != decay.factor, "training.decay.factor", f"{decay.factor}, the default, {where}")
+        decay = Decay()
+        words = "[] where training.schedule is cosine"
+        refuse(training.decay.epochs not in ([], decay.epochs), "training.decay.epochs", words)
+        words = f"{decay.factor}, the default, where training.schedule is cosine"
+        refuse(training.decay.factor != decay.factor, "training.decay.factor", words)
     else:
         refuse(training.warmup, "training.warmup", "0 unless training.schedule is cosine")
     if training.adversarial:

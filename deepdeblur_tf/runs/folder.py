@@ -146,12 +146,13 @@ class Run:
         if not force:
             advice = f"{anew} To continue that one give its own settings, or --force, which goes on with these."
             refuse_other(f"{self.folder} holds another experiment", lines, advice, RunError)
-        held, fixed = self._held(), f"which --force cannot change. {anew}"
+        held = self._held()
         if held is not None and held.model != experiment.model:
-            raise RunError(f"{self.folder} holds another network, {fixed}")
+            raise RunError(f"{self.folder} holds another network, which --force cannot change. {anew}")
         if held is not None and bool(held.training.adversarial) != bool(experiment.training.adversarial):
             word = "with" if held.training.adversarial else "without"
-            raise RunError(f"{self.folder} was trained {word} a discriminator, {fixed}")
+            what = f"was trained {word} a discriminator"
+            raise RunError(f"{self.folder} {what}, which --force cannot change. {anew}")
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
         least = trained + 1 if self.is_finished else trained
         if experiment.training.epochs < least:
