@@ -71,24 +71,24 @@ class FromFrames:
         self._counted[scene.key] = averaged, rate
         return frames // averaged
 
-    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: OrderedThreads) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], threads: OrderedThreads) -> Iterator[Made]:
         """Makes a scene's pairs.
 
         Args:
             scene: One that `count` has counted.
             done: The entries of those that are there already, by their numbers, which begin at 1.
-            workers: Where they are made.
+            threads: Where they are made.
 
         Yields:
             The others, in order; those whose sharp frame is blurry itself without images.
         """
         averaged, rate = self._counted[scene.key]
-        windows = enumerate(_windows(scene, averaged, workers.failed), 1)
+        windows = enumerate(_windows(scene, averaged, threads.failed), 1)
         calls = (
             partial(Made, number, done[number], {}) if number in done else partial(_expose, scene, rate, number, window)
             for number, window in windows
         )
-        for made in _judged(workers.in_order(calls)):
+        for made in _judged(threads.in_order(calls)):
             if made.number not in done:
                 yield made
 

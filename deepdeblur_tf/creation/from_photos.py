@@ -66,10 +66,10 @@ class FromPhotos:
         check_size(scene.source, image_size(scene.source))
         return self._count
 
-    def pairs(self, scene: Scene, done: Mapping[int, dict], workers: OrderedThreads) -> Iterator[Made]:
+    def pairs(self, scene: Scene, done: Mapping[int, dict], threads: OrderedThreads) -> Iterator[Made]:
         """Makes a photo's pairs; see `FromFrames.pairs`."""
         numbers = [number for number in range(1, self._count + 1) if number not in done]
-        yield from workers.in_order(partial(self._make, scene, number) for number in numbers)
+        yield from threads.in_order(partial(self._make, scene, number) for number in numbers)
 
     def _make(self, scene: Scene, number: int) -> Made:
         photo = self._photo(scene)
@@ -77,7 +77,7 @@ class FromPhotos:
         size = within(self.size, photo.shape[:2])
         corner = (0, 0)
 
-        def background(random: np.random.Generator, extent: Size) -> np.ndarray:
+        def draw_background(random: np.random.Generator, extent: Size) -> np.ndarray:
             nonlocal corner
             view, (left, top) = placed(random, photo, extent)
             corner = (left + (extent[1] - size[1]) // 2, top + (extent[0] - size[0]) // 2)
@@ -85,7 +85,9 @@ class FromPhotos:
 
         pictures = Pictures(partial(self._other, scene.split), len(self._others[scene.split]), self.settings.painted)
         objects = partial(self._object, scene) if self._masked[scene.split] else None
-        pair, parameters = make_pair(np.random.default_rng(key), self.settings, size, pictures, background, objects)
+        pair, parameters = make_pair(
+            np.random.default_rng(key), self.settings, size, pictures, draw_background, objects
+        )
         entry = {"source": scene.source.name, "seed": key, "size": size[::-1], "corner": corner, **parameters}
         return Made(number, entry, {"blur": encoded(pair[..., :3]), "sharp": encoded(pair[..., 3:])})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ def refuse_smaller(name: object, size: Sequence[int], smallest: int, advice: str
         raise PairsError(f"{name}: is {size[1]}x{size[0]}, smaller than the {smallest}x{smallest} patch.{advice}")
 
 
-class Source:
+class Source(ABC):
     """Pairs that can be read one by one.
 
     Attributes:
@@ -43,9 +44,9 @@ class Source:
         """The number of pairs."""
         return len(self.names)
 
+    @abstractmethod
     def read(self, index: int) -> np.ndarray:
         """One pair: uint8 [H, W, 6], the blurry image's RGB, then the sharp one's."""
-        raise NotImplementedError
 
 
 class Split(Protocol):

@@ -217,13 +217,12 @@ def _finish(setup: _Setup, run: Run, before: float | None, picture: Path, say) -
         say(f"skipped, for they cannot be read: {len(unreadable)} training images")
         for line in unreadable:
             say(f"  {line}")
-    after = float(history[-1]["val_psnr"] or "nan")  # without a validation set there is none
+    after = history[-1]["val_psnr"] if history else ""  # none without a validation set, or where the file was removed
     run.extending.unlink(missing_ok=True)
     say(f"network: {shown_name(run.model)}")
     say(f"curves:  {sys.executable} -m tensorboard.main --logdir {shown_name(run.logs)}")
-    if before is None:
-        return
-    if picture.is_file():
-        say(f"picture: {shown_name(picture)}")
-    gained = f"{before:.2f} dB blurry, {after:.2f} dB restored ({after - before:+.2f} dB)"
-    say(f"PSNR, mean of {len(setup.validation)} validation images: {gained}")
+    if before is not None and after:
+        if picture.is_file():
+            say(f"picture: {shown_name(picture)}")
+        gained = f"{before:.2f} dB blurry, {float(after):.2f} dB restored ({float(after) - before:+.2f} dB)"
+        say(f"PSNR, mean of {len(setup.validation)} validation images: {gained}")

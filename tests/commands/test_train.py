@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.runs.folder import Run
 from deepdeblur_tf.train import main
+from deepdeblur_tf.training import loop
 from deepdeblur_tf.training.stops import StopOnNonFiniteLoss
 from tests.helpers import (
     ROOT,
@@ -39,6 +40,19 @@ def finished(tmp_path_factory):
     run = tmp_path_factory.mktemp("finished") / "run"
     assert main(["--output", str(run), *FLAGS]) == 0
     return run
+
+
+@pytest.mark.slow
+def test_a_run_whose_history_is_removed_at_its_end_is_finished(run, capfd, monkeypatch):
+    def save(network, path):
+        (run / "history.csv").unlink()
+        save_network(network, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_network", save)
+        assert main(["--output", str(run), *FLAGS]) == 0
+    out = capfd.readouterr().out
+    assert f"network: {run / 'model.keras'}" in out and "PSNR, mean of" not in out
 
 
 @pytest.mark.slow
