@@ -8,6 +8,7 @@ import errno
 import inspect
 import io
 import math
+import os
 import re
 import signal
 import socket
@@ -103,6 +104,18 @@ def print_left_alone(endings: Counter[str], what: str) -> None:
     if endings:
         shown = ", ".join(map(shown_name, sorted(endings)[:8])) + ", ..." * (len(endings) > 8)
         print(f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})")
+
+
+def print_foreign(files: Sequence[str], output: str, record: str) -> None:
+    """Prints which files in an output folder are left alone, if there are any, and where what was written is noted."""
+    if files:
+        print(
+            f"left alone: {len(files)} files in {shown_name(output)} that this command did not write, or that were "
+            f"changed since. (Its record there is {record}.) Move them away, or replace them with --overwrite:",
+            *shortened(files),
+            sep="\n  ",
+            file=sys.stderr,
+        )
 
 
 class ProgressBar(tqdm):
@@ -229,10 +242,13 @@ def number(kind: type, rule: Callable[[Any], bool], words: str) -> Callable[[str
 
 
 def folder_name(text: str) -> str:
-    """For `add_argument`: the name of a folder that is written. An empty one, of a variable not set, would be here."""
+    """For `add_argument`: the name of a folder that is written, or its address, with ~ as `files.user_path` has it.
+
+    An empty one, of a variable that is not set, would be here.
+    """
     if not text:
         raise argparse.ArgumentTypeError("received ''; allowed: a folder's name, such as . for this one")
-    return text
+    return os.path.expanduser(text)
 
 
 def add_server_arguments(parser: argparse.ArgumentParser, what: str, max_upload: int) -> None:

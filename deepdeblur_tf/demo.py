@@ -80,8 +80,8 @@ def _serve(flags) -> int:
         results = Path(folder, "results")
         comes_along = file.parent == TRAINED
         title = file.stem if comes_along else f"{file.resolve().parent.name}/{file.name}"
-        predict = f"deepdeblur predict {file.stem if comes_along else 'MODEL'}"  # visitors learn no folders of ours
-        page = build_page(restorer, title, predict, options["scale"], flags.max_pixels, flags.max_upload, results)
+        command = "deepdeblur restore" + " --model MODEL" * (not comes_along)  # visitors learn no folders of ours
+        page = build_page(restorer, title, command, options["scale"], flags.max_pixels, flags.max_upload, results)
         try:
             _, url, _ = page.launch(
                 server_name=flags.host,

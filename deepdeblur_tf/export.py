@@ -80,7 +80,7 @@ def main(arguments=None, prog="python -m deepdeblur_tf.export") -> int:
 
 
 def _export(flags) -> int:
-    file, folder = model_file(flags.model), user_path(flags.folder)
+    file, folder = model_file(flags.model), Path(flags.folder)
     if folder.exists() and (not folder.is_dir() or Run(folder).config.is_file()):
         raise UserError(f"{folder}: is {'a run' if folder.is_dir() else 'a file'}. Give another folder for the export.")
     if (folder / FORMATS["saved_model"].file).exists():

@@ -1,4 +1,4 @@
-"""The multi-scale content loss (Nah et al., equation 5 without its 1/2; report, section 3), and the adversarial one.
+"""The multi-scale content loss (Nah et al., equation 5 without its 1 / 2K; report, section 3), and the adversarial one.
 
 Another kind of error is a function here, named in `ERRORS`: the setting `training.loss` takes it. So that settings need
 no TensorFlow, it is imported within the functions.

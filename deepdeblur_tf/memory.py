@@ -28,6 +28,15 @@ def available_memory(control_group: Path = Path("/sys/fs/cgroup")) -> int:
     return max(0, available)
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error, of Python or of TensorFlow, says that the memory did not suffice."""
+    from deepdeblur_tf.compat import tf
+
+    if isinstance(error, tf.errors.AbortedError):  # oneDNN's convolutions, on a CPU, report their status 1 in it
+        return "Status: 1," in error.message
+    return isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError))
+
+
 def memory_budget() -> int:
     """The memory that a restoration may use unless told otherwise, in bytes.
 

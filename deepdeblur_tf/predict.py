@@ -26,19 +26,20 @@ from deepdeblur_tf.command_line import (
     decisive,
     ending,
     folder_name,
+    print_foreign,
     print_left_alone,
     print_remarks,
     restoration_options,
-    shortened,
 )
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import sha256_of
 from deepdeblur_tf.images.formats import TITLES
-from deepdeblur_tf.images.videos import middle_frame
+from deepdeblur_tf.images.videos import middle_frames
 from deepdeblur_tf.networks.location import model_file
 from deepdeblur_tf.restoration.inputs import PredictionError
 from deepdeblur_tf.restoration.jobs import Job, Plan, find_jobs, is_restored, plan_of, run_job
 from deepdeblur_tf.restoration.results import RECORD, Results
+from deepdeblur_tf.restoration.scale import HARDLY_CHANGED, LEAST_CHANGE
 from deepdeblur_tf.terminal import shown_name
 
 _DESCRIPTION = (
@@ -141,15 +142,7 @@ def _say_what_is_there(flags, plans: dict[Job, Plan], results: Results) -> list[
             f"{len(outdated)} files in {output} are by another network, with other options, or of a source that "
             "has changed since, and are restored again."
         )
-    if foreign:
-        print(
-            f"left alone: {len(foreign)} files in {output} that this command did not write, or that were changed "
-            f"since. (Its record there is {RECORD}; earlier versions kept none.) Move them away, or replace them with "
-            "--overwrite:",
-            *shortened(list(map(shown_name, foreign))),
-            sep="\n  ",
-            file=sys.stderr,
-        )
+    print_foreign(list(map(shown_name, foreign)), flags.output, RECORD)
     return foreign
 
 
@@ -163,27 +156,33 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
         raise PredictionError(f"{file}: was replaced while it was read, as by a training. Try again.")
     failed: dict[Job, str] = {}
     remarks: dict[str, list[str]] = {}  # names of files, by what is not as it was
+    changes: list[float] = []  # of a file's frames
     with ProgressBar(total=sum(pixels.values()), unit=" pixels", unit_scale=True) as bar:
+
+        def restored(frame: np.ndarray, scale: float | None = None) -> np.ndarray:
+            start, size = bar.n, frame.shape[0] * frame.shape[1]
+            result = restorer(frame, lambda fraction: bar.update(start + round(fraction * size) - bar.n), scale)
+            changes.append(restorer.change)
+            return result
+
         for number, job in enumerate(pixels, 1):
             bar.set_postfix_str(
                 f"file {number} of {len(pixels)}: {shown_name(job.source.name)}", refresh=sys.stderr.isatty()
             )
             begin, name = bar.n, shown_name(job.source)
-
-            def restored(frame: np.ndarray, scale: float | None = None) -> np.ndarray:
-                start, size = bar.n, frame.shape[0] * frame.shape[1]
-                return restorer(frame, lambda fraction: bar.update(start + round(fraction * size) - bar.n), scale)
-
+            changes.clear()
             try:
                 results.read()  # another process may have written it meanwhile
                 todo = plan_of(job, results, flags.comparison, flags.overwrite).todo
                 if todo:
                     restore = restored
-                    if job.is_video and options["scale"] == "auto":  # one for all frames, or they would flicker
-                        restore = functools.partial(restored, scale=restorer.scale_of(middle_frame(job.source)))
+                    if job.is_video and job.target in todo and options["scale"] == "auto":
+                        (middle,) = middle_frames(job.source)  # one scale for all frames, or they would flicker
+                        restore = functools.partial(restored, scale=restorer.scale_of(middle))
                     said = run_job(job, todo, results, restore, lambda: {"scale": restorer.scale})
                     if job.target in todo:
-                        said += restorer.remarks
+                        said += [f"restored at scale {restorer.scale:g}"] if restorer.scale < 1 else []
+                        said += [HARDLY_CHANGED] if max(changes) < LEAST_CHANGE else []
                     for remark in said:
                         remarks.setdefault(remark, []).append(job.source.name)
             except (UserError, MemoryError) as error:

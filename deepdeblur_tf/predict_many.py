@@ -10,6 +10,7 @@ import argparse
 import collections
 import contextlib
 import hashlib
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from deepdeblur_tf.command_line import (
     ending,
     folder_name,
     number,
+    print_foreign,
     print_left_alone,
     print_remarks,
     restoration_options,
@@ -117,6 +119,10 @@ def _restore(flags) -> int:
     from deepdeblur_tf.cluster.manifest import FOLDER
 
     inputs, output = [storage.place(text) for text in flags.inputs], storage.place(flags.output)
+    try:
+        output.encode()
+    except UnicodeEncodeError as error:
+        raise PredictionError(f"--output {flags.output}: its name is no UTF-8, as Parquet needs it.") from error
     pool.refuse_unreachable(flags.ray)
     try:
         there = storage.names(output)
@@ -141,30 +147,47 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
     from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos
     from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
 
+    begun = set[int]()  # results of a call that was killed
+
+    def noted() -> Iterator[PhotoFile]:
+        for photo in worklist.left(output):
+            begun.add(hash(photo.target))
+            yield photo
+
     try:
-        worklist.write(output, [])
+        worklist.write(output, noted())  # as it was: to learn whether that is possible
     except OSError as error:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
     network, options = file.read_bytes(), restoration_options(flags)
     manifest = Manifest(output, hashlib.sha256(network).hexdigest(), decisive(options))
-    is_done = manifest.done()
+    known = manifest.known()
     if manifest.damaged:
         damaged = map(shown_name, manifest.damaged)
         print("left out, for it cannot be read; what it told of is restored again:", *damaged, sep="\n  ")
-    found, others = 0, collections.Counter[str]()
+    found, foreign, others = 0, list[str](), collections.Counter[str]()
+    is_new = not set(storage.names(output)) - {FOLDER}
 
     def to_do() -> Iterator[PhotoFile]:
         nonlocal found
-        for photo in find_photos(inputs, output, lambda place: others.update([ending(place)])):
-            found += 1
-            if flags.overwrite or not is_done(photo):
-                yield photo
+        photos = find_photos(inputs, output, lambda place: others.update([ending(place)]))
+        while batch := list(itertools.islice(photos, 1000)):  # object stores answer many at a time
+            found += len(batch)
+            left = [photo for photo in batch if flags.overwrite or not known.is_done(photo)]
+            if flags.overwrite or is_new:
+                yield from left
+                continue
+            for photo, result in zip(left, storage.described([photo.target for photo in left])):
+                if known.is_foreign(result) and hash(photo.target) not in begun:
+                    foreign.append(shown_name(photo.target))
+                else:
+                    yield photo
 
     count = worklist.write(output, to_do())
     print_left_alone(others, "photo")
-    if count < found:
+    done = found - count - len(foreign)
+    if done:
         there = shown_name(flags.output)
-        print(f"{found - count} of {found} photos are in {there} already; --overwrite restores them again.")
+        print(f"{done} of {found} photos are in {there} already; --overwrite restores them again.")
     failed: list[str] = []
     if count:
         with pool.connected(flags.ray):
@@ -176,11 +199,12 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
     manifest.merge()
     with contextlib.suppress(FileNotFoundError):  # the folder may have been removed meanwhile
         storage.remove(worklist.place(output))
-    done = f"{found - len(failed)} of {found} photos are in {shown_name(flags.output)}"
-    print(f"restored: {done}; {FOLDER} there tells of each")
+    there = f"{found - len(failed) - len(foreign)} of {found} photos are in {shown_name(flags.output)}"
+    print(f"restored: {there}; {FOLDER} there tells of each")
+    print_foreign(foreign, flags.output, FOLDER)
     if failed:
         print(f"failed: {len(failed)}", *shortened(failed, f"more, in {FOLDER}"), sep="\n  ", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or foreign else 0
 
 
 def _watch(groups: Iterable[list[dict]], count: int, manifest: Manifest) -> list[str]:

@@ -18,6 +18,7 @@ from deepdeblur_tf.config import ConfigError, load_experiment, steps_per_epoch, 
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.protocol import DataSet
 from deepdeblur_tf.files import disk_fault
+from deepdeblur_tf.memory import is_shortage
 from deepdeblur_tf.networks.archive import check_pretrained
 from deepdeblur_tf.runs.folder import Run, RunError
 from deepdeblur_tf.terminal import shown_name
@@ -128,7 +129,7 @@ def _train_claimed(experiment, run: Run, data_set: DataSet, about: dict, worker:
                 "another worker has ended, or cannot be reached any more; what it said itself tells why. The same "
                 "commands continue the run from its last checkpoint."
             ) from error
-        if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+        if is_shortage(error):
             raise RunError(
                 "the memory is full. Lower training.batch_size, data.patch_size or model.filters, or use "
                 "data.cache none."

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,9 +20,11 @@ import pyarrow.parquet as pq
 
 from deepdeblur_tf.cluster import storage
 from deepdeblur_tf.cluster.inputs import PhotoFile
+from deepdeblur_tf.restoration.inputs import File
 from deepdeblur_tf.terminal import shown_name
 
 FOLDER = "manifest.parquet"
+_ASIDE = "_damaged_"  # what the names of parts begin with that are set aside
 
 ROW = pa.schema(
     [
@@ -38,17 +41,48 @@ ROW = pa.schema(
         ("input_bytes", pa.int64()),
         ("input_changed_ns", pa.int64()),
         ("input_sha256", pa.string()),
+        ("output_bytes", pa.int64()),  # -1 where there is none
+        ("output_changed_ns", pa.int64()),
         ("network_sha256", pa.string()),
         ("options", pa.string()),  # JSON
         ("finished", pa.timestamp("ms", "UTC")),
     ]
 )
-_LATER = {"left_out", "scale", "change"}  # columns that came later
+_LATER = {"left_out", "scale", "change", "output_bytes", "output_changed_ns"}  # columns that came later
 
 
 def readable(text: str) -> str:
     r"""A text with what is no UTF-8 in the names of files as \xe9; Parquet holds nothing else."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+_ANY = 0  # the state of a result that is not known
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a manifest tells of photos and results.
+
+    It holds hashes alone: the names of a million photos would take a gigabyte.
+
+    Attributes:
+        photos: The states, size and time, in which photos were restored by this network and options.
+        results: Those that the command left results in, by any.
+        has_gaps: Whether a part could not be read.
+    """
+
+    photos: dict[int, int]
+    results: dict[int, int]
+    has_gaps: bool
+
+    def is_done(self, photo: PhotoFile) -> bool:
+        """Whether a photo, as it is now, is restored by this network and options."""
+        return self.photos.get(hash(readable(photo.source))) == hash((photo.size, photo.mtime_ns))
+
+    def is_foreign(self, result: File) -> bool:
+        """Whether a file under a result's name was not written by this command, or was changed since."""
+        state = self.results.get(hash(readable(result.place)), _ANY if self.has_gaps else None)
+        return result.size >= 0 and state not in (_ANY, hash((result.size, result.mtime_ns)))
 
 
 class Manifest:
@@ -72,19 +106,19 @@ class Manifest:
         self._names: dict[str, str] = {}  # of files whose names are no UTF-8, by how the rows tell of them
         self._begun = self._written = time.monotonic()
 
-    def done(self) -> Callable[[PhotoFile], bool]:
-        """Reads the manifest; returns whether a photo, as it is now, is restored by this network and options.
-
-        Only hashes are kept: the names of a million photos would take a gigabyte.
-        """
-        versions: dict[int, int] = {}
+    def known(self) -> Known:
+        """Reads the manifest."""
+        photos, results = dict[int, int](), dict[int, int]()
         for part in self._parts():
             for row in (row for table in self._tables(part) for row in table.to_pylist()):
                 if row["status"] == "done" and all(row[key] == value for key, value in self._method.items()):
-                    versions[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
+                    photos[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
                 else:
-                    versions.pop(hash(row["input"]), None)
-        return lambda photo: versions.get(hash(readable(photo.source))) == hash((photo.size, photo.mtime_ns))
+                    photos.pop(hash(row["input"]), None)
+                state = row["output_bytes"], row["output_changed_ns"]
+                results[hash(row["output"])] = _ANY if None in state else hash(state)  # earlier versions told none
+        has_gaps = any(name.startswith(_ASIDE) for name in storage.names(self.folder))
+        return Known(photos, results, has_gaps)
 
     def add(self, rows: Iterable[dict]) -> None:
         """Adds rows, without the network and the options, and writes them from time to time.
@@ -160,6 +194,6 @@ class Manifest:
                 if not path.is_file():  # the folder was removed
                     raise
         folder, _, name = part.rpartition("/")
-        aside = f"{folder}/_damaged_{name}"
+        aside = f"{folder}/{_ASIDE}{name}"
         storage.move(part, aside)
         self.damaged.append(aside)

@@ -257,9 +257,12 @@ class _Process:
             error = f"the process that restored it died, {TRIES} times; perhaps it needs more memory than there is"
         if error:
             result = {"status": "failed", "error": error if name in error else f"{name}: {error}"}
+        (there,) = storage.described([photo.target])
         return {
             "input": photo.source,
             "output": photo.target,
+            "output_bytes": there.size,
+            "output_changed_ns": there.mtime_ns,
             "input_bytes": photo.size,
             "input_changed_ns": photo.mtime_ns,
             "seconds": time.perf_counter() - begun,

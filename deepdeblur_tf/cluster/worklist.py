@@ -5,6 +5,7 @@ So no process holds the names of all of them, and every machine can read them, a
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,6 +37,12 @@ def write(output: str, photos: Iterable[PhotoFile]) -> int:
 
     storage.write_whole(place(output), write)
     return count
+
+
+def left(output: str) -> Iterator[PhotoFile]:
+    """What is on the list of a call that was killed, or was stopped: perhaps restored without a row in the manifest."""
+    if storage.kind(place(output)) == "file":
+        yield from itertools.chain.from_iterable(groups(output))
 
 
 def groups(output: str) -> Iterator[list[PhotoFile]]:

@@ -5,6 +5,7 @@ A kind is a module of this room with the functions of `Kind`; `data.kinds` finds
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from abc import ABC, abstractmethod
@@ -134,8 +135,8 @@ def fingerprint(images: Iterable[tuple[str, Sequence[Path]]]) -> str:
     stamp = hashlib.sha256()
     for name, paths in images:
         stamp.update(f"{name}\n".encode())
-        for path in paths:
-            with open(path, "rb") as file:
+        for path in filter(os.path.isfile, paths):  # who reads the others hears of them; a pipe would be waited for
+            with contextlib.suppress(OSError), open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 4096))
                 stamp.update(f"{size}\n".encode() + file.read())

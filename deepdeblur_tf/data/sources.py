@@ -149,7 +149,7 @@ class OnDisk(Source):
         except OSError as error:
             raise PairsError(f"data.cache_folder: cannot make {self.folder} ({error.strerror})") from error
 
-        missing = [pair for pair in source.pairs if not self._array(pair).is_file()]
+        missing = [pair for pair in source.pairs if not self._is_there(pair)]
         needed = sum(map(_decoded_bytes, missing)) + 4096 * len(missing)  # what the file system rounds up to
         free = shutil.disk_usage(self.folder).free
         if needed > free:
@@ -176,6 +176,12 @@ class OnDisk(Source):
                 "another folder, or use data.cache none or memory."
             ) from error
         return image
+
+    def _is_there(self, pair: Pair) -> bool:
+        try:
+            return self._array(pair).is_file()
+        except ImageError:  # who reads it hears of it
+            return False
 
     def _array(self, pair: Pair) -> Path:
         stamp = hashlib.sha256()

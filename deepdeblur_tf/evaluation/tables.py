@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepdeblur_tf.data.paired_files import GOPRO_LARGE
@@ -154,6 +154,19 @@ def _published_table(results: Sequence[Result]) -> str:
     return table(head, lines, 3)
 
 
+def way(restoration: Mapping) -> str:
+    """How images were restored, in a few words.
+
+    Args:
+        restoration: The section of a summary.
+    """
+    scale = restoration.get("scale", 1.0)  # as it was before there was such an option
+    ways = [f"scale {scale if scale == 'auto' else format(scale, 'g')}"]
+    ways += ["x8 self-ensemble"] if restoration["self_ensemble"] else []
+    ways += [restoration["runtime"]] if restoration["runtime"] != "tensorflow" else []
+    return ", ".join(ways)
+
+
 def _about(result: Result) -> str:
     pictures = result.summary.get("pictures")
     if pictures:
@@ -163,9 +176,7 @@ def _about(result: Result) -> str:
         )
     model, data, restoration = (result.summary[key] for key in ("model", "data", "restoration"))
     tiled = sum(row["tiles"] > 1 for row in result.rows.values())
-    ways = [f"{tiled} of {len(result.rows)} images in tiles" if tiled else "whole images"]
-    ways += ["x8 self-ensemble"] if restoration["self_ensemble"] else []
-    ways += [restoration["runtime"]] if restoration["runtime"] != "tensorflow" else []
+    ways = [f"{tiled} of {len(result.rows)} images in tiles" if tiled else "whole images", way(restoration)]
     return (
         f"- **{result.label}**: `{model['file']}` (SHA-256 {model['sha256'][:12]}), {model['parameters']:,} parameters"
         + (f", experiment {model['experiment']}" if model["experiment"] else "")

@@ -87,6 +87,13 @@ def has_alpha(pixel_format) -> bool:
     return pixel_format.name == "pal8" or any(component.is_alpha for component in pixel_format.components)
 
 
+def has_fine_colours(pixel_format) -> bool:
+    """Whether colours have more than half the resolution, across or down: 4:4:4 or 4:2:2, RGB or a palette."""
+    colours = [component for component in pixel_format.components[1:] if not component.is_alpha]
+    width, height = pixel_format.width + 1, pixel_format.height + 1  # halves of odd sides are rounded up
+    return pixel_format.name == "pal8" or any(2 * each.width > width or 2 * each.height > height for each in colours)
+
+
 class Decoding:
     """Turns a video's frames, of a kind that may change on the way, into arrays of one size.
 

@@ -33,7 +33,11 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
     if image.format == "PNG":
         from deepdeblur_tf.compat import tf  # which takes seconds to load
 
-        return tf.io.decode_png(content, dtype=tf.uint16).numpy()
+        # By itself it drops a transparent colour (tRNS); grey with alpha it has none of.
+        channels = 4 if "transparency" in image.info else 0
+        pixels = tf.io.decode_png(content, channels, tf.uint16).numpy()
+        is_grey = content[25] == 0  # IHDR's colour type
+        return pixels[..., [0, 3]] if channels and is_grey else pixels
     if image.format == "HEIF":
         import pillow_heif
 

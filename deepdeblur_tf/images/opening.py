@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +136,7 @@ def turned_upright(pixels: np.ndarray, metadata: Metadata) -> np.ndarray:
 @contextlib.contextmanager
 def pillow_errors(path):
     """Turns what is raised while a file is read, by Pillow too, into an ImageError that names the file."""
-    if Path(path).exists() and not Path(path).is_file():  # to open a pipe would wait for who writes into it
+    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe would wait for who writes into it
         raise ImageError(f"{path}: is a folder, a pipe or a device, and no file.")
     try:
         yield
@@ -143,7 +145,9 @@ def pillow_errors(path):
     except UserError as error:
         raise ImageError(f"{path}: {error}") from error
     except Exception as error:  # damaged files raise anything: numbers in their headers are used unchecked
-        if not Path(path).exists():
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):  # Pillow's own have no number
+            raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+        if not os.path.exists(path):
             raise ImageError(f"{path}: no such file") from error
         reason = str(error).strip() or type(error).__name__
         raise ImageError(

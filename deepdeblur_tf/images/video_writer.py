@@ -124,6 +124,8 @@ class VideoWriter:
                 stream.metadata["stereo_mode"] = "left_right"  # `write_aspect` makes something else of it
         if video.has_alpha and not keeps_alpha:
             self.remarks.append(f"left out: transparency, which {self._suffix} cannot hold; .mov and .webm can")
+        if video.has_fine_colours and "420" in pixel_format:
+            self.remarks.append("of the colours' resolution half was kept, which is what players expect")
         bits = 10 if pixel_format.endswith("10le") else 8
         if video.bits > bits:
             self.remarks.append(f"of {video.bits} bits a value, {bits} were kept")

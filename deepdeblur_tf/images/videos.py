@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepdeblur_tf.errors import need
-from deepdeblur_tf.images.colours import Decoding, bits_of, colours_of, has_alpha, unknown_matrix
+from deepdeblur_tf.images.colours import Decoding, bits_of, colours_of, has_alpha, has_fine_colours, unknown_matrix
 from deepdeblur_tf.images.containers import promised_bytes
 from deepdeblur_tf.images.opening import ImageError
 
@@ -196,6 +196,7 @@ class Video:
         colours: What their values stand for.
         bits: Of a value as it is coded.
         has_alpha: Whether they are transparent.
+        has_fine_colours: Whether colours have more than half the resolution, across or down.
         side_data: What stands beside the first frames, by PyAV's names, as bytes.
         remarks: What a user has to know about how it is read, in a few words each.
     """
@@ -207,6 +208,7 @@ class Video:
         self.rate: Fraction | None = self.stream.average_rate and Fraction(self.stream.average_rate)
         self.colours = colours_of(context, first.width, first.height)
         self.bits = bits_of(first.format)
+        self.has_fine_colours = has_fine_colours(first.format)
         tags = {key.lower(): value for key, value in self.stream.metadata.items()}
         self._coded_alpha = _WITH_ALPHA.get(context.name) if tags.get("alpha_mode") == "1" else None
         self.has_alpha = self._coded_alpha is not None or has_alpha(first.format)
@@ -228,7 +230,7 @@ class Video:
         deep = is_deep and self.bits > 8
         self._decoding = Decoding(self.colours, first.width, first.height, deep, self.has_alpha, is_interlaced)
 
-    def items(self) -> Iterator[Any]:
+    def items(self) -> Generator[Any, None, None]:
         """The frames, as `Frame`, and between them the other streams' packets, as PyAV's, in the file's order."""
         import av
 
@@ -355,8 +357,26 @@ def video_frames(path) -> Generator[np.ndarray, None, None]:
         yield from (item.pixels for item in video.items() if isinstance(item, Frame))
 
 
-def middle_frame(path) -> np.ndarray:
-    """The frame in the middle of a video: uint8 [H, W, 3]."""
-    middle = survey(path).frames // 2
-    with contextlib.closing(video_frames(path)) as frames:
-        return deque(itertools.islice(frames, middle + 1), maxlen=1).pop()
+def middle_frames(path, *others) -> list[np.ndarray]:
+    """The frame in the middle of a video, and of others, which have a frame for each of its own, the same one.
+
+    It is found by its time, for a frame may take two packets, and not every one decodes.
+
+    Returns:
+        uint8 [H, W, 3] each.
+
+    Raises:
+        ImageError: a file that is no video, the plugin is missing.
+    """
+    source = survey(path)
+    with open_video(path) as video, contextlib.closing(video.items()) as items:
+        number = 0
+        for item in items:
+            if isinstance(item, Frame):
+                number, found = number + 1, [item.pixels]
+                if item.time * video.tick >= (source.begin + source.last) / 2:
+                    break
+    for other in others:
+        with contextlib.closing(video_frames(other)) as frames:
+            found += deque(itertools.islice(frames, number), maxlen=1)
+    return found

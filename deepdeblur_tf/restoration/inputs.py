@@ -149,8 +149,9 @@ def _encoding(path: Path) -> str:
 
 def _below(line: str) -> str:
     """A listed file's path below the output folder: its own, without the root or the bucket that it begins with."""
-    if "://" in line:
-        return line.split("/", 3)[3]
+    _, is_address, rest = line.partition("://")
+    if is_address:
+        return rest.partition("/")[2] or rest
     path = os.path.normpath(os.path.expanduser(line))
     return (os.path.abspath(path) if path.startswith("..") else path).lstrip("/")
 

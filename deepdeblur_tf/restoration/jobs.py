@@ -174,7 +174,7 @@ def run_job(
             write = lambda beside: remarks.extend(restore_video(job.source, beside, restore))  # noqa: E731
             results.write(job.target, recipe, write, about)
         if job.comparison in todo:
-            blurry, restored = videos.middle_frame(job.source), videos.middle_frame(job.target)
+            blurry, restored = videos.middle_frames(job.source, job.target)
     else:
         photo = read_photo(job.source)
         remarks = [f"left out: {what}" for what in photo.left_out]

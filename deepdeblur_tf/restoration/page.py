@@ -50,14 +50,14 @@ _WITH_WIDTH = (
 
 
 def build_page(
-    restorer: Restorer, title: str, predict: str, scale: float | str, max_pixels: int, max_upload: int, results: Path
+    restorer: Restorer, title: str, command: str, scale: float | str, max_pixels: int, max_upload: int, results: Path
 ) -> gradio.Blocks:
     """Builds the page.
 
     Args:
         restorer: What restores, with the scale "auto".
         title: What the page calls the network.
-        predict: The command that restores what the page does not take.
+        command: The one that restores what the page does not take.
         scale: "auto" or a number, which is chosen unless the visitor chooses another.
         max_pixels: Pixels that a picture may have.
         max_upload: MB that a picture's file may have, which `launch` is given too.
@@ -81,7 +81,7 @@ def build_page(
             yield {status: gradio.skip()}
             return
         uploads = [Upload(path, scale) for path in paths]
-        known = {result.asked: result for result in former if result.file.exists()}  # pictures were added to these
+        known = {result.asked: result for result in former}  # pictures were added to these
         visitor = request.session_hash
         at_work[visitor] = uploads
         done: list[RestoredUpload] = []
@@ -94,12 +94,14 @@ def build_page(
         try:
             for number, upload in enumerate(uploads, 1):
                 result = known.get(upload.asked)
-                if result is None:
-                    restored = functools.partial(upload.restored, restorer, max_pixels, predict, results)
+                if result is None or not result.file.exists():
+                    restored = functools.partial(upload.restored, restorer, max_pixels, command, results)
                     task = asyncio.ensure_future(anyio.to_thread.run_sync(restored, limiter=one_at_a_time))
                     while not (await asyncio.wait([task], timeout=_LOOKED_SECONDS))[0]:
                         if at_work.get(visitor, uploads) is not uploads:
                             return
+                        for each in (*uploads, *done):
+                            each.keep()
                         which = f"{upload.name} ({number} of {len(uploads)})" if len(uploads) > 1 else upload.name
                         yield {status: _status(lines, f"{which}: {upload.stage}", upload.times)}
                     try:

@@ -11,10 +11,10 @@ from deepdeblur_tf.compat import tf
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.grey import is_grey, without_colours
-from deepdeblur_tf.memory import memory_budget
+from deepdeblur_tf.memory import is_shortage, memory_budget
 from deepdeblur_tf.model import run_network, settings_of, to_levels, to_network, to_uint8, to_uint16
 from deepdeblur_tf.pyramid import PADDING
-from deepdeblur_tf.restoration.scale import LEAST_CHANGE, SCALES, add_enlarged, best_scale, relative_change, shrunk
+from deepdeblur_tf.restoration.scale import SCALES, add_enlarged, best_scale, relative_change, shrunk
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 
 # Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
@@ -24,8 +24,6 @@ from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 OVERLAP = 64
 
 _MEASURED = 1024  # pixels: what a restoration changed is measured on a square of this side in the middle
-
-HARDLY_CHANGED = "hardly changed: sharp already, or blurred beyond the network's reach"
 
 RUNTIMES = ("tensorflow", "openvino", "openvino_bfloat16")
 
@@ -203,12 +201,6 @@ class Restorer:
         self._refuse_others(image_uint8)
         return best_scale(to_8_bits(image_uint8), lambda crop: 255 * (self._run(crop)[0] + np.float32(0.5)))
 
-    @property
-    def remarks(self) -> list[str]:
-        """What there is to say of the last image, in a few words each."""
-        at = [f"restored at scale {self.scale:g}"] if self.scale < 1 else []
-        return at + ([HARDLY_CHANGED] if self.change < LEAST_CHANGE else [])
-
     @staticmethod
     def _refuse_others(image) -> None:
         if image.dtype not in (np.uint8, np.uint16) or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -245,9 +237,8 @@ class Restorer:
         while True:
             try:
                 return self._in_tiles(image, shape, grid, progress, convert)
-            except (tf.errors.ResourceExhaustedError, tf.errors.AbortedError, MemoryError) as error:
-                # oneDNN's convolutions, on a CPU, report its status "out of memory" as 1 in an AbortedError.
-                if isinstance(error, tf.errors.AbortedError) and "Status: 1," not in error.message:
+            except (tf.errors.OpError, MemoryError) as error:
+                if not is_shortage(error):
                     raise
                 smaller = tile_shape(height, width, shape[0] * shape[1] // 4, self._overlap, grid)
                 if self._tile is not None or smaller == shape:

@@ -27,6 +27,8 @@ _BAND = 256  # rows of a picture to which a change is added at once, a multiple 
 # least 1.16 where it was not; tests/restoration/test_scale.py holds auto to what scale 1 gains there.
 AHEAD, LEAST_CHANGE = 1.05, 0.5
 
+HARDLY_CHANGED = "hardly changed: sharp already, or blurred beyond the network's reach"
+
 
 def shrunk(image: np.ndarray, scale: float) -> np.ndarray:
     """uint8 [H, W, 3] at a scale, each side rounded up: MATLAB's `imresize`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,8 +18,8 @@ from deepdeblur_tf.images.deep import to_8_bits
 from deepdeblur_tf.images.jpeg import MOST_SCANS, has_too_many_scans
 from deepdeblur_tf.images.picture_files import photo_size, read_photo, write_photo
 from deepdeblur_tf.images.videos import SUFFIXES as VIDEO_SUFFIXES
-from deepdeblur_tf.restoration.restorer import HARDLY_CHANGED, Restorer
-from deepdeblur_tf.restoration.scale import LEAST_CHANGE
+from deepdeblur_tf.restoration.restorer import Restorer
+from deepdeblur_tf.restoration.scale import HARDLY_CHANGED, LEAST_CHANGE
 from deepdeblur_tf.restoration.tiling import MAX_SIDE, is_within
 from deepdeblur_tf.terminal import shown_name
 
@@ -52,6 +55,11 @@ class RestoredUpload:
     place: tuple[float, float]
     profile: bytes
     words: str
+
+    def keep(self) -> None:
+        """Makes it count as new, for what is old is removed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.file.parent)
 
     def detail(self, across: float, down: float, width: int, height: int) -> tuple[Image.Image, ...] | None:
         """Both pictures, pixel by pixel.
@@ -92,6 +100,11 @@ class Upload:
         self.asked = self._path, self._scale = path, scale
         self.stage, self._since, self._seconds, self._is_stopped = "waiting for the one before it", 0.0, 0.0, False
 
+    def keep(self) -> None:
+        """Makes its file count as new, while it waits, for what is old is removed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._path)
+
     def stop(self) -> None:
         """Ends its restoration, after the tile that is at work."""
         self._is_stopped = True
@@ -101,13 +114,13 @@ class Upload:
         """(seconds since the restoration began, seconds that it takes), if it is under way and takes some."""
         return (time.perf_counter() - self._since, self._seconds) if self._seconds else None
 
-    def restored(self, restorer: Restorer, max_pixels: int, predict: str, results: Path) -> RestoredUpload | None:
+    def restored(self, restorer: Restorer, max_pixels: int, command: str, results: Path) -> RestoredUpload | None:
         """Reads, restores and writes it.
 
         Args:
             restorer: What restores it, by default at the scale that it finds.
             max_pixels: Pixels that it may have.
-            predict: The command that restores others.
+            command: The one that restores others.
             results: A folder of results.
 
         Returns:
@@ -117,7 +130,7 @@ class Upload:
             UserError, MemoryError: that it cannot be, in words that name it without the server's folders.
         """
         try:
-            return self._restored(restorer, max_pixels, predict, results)
+            return self._restored(restorer, max_pixels, command, results)
         except Stopped:
             return None
         except UserError as error:  # the uploaded file lies in a folder that means nothing to the reader
@@ -125,9 +138,9 @@ class Upload:
         finally:
             self._seconds = 0.0
 
-    def _restored(self, restorer: Restorer, max_pixels: int, predict: str, results: Path) -> RestoredUpload:
+    def _restored(self, restorer: Restorer, max_pixels: int, command: str, results: Path) -> RestoredUpload:
         self._begin("reading")
-        self._check(max_pixels, predict)
+        self._check(max_pixels, command)
         photo = read_photo(self._path)
         begin = time.perf_counter()
         self._begin("looking")
@@ -154,19 +167,19 @@ class Upload:
             words += f"; left out: {'; '.join(photo.left_out)}"
         return RestoredUpload(self.asked, self.name, file, previews, place, photo.metadata.icc, words)
 
-    def _check(self, max_pixels: int, predict: str) -> None:
+    def _check(self, max_pixels: int, command: str) -> None:
         """Refuses what would keep the page busy, by its name and header."""
         if Path(self.name).suffix.lower() in VIDEO_SUFFIXES:
             raise UserError(
                 f"{self.name}: is a video, which would hold the page for minutes. Restore it in a terminal: "
-                f"{predict} {self.name}"
+                f"{command} {shlex.quote(self.name)}"
             )
         height, width = photo_size(self._path)
         if not is_within(height, width, max_pixels):
             raise UserError(
                 f"{self.name}: has {width}x{height} pixels, {height * width / 1e6:.1f} megapixels; this page takes "
                 f"{max_pixels / 1e6:.1f}, and sides of {MAX_SIDE} pixels. Make it smaller, restore it in a terminal "
-                f"({predict} {self.name}), or begin the page with a larger --max_pixels."
+                f"({command} {shlex.quote(self.name)}), or begin the page with a larger --max_pixels."
             )
         if has_too_many_scans(Path(self._path).read_bytes()):
             raise UserError(

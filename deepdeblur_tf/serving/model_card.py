@@ -9,7 +9,7 @@ from pathlib import Path
 from deepdeblur_tf.config import Experiment, recorded_experiment, to_yaml
 from deepdeblur_tf.data.kinds import in_words
 from deepdeblur_tf.evaluation.measurement import CONVENTION
-from deepdeblur_tf.evaluation.tables import table
+from deepdeblur_tf.evaluation.tables import table, way
 from deepdeblur_tf.metrics import METRICS
 from deepdeblur_tf.networks.location import TRAINED, run_of
 from deepdeblur_tf.restoration.scale import SCALES
@@ -112,11 +112,12 @@ def _training(file: Path, experiment: Experiment | None, row: dict[str, str]) ->
 def _figures(file: Path, row: dict[str, str], evaluations: Sequence[dict]) -> str:
     if evaluations:
         metrics = {name: metric for name, metric in METRICS.items() if metric.of}
-        head = ["data", "images", *(metric.title for metric in metrics.values())]
+        head = ["data", "images", "restored", *(metric.title for metric in metrics.values())]
         lines = []
         for summary in evaluations:
             data, overall = summary["data"], summary["overall"]
             line = [f"{data['root'].rstrip('/').rpartition('/')[2]} (`{data['blur']}`)", str(overall["images"])]
+            line.append(way(summary["restoration"]))
             for name, metric in metrics.items():
                 figures = (overall[side].get(name) for side in ("blurry", "restored"))
                 line.append(" → ".join("–" if it is None else f"{float(it):.{metric.digits}f}" for it in figures))

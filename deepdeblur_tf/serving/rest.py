@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.memory import is_shortage
 from deepdeblur_tf.serving.servable import Servable, answer_of, inputs_of
 from deepdeblur_tf.serving.tensors import BadRequest, answer_text, described, read_request, tensors_of
 from deepdeblur_tf.terminal import on_stops
@@ -118,7 +119,9 @@ def build_app(servable: Servable, name: str, max_body: int, max_waiting: int) ->
             status = 408
             words = f"the body did not arrive within {BODY_SECONDS} seconds, or nothing of it for {SILENT_SECONDS}"
             raise HTTPException(status, words) from error
-        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        except (MemoryError, tf.errors.OpError) as error:
+            if not is_shortage(error):
+                raise
             status = 503
             raise HTTPException(status, "the memory is full. Try again later, or with smaller pictures") from error
         except ClientDisconnect:

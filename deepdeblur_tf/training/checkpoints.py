@@ -64,10 +64,16 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self.run.keep_config()
         self._saved_at = time.monotonic()
 
-    def save_within_epoch(self) -> None:
-        """Writes a checkpoint, but not between an epoch's last step and its validation: to continue would skip that."""
-        if self.trainer.steps_done % self.steps_per_epoch:
+    def save_within_epoch(self) -> bool:
+        """Writes a checkpoint, but not between an epoch's last step and its validation: to continue would skip that.
+
+        Returns:
+            Whether it was written.
+        """
+        is_within = self.trainer.steps_done % self.steps_per_epoch > 0
+        if is_within:
             self.save()
+        return is_within
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.trainer.steps_done % self.steps_per_epoch:  # continued in the middle, after `fit` has reset the means

@@ -49,7 +49,7 @@ class StopOnSignal(tf.keras.callbacks.Callback):
     `ask` is what handles them; see `terminal.on_stops`.
 
     Args:
-        checkpoints: The run's `Checkpoints`.
+        checkpoints: The run's `Checkpoints`, which must see each epoch's end before.
     """
 
     def __init__(self, checkpoints):
@@ -62,11 +62,14 @@ class StopOnSignal(tf.keras.callbacks.Callback):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._asked:
-            self.checkpoints.save_within_epoch()
+        if self._asked and self.checkpoints.save_within_epoch():
             raise Interrupted(f"stopped after step {self.model.steps_done}")
 
     def on_test_batch_end(self, batch, logs=None):
         # Nothing to save: there is a checkpoint from just before the epoch's last step.
         if self._asked:
             raise Interrupted(f"stopped in the validation after step {self.model.steps_done}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._asked:  # at its last step; the epoch's checkpoint has just been written
+            raise Interrupted(f"stopped after step {self.model.steps_done}")

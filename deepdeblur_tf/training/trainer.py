@@ -185,6 +185,7 @@ class Trainer(tf.keras.Model):
 
     def _update_means(self, values: dict, finite=True, weight=1.0) -> None:
         for name, value in values.items():
-            counts = tf.logical_or(finite, name == "skipped")
+            # A loss scale that is too large makes infinite gradients of a finite loss.
+            counts = tf.logical_or(finite, name == "skipped") & tf.math.is_finite(value)
             value = tf.where(counts, value, tf.zeros_like(value))
             self._means[name].update_state(value, weight * tf.cast(counts, tf.float32))

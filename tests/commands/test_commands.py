@@ -9,7 +9,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import pytest
 
-from deepdeblur_tf.command_line import answered
+from deepdeblur_tf.command_line import answered, folder_name
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.restoration.jobs import find_jobs
@@ -69,6 +69,7 @@ def test_a_name_that_begins_with_a_tilde_is_a_name(tmp_path, monkeypatch):
         assert user_path(name) == Path(name)
     monkeypatch.setenv("HOME", "/home/someone")
     assert user_path("~/photo.jpg") == Path("/home/someone/photo.jpg")
+    assert folder_name("~/out") == "/home/someone/out" and folder_name("s3://bucket/out") == "s3://bucket/out"
     with pytest.raises(UserError, match="no such file"):
         find_jobs(["~nobody_of_this_name.jpg"], tmp_path / "out")
 

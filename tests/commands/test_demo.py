@@ -123,10 +123,10 @@ def test_the_scale_is_chosen_and_a_picture_restored_anew(page, model, tmp_path):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_several_pictures_come_with_a_download_each_and_one_of_all(page, tmp_path):
-    drop(page, ("a.png", png(smooth(60, 80))), ("film.mp4", bytes(50)), ("b.png", png(smooth(40, 50))))
+    drop(page, ("a.png", png(smooth(60, 80))), ("our film.mp4", bytes(50)), ("b.png", png(smooth(40, 50))))
     page.wait_for_selector("text=b.png: 50x40 pixels")
-    assert "film.mp4: is a video" in page.locator("#status").inner_text()
-    assert "deepdeblur predict MODEL film.mp4" in page.locator("#status").inner_text()
+    assert "our film.mp4: is a video" in page.locator("#status").inner_text()
+    assert "deepdeblur restore --model MODEL 'our film.mp4'" in page.locator("#status").inner_text()
     assert download(page, tmp_path).name == "a_restored.png"
     with zipfile.ZipFile(download(page, tmp_path, "Download all, as a zip")) as archive:
         assert archive.namelist() == ["a_restored.png", "b_restored.png"]
@@ -357,6 +357,22 @@ def test_old_results_are_removed(tmp_path):
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     remove_old(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_what_waits_and_what_is_done_is_kept_while_a_batch_is_restored(model, tmp_path):
+    from deepdeblur_tf.restoration.page import remove_old
+
+    iio.imwrite(tmp_path / "a.png", smooth(40, 30))
+    upload = Upload(str(tmp_path / "a.png"), 1)
+    result = upload.restored(Restorer(load_model(model)), 10**6, "restore", tmp_path / "results")
+    for path in (tmp_path / "a.png", result.file.parent):
+        os.utime(path, (0, 0))
+    upload.keep()
+    result.keep()
+    remove_old(tmp_path / "results")
+    assert result.file.is_file() and time.time() - (tmp_path / "a.png").stat().st_mtime < 60
+    shutil.rmtree(tmp_path / "results")
+    result.keep()
 
 
 @pytest.mark.parametrize(

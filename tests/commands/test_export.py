@@ -163,8 +163,10 @@ def test_a_card_shows_what_was_evaluated(known):
     figures = {"psnr": 27.99, "ssim": 0.8458, "ssim_matlab": None, "ms_ssim": "inf"}
     overall = {"images": 1111, "blurry": {**figures, "psnr": 25.0}, "restored": figures}
     summary = {"data": {"root": "/secret/GOPRO_Large/", "blur": "blur_gamma"}, "overall": overall}
+    summary["restoration"] = {"tile": None, "self_ensemble": True, "runtime": "tensorflow", "scale": 0.5}
     card = write_card(gather(known.model, [summary]), 1, 500_000, 1.0, [], "auto")
-    assert "| GOPRO_Large (`blur_gamma`) | 1111 | 25.00 → 27.99 | 0.8458 → 0.8458 | inf → inf | – → – |" in card
+    assert "| GOPRO_Large (`blur_gamma`) | 1111 | scale 0.5, x8 self-ensemble | 25.00 → 27.99 |" in card
+    assert "27.99 | 0.8458 → 0.8458 | inf → inf | – → – |" in card
     assert "Up to 500,000 pixels" in card and "/secret" not in card
 
 

@@ -78,6 +78,20 @@ def test_what_is_hardly_changed_is_said(tmp_path, photo, capfd):
     assert "hardly changed: sharp already, or blurred beyond the network's reach (a.png)" in capfd.readouterr().out
 
 
+def test_a_video_is_hardly_changed_where_no_frame_is_changed(tmp_path, photo, model, capfd):
+    image = np.asarray(photo.resize((96, 64)))
+    write_video(tmp_path / "fades.mp4", [image, image, np.zeros_like(image)])
+    flags = ["--output", str(tmp_path / "out"), "--scale", "1"]
+    save_network(build_model(blocks=1, filters=4, kernel_size=3, global_skip=True), tmp_path / "none.keras")
+    assert main([str(tmp_path / "none.keras"), str(tmp_path / "fades.mp4"), *flags]) == 0
+    assert "reach (fades.mp4)" in capfd.readouterr().out
+    changing = iter([0.9, 0.9, 0.1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepdeblur_tf.restoration.restorer.relative_change", lambda *_: next(changing))
+        assert main([str(model), str(tmp_path / "fades.mp4"), *flags]) == 0
+    assert "hardly changed" not in capfd.readouterr().out
+
+
 def test_a_folder_is_restored_and_bad_files_are_listed_at_the_end(tmp_path, tree, model, capfd):
     before = hashes(tree)
     assert main([str(model), str(tree), "--output", str(tmp_path / "out")]) == 1

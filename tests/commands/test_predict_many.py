@@ -30,7 +30,7 @@ from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
 from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos  # noqa: E402
 from deepdeblur_tf.cluster.manifest import ROW, Manifest  # noqa: E402
 from deepdeblur_tf.errors import UserError  # noqa: E402
-from deepdeblur_tf.restoration.inputs import PredictionError  # noqa: E402
+from deepdeblur_tf.restoration.inputs import File, PredictionError  # noqa: E402
 from deepdeblur_tf.restoration.jobs import find_jobs  # noqa: E402
 
 BAD = 4
@@ -279,7 +279,12 @@ def test_names_that_are_no_utf_8(tmp_path):
     kept = written(tmp_path / "out", [{"input": photo.source, "status": "done", **rows}])
     assert list(kept.fail_gone()) == []
     again = Manifest(str(tmp_path / "out"), "network", {})
-    assert again.done()(photo) and manifest(tmp_path / "out")[0]["input"].endswith(r"m\xfcnchen/J\xfcrgen.png")
+    assert again.known().is_done(photo) and manifest(tmp_path / "out")[0]["input"].endswith(r"m\xfcnchen/J\xfcrgen.png")
+
+
+def test_a_list_may_hold_addresses_of_no_file(tmp_path):
+    (tmp_path / "list.txt").write_text("https://example.com\n")
+    assert [str(job.target) for job in find_jobs([str(tmp_path / "list.txt")], "out")[0]] == ["out/example.com"]
 
 
 def test_inputs_that_cannot_be_used(tmp_path):
@@ -320,18 +325,40 @@ def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tm
     other = written(tmp_path, [row("b"), row("changed", size=2)], "another network")
 
     def done(manifest):
-        is_done = manifest.done()
+        is_done = manifest.known().is_done
         photos = {name: PhotoFile(name, "", 1, 5) for name in ("a", "b", "bad", "changed", "new")}
         return [name for name, photo in photos.items() if is_done(photo)]
 
     for _ in range(2):  # before and after the merging
         assert done(first) == ["a"] and done(other) == ["b"]
         assert done(Manifest(str(tmp_path), "network", {"tile": 256})) == []
-        assert other.done()(PhotoFile("changed", "", 2, 5)) and not first.done()(PhotoFile("changed", "", 1, 5))
+        assert other.known().is_done(PhotoFile("changed", "", 2, 5))
+        assert not first.known().is_done(PhotoFile("changed", "", 1, 5))
         first.merge()
     rows = manifest(tmp_path)
     assert sorted(row["input"] for row in rows) == ["a", "b", "bad", "changed"]
     assert len(list((tmp_path / "manifest.parquet").iterdir())) == 1
+
+
+def test_results_that_were_changed_since_or_written_by_others_are_foreign(tmp_path):
+    state = {"output_bytes": 3, "output_changed_ns": 7}
+    rows = [{**row("a"), "output": "out/a", **state}, {**row("b", "failed"), "output": "out/b", "output_bytes": -1}]
+    written(tmp_path, [*rows, {**row("old"), "output": "out/old"}]).merge()
+    known = Manifest(str(tmp_path), "another network", {}).known()
+    is_foreign = {
+        (name, *state): known.is_foreign(File(f"out/{name}", *state))
+        for name, *state in (
+            ("a", 3, 7),
+            ("a", 3, 8),
+            ("a", -1, 0),
+            ("b", -1, 0),
+            ("b", 3, 7),
+            ("old", 3, 7),
+            ("new", 3, 7),
+            ("new", -1, 0),
+        )
+    }
+    assert [key for key, value in is_foreign.items() if value] == [("a", 3, 8), ("new", 3, 7)]
 
 
 def test_merging_a_part_whose_rows_were_all_replaced(tmp_path):
@@ -362,7 +389,7 @@ def test_a_damaged_part_of_the_manifest_is_set_aside(tmp_path, damage):
         }
         part.write_bytes(new[damage])
     reader = Manifest(str(tmp_path), "network", {})
-    is_done = reader.done()
+    is_done = reader.known().is_done
     assert is_done(PhotoFile("b", "", 1, 5)) and not is_done(PhotoFile("a", "", 1, 5))
     assert reader.damaged == [str(part.with_name(f"_damaged_{part.name}"))] and Path(reader.damaged[0]).is_file()
     reader.merge()
@@ -468,8 +495,15 @@ def test_overwrite_and_results_that_were_removed_meanwhile(tmp_path, model, capf
         (tmp_path / "out" / "a.png").unlink()
         return failed
 
-    monkeypatch.setattr(predict_many, "_watch", watch)
+    Image.new("RGB", (40, 30)).save(tmp_path / "out" / "b.png")  # as somebody retouches it
+    mine = (tmp_path / "out" / "b.png").read_bytes()
     capfd.readouterr()
+    assert main([*arguments, "--scale", "0.5"]) == 1
+    said = capfd.readouterr()
+    assert "restored: 1 of 2" in said.out and "left alone: 1 files in" in said.err and "out/b.png" in said.err
+    assert (tmp_path / "out" / "b.png").read_bytes() == mine
+
+    monkeypatch.setattr(predict_many, "_watch", watch)
     assert main([*arguments, "--overwrite"]) == 1
     said = capfd.readouterr()
     assert "restored: 1 of 2" in said.out and "out/a.png: was restored, and is not there any more" in said.err
@@ -512,6 +546,7 @@ def test_on_one_machine_nothing_listens_beyond_it_and_a_token_is_asked_for(tmp_p
         (["--output", "/proc/out"], "--output /proc/out: cannot be written"),
         (["--output", "photo.png"], "--output photo.png: cannot be written"),
         (["--output", "."], "holds files that this command did not write"),
+        (["--output", os.fsdecode(b"caf\xe9")], "its name is no UTF-8"),
         pytest.param(["--cpus", "1000"], "no machine has 1000 cores", marks=pytest.mark.slow),
     ],
 )

@@ -277,6 +277,19 @@ def test_files_that_cannot_be_used_are_skipped_too(run, gopro, tmp_path, capfd, 
     assert main(["--output", str(tmp_path / "stopped"), *FLAGS, *flags]) == 2
 
 
+@pytest.mark.parametrize("cache", ["none", "disk"])
+def test_links_to_files_that_are_not_there_are_skipped_too(run, gopro, tmp_path, capfd, cache):
+    link = gopro / "train" / "GOPR0374_11_03" / "sharp" / "000002.png"
+    link.unlink()
+    link.symlink_to("nowhere")  # as data sets have them whose files are fetched one by one
+    flags = [f"--data.root={gopro}", f"--data.cache={cache}", f"--data.cache_folder={tmp_path / 'cache'}"]
+    assert main(["--output", str(run), *FLAGS, *flags, "--data.on_error=skip"]) == 0
+    output = capfd.readouterr().out
+    assert "skipped, for they cannot be read: 1 training images" in output and f"{link}: no such file" in output
+    assert main(["--output", str(tmp_path / "stopped"), *FLAGS, *flags]) == 2
+    assert f"error: {link}: no such file" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("on_error", ["stop", "skip"])
 def test_a_data_set_that_vanishes_is_named(run, gopro, monkeypatch, capfd, on_error):
     def vanish(*_, **__):

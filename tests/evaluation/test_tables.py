@@ -213,6 +213,18 @@ def test_another_evaluations_folder_is_refused(evaluation):
             pass
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "report.md", "figures/mine.png", "restored/a/1.png"])
+def test_files_of_others_are_left_alone(evaluation, name):
+    one = evaluation()
+    path = one.folder / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(EvaluationError, match=f"holds {name.split('/')[0]}, which is of no evaluation. Give another"):
+        with one.claimed():
+            pass
+    assert path.read_text() == "mine" and [entry.name for entry in one.folder.iterdir()] == [name.split("/")[0]]
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"model": 3}'])
 def test_a_foreign_summary_is_refused_by_name(tmp_path, content):
     with pytest.raises(EvaluationError, match="holds no summary.json"):

@@ -210,6 +210,21 @@ def test_a_png_of_16_bits_stays_one(tmp_path, channels, turned):
     assert Image.open(target).getexif()[0x010F] == "a maker"
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_of_16_bits_keeps_its_transparent_colour(tmp_path, channels):
+    pixels = deep_picture(channels)
+    content = tf.io.encode_png(pixels).numpy()
+    chunk = io.BytesIO()
+    PngImagePlugin.putchunk(chunk, b"tRNS", pixels[3, 5].astype(">u2").tobytes())
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk.getvalue() + content[33:])
+    photo, target = again(tmp_path / "a.png")
+    expected = np.full((30, 41), 65535)
+    expected[3, 5] = 0
+    np.testing.assert_array_equal(photo.alpha, expected)
+    both = tf.io.decode_png(target.read_bytes(), dtype=tf.uint16)
+    np.testing.assert_array_equal(both, np.dstack([pixels, expected]))
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("compression", [1, 5, 8])
 def test_a_tiff_of_16_bits_stays_one(tmp_path, channels, compression):

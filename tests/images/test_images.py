@@ -117,3 +117,10 @@ def test_a_flipped_bit_in_a_png_is_refused(tmp_path, random):
 def test_a_file_that_vanishes_while_it_is_read_is_missing_not_damaged(tmp_path):
     with pytest.raises(ImageError, match="gone.png: no such file"), pillow_errors(tmp_path / "gone.png"):
         raise OSError("An unknown error occurred while initializing plugin")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path):
+    (tmp_path / "a.png").touch()
+    words = r"a.png: cannot be read \(Permission denied\)"
+    with pytest.raises(ImageError, match=words), pillow_errors(tmp_path / "a.png"):
+        raise PermissionError(13, "Permission denied", "a.png")

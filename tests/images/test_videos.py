@@ -11,7 +11,7 @@ import pytest
 
 from deepdeblur_tf.images.containers import promised_bytes, write_aspect
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.videos import Frame, footage, middle_frame, open_video, survey, video_frames
+from deepdeblur_tf.images.videos import Frame, footage, middle_frames, open_video, survey, video_frames
 from deepdeblur_tf.restoration.frames import restore_video
 from tests.helpers import sound, write_video
 
@@ -128,7 +128,7 @@ def test_colours_are_read_and_written_as_players_show_them(tmp_path, name, size,
     assert abs(before - image)[inner].max() <= 3  # the source is as it was meant
     assert abs(frames[0] - before)[inner].max() <= 1.5
     assert abs(after - before)[inner].max() <= 3.5  # by 41 with the other matrix
-    assert abs(middle_frame(target) - after)[inner].max() <= 2
+    assert abs(middle_frames(target)[0] - after)[inner].max() <= 2
 
 
 @pytest.mark.parametrize("codec", ["png", "ffv1"])
@@ -257,6 +257,16 @@ def test_transparency_that_cannot_be_kept_is_named(tmp_path):
     write_video(tmp_path / "a.avi", frames, codec="ffv1", pix_fmt="yuva420p", options={})
     (remark,) = restore_video(tmp_path / "a.avi", tmp_path / "b.avi", lambda frame: frame)
     assert "left out: transparency, which .avi cannot hold" in remark
+
+
+@pytest.mark.parametrize(
+    "codec, pixel_format, is_fine",
+    [("libx264", "yuv422p", True), ("ffv1", "bgr0", True), ("libx264", "yuv420p", False)],
+)
+def test_colours_at_less_resolution_are_said(tmp_path, codec, pixel_format, is_fine):
+    write_video(tmp_path / "a.mkv", [transparent()[..., :3]] * 2, codec=codec, pix_fmt=pixel_format, options={})
+    remarks = restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: frame)
+    assert ("of the colours' resolution half was kept, which is what players expect" in remarks) == is_fine
 
 
 # Files

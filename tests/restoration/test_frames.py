@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.videos import middle_frame, video_frames
+from deepdeblur_tf.images.videos import middle_frames, video_frames
 from deepdeblur_tf.restoration.frames import restore_video
 from tests.helpers import frame_times, sound, write_video
 
@@ -158,7 +158,7 @@ def test_frames_are_turned_upright_and_no_player_turns_them_again(tmp_path, case
         aspect = container.streams.video[0].sample_aspect_ratio
         assert aspect == (Fraction(45, 64) if frame.height > frame.width else Fraction(64, 45))
         assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - expected).mean() < 5
-    assert middle_frame(tmp_path / "a.mp4").shape == expected.shape
+    assert middle_frames(tmp_path / "a.mp4")[0].shape == expected.shape
 
 
 def test_an_odd_turn_is_left_out_and_said(tmp_path):
@@ -173,7 +173,7 @@ def test_odd_sides_stay_odd(tmp_path, name):
     codec, pix_fmt = ("libvpx-vp9", "yuv420p") if name == "a.webm" else ("libx264", "yuv444p")
     write_video(tmp_path / name, pictures(3, height=63, width=97), codec=codec, pix_fmt=pix_fmt)
     restore_video(tmp_path / name, tmp_path / f"b{name}", same)
-    assert middle_frame(tmp_path / f"b{name}").shape == (63, 97, 3)
+    assert middle_frames(tmp_path / f"b{name}")[0].shape == (63, 97, 3)
 
 
 def woven(count):
@@ -202,7 +202,7 @@ def test_interlaced_frames_become_whole_ones_and_it_is_said(tmp_path):
     assert any(remark.startswith("interlaced: ") for remark in remarks)
     assert frame_times(tmp_path / "a.mp4") == [time - begin for time in frame_times(tmp_path / "a.mts")]
     assert combing(woven(12)[6]) > 3 and len(seen) == 12
-    assert combing(seen[6]) < 1.5 and combing(middle_frame(tmp_path / "a.mp4")) < 1.5
+    assert combing(seen[6]) < 1.5 and combing(middle_frames(tmp_path / "a.mp4")[0]) < 1.5
 
 
 # What stands beside the picture
@@ -345,7 +345,7 @@ def test_a_cover_is_kept_and_is_not_what_is_restored(tmp_path):
     content = described(tmp_path / "a.mp4")[1][3][0][1]
     assert restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same) == []
     assert described(tmp_path / "b.mp4")[1][3][0][1] == content
-    assert middle_frame(tmp_path / "b.mp4").shape == (64, 96, 3)
+    assert middle_frames(tmp_path / "b.mp4")[0].shape == (64, 96, 3)
     assert "left out: a picture (png)" in restore_video(tmp_path / "a.mp4", tmp_path / "b.mov", same)[-1]
     if hasattr(av.container.OutputContainer, "add_attachment"):
         restore_video(tmp_path / "a.mp4", tmp_path / "b.mkv", same)
@@ -456,6 +456,23 @@ def test_what_is_damaged_within_is_restored_as_far_as_it_decodes(tmp_path, rando
     seen = []
     restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: seen.append(0) or frame)
     assert 40 < len(seen) <= 60 and len(frame_times(tmp_path / "b.mkv")) == len(seen)
+
+
+def test_the_frame_in_the_middle_is_the_same_one_before_and_after(tmp_path):
+    write_video(tmp_path / "a.mkv", pictures(60), options={"g": "10", "crf": "10"})
+    content = bytearray((tmp_path / "a.mkv").read_bytes())
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        packets = [bytes(packet) for packet in container.demux() if packet.size]
+    for packet in packets[11:20]:  # a sixth of the frames does not decode
+        at = content.find(packet)
+        content[at + 4 : at + len(packet)] = bytes(len(packet) - 4)
+    (tmp_path / "a.mkv").write_bytes(content)
+    seen = []
+    restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: seen.append(0) or frame)
+    assert len(seen) < 55
+    before, after = middle_frames(tmp_path / "a.mkv", tmp_path / "b.mkv")
+    for found in (before, after):
+        assert min(range(60), key=lambda number: np.abs(found.astype(int) - picture(number)).mean()) == 30
 
 
 def test_a_result_that_is_not_whole_is_no_result(tmp_path, monkeypatch):

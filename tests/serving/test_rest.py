@@ -344,6 +344,20 @@ def test_a_defect_is_500_and_shows_strangers_nothing():
         )
 
 
+def test_a_full_memory_is_503_in_oneDNNs_words_too(monkeypatch):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def answer(image_bytes):
+        return {"restored_bytes": image_bytes}
+
+    def abort(*_):
+        raise tf.errors.AbortedError(None, None, "Operation received an exception:Status: 1, message: could not create")
+
+    monkeypatch.setattr(rest, "answer_of", abort)
+    with serving(Servable(1, {"serving_default": answer.get_concrete_function()}, answer)) as port:
+        status, said = ask(port, PREDICT, {"instances": ["a"]})
+    assert status == 503 and said["error"].startswith("the memory is full. Try again later")
+
+
 @pytest.mark.slow
 def test_answers_that_nobody_reads_have_a_bound_and_are_dropped(monkeypatch):
     monkeypatch.setattr(rest, "BODY_SECONDS", 2)

@@ -11,7 +11,7 @@ import pytest
 from deepdeblur_tf.train import main
 from deepdeblur_tf.training.checkpoints import Checkpoints
 from experiments.benchmarks.kills import FLAGS, kill_again_and_again
-from tests.helpers import assert_equal_runs, flip_a_bit, load_events, send_signal
+from tests.helpers import assert_equal_runs, flip_a_bit, load_events, read_csv, send_signal
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +41,16 @@ def test_a_signal_at_any_moment_loses_no_step_and_no_row(run, uninterrupted, mon
     assert main(["--output", str(run), *FLAGS]) == 0
     assert "continuing after step" in capfd.readouterr().out
     assert_equal_runs(run, uninterrupted)
+
+
+def test_a_signal_at_the_last_step_of_an_epoch_without_a_validation_loses_no_step(run, monkeypatch, capfd):
+    flags = [*FLAGS, "--training.checkpoint_minutes=10", "--validation.every=3"]
+    with send_signal(monkeypatch, 10, signal.SIGINT):
+        assert main(["--output", str(run), *flags]) == 130
+    assert "stopped after step 10. The same command continues" in capfd.readouterr().err
+    assert main(["--output", str(run), *flags]) == 0
+    assert "continuing after step 10 of 30" in capfd.readouterr().out
+    assert len(read_csv(run / "history.csv")) == 3
 
 
 def test_a_run_that_is_removed_while_it_trains_is_a_run_in_the_end(run, monkeypatch, capfd):

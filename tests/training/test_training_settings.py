@@ -107,6 +107,8 @@ def test_a_batch_whose_scaled_loss_overflows_is_still_a_step():
     huge = tuple(1e4 * level for level in levels(random))
     trainer.train_step((huge, levels(random)))
     assert trainer.steps_done == 2
+    means = {metric.name: float(metric.result()) for metric in trainer.metrics}
+    assert np.isfinite(list(means.values())).all() and means["gradient_norm"] > 0
 
 
 @pytest.mark.parametrize("size", [(16, 16), (15, 18), (2, 2), (1, 1)])
