@@ -51,8 +51,17 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape[1::-1] != image.size:
         raise UserError("is a TIFF of a kind that is not read. Save it as PNG, or with 8 bits a channel.")
     pixels = pixels.reshape(*pixels.shape[:2], -1)[..., _COLOUR_ORDERS[pixels.shape[2] if pixels.ndim == 3 else 1]]
-    is_white_zero = image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0  # type: ignore[attr-defined]
-    return 65535 - pixels if is_white_zero else pixels
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if tags.get(ExifTags.Base.ExtraSamples, (0,))[0] == 1:
+        return _unassociated(pixels)
+    return 65535 - pixels if tags.get(ExifTags.Base.PhotometricInterpretation) == 0 else pixels
+
+
+def _unassociated(pixels: np.ndarray) -> np.ndarray:
+    """uint16 [H, W, C] whose colours were multiplied by their alpha, without that (TIFF 6.0, section 18)."""
+    colours, alpha = pixels[..., :-1].astype(np.uint32), np.maximum(pixels[..., -1:], np.uint16(1)).astype(np.uint32)
+    shown = np.minimum((colours * 65535 + alpha // 2) // alpha, 65535).astype(np.uint16)
+    return np.dstack([shown, pixels[..., -1]])
 
 
 def code_deep(pixels: np.ndarray, name: str, options: dict) -> bytes:

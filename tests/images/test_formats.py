@@ -239,6 +239,18 @@ def test_a_tiff_of_16_bits_stays_one(tmp_path, channels, compression):
     assert tags[259] == compression and (tags.get(338) == (2,)) == (channels == 4)
 
 
+def test_colours_of_16_bits_that_were_multiplied_by_their_alpha_are_shown_as_before(tmp_path):
+    colours, alpha = deep_picture(3), np.linspace(0, 65535, 30 * 41).reshape(30, 41).round()
+    multiplied = np.round(colours * (alpha[..., None] / 65535)).astype(np.uint16)
+    both = np.dstack([multiplied, alpha.astype(np.uint16)])
+    tifffile.imwrite(tmp_path / "a.tif", both, photometric="rgb", extrasamples=["assocalpha"])
+    _, target = again(tmp_path / "a.tif")
+    assert tifffile.TiffFile(target).pages[0].extrasamples == (2,)
+    found = tifffile.imread(target).astype(float)
+    np.testing.assert_array_equal(found[..., 3], alpha)
+    np.testing.assert_allclose(found[..., :3] * (alpha[..., None] / 65535), multiplied, atol=0.51)
+
+
 def test_a_negative_of_16_bits_becomes_a_positive(tmp_path):
     pixels = deep_picture(1)[..., 0]
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
