@@ -298,8 +298,20 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise UserError(f"--port: received {port}; allowed: a port that is free ({error.strerror}).") from error
+        raise _taken(port, error) from error
     return bound
+
+
+def listen(bound: socket.socket) -> None:
+    """Lets a socket of `bound_socket` be reached. Raises UserError where another process was faster to do so."""
+    try:
+        bound.listen()
+    except OSError as error:
+        raise _taken(bound.getsockname()[1], error) from error
+
+
+def _taken(port: int, error: OSError) -> UserError:
+    return UserError(f"--port: received {port}; allowed: a port that is free ({error.strerror}).")
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -8,6 +8,7 @@ An interrupted evaluation is continued by the same command; what is measured is 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from deepdeblur_tf.files import user_path
 from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.networks.location import model_file, run_of
 from deepdeblur_tf.terminal import shown_name
+
+_LONGEST = 200  # bytes of a folder's name; file systems take 255
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -110,7 +113,9 @@ def _evaluate(flags) -> int:
         joint = output if flags.output else output / labels[0]
         folders = [joint]
     else:
-        joint = output / "compared" / "_and_".join(labels)
+        joined = "_and_".join(labels)
+        is_short = len(os.fsencode(joined)) <= _LONGEST
+        joint = output / "compared" / (joined if is_short else f"{labels[0]}_and_{len(labels) - 1}_others")
         folders = [output / label for label in labels]
     # The networks come first: of finished pictures there is no loss for the line of the blurry images.
     subjects: list[Path | FinishedPictures] = [*files]

@@ -147,20 +147,15 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
     from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos
     from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
 
-    begun = set[int]()  # results of a call that was killed
-
-    def noted() -> Iterator[PhotoFile]:
-        for photo in worklist.left(output):
-            begun.add(hash(photo.target))
-            yield photo
-
     try:
-        worklist.write(output, noted())  # as it was: to learn whether that is possible
+        worklist.write(output, worklist.left(output))  # as it was: to learn whether that is possible
     except OSError as error:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
     network, options = file.read_bytes(), restoration_options(flags)
     manifest = Manifest(output, hashlib.sha256(network).hexdigest(), decisive(options))
     known = manifest.known()
+    if manifest.adopt(worklist.left(output), known):
+        known = manifest.known()
     if manifest.damaged:
         damaged = map(shown_name, manifest.damaged)
         print("left out, for it cannot be read; what it told of is restored again:", *damaged, sep="\n  ")
@@ -177,7 +172,7 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
                 yield from left
                 continue
             for photo, result in zip(left, storage.described([photo.target for photo in left])):
-                if known.is_foreign(result) and hash(photo.target) not in begun:
+                if known.is_foreign(photo, result):
                     foreign.append(shown_name(photo.target))
                 else:
                     yield photo

@@ -16,6 +16,7 @@ from deepdeblur_tf.command_line import (
     bound_socket,
     check_address,
     check_max_pixels,
+    listen,
 )
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.files import user_path
@@ -79,7 +80,7 @@ def _serve(flags) -> int:
         servable = of_export(source) if source.is_dir() else of_network(source, max_pixels)
         app = build_app(servable, NAME, flags.max_upload * 10**6, flags.max_waiting)
         host, port = listener.getsockname()[:2]
-        listener.listen()  # from now on requests are kept for the server, so that the line is true
+        listen(listener)  # from now on requests are kept for the server, so that the line is true
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/models/{NAME}"
         print(f"serving version {servable.version} on {address} (Ctrl+C stops it)", flush=True)
         try:

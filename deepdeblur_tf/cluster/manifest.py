@@ -8,6 +8,7 @@ readers leave out: what it told of is restored again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -56,7 +57,16 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-_ANY = 0  # the state of a result that is not known
+def told_of(photo: PhotoFile, result: File) -> dict:
+    """What a row tells of a photo's file, and of its result's."""
+    return {
+        "input": photo.source,
+        "input_bytes": photo.size,
+        "input_changed_ns": photo.mtime_ns,
+        "output": photo.target,
+        "output_bytes": result.size,
+        "output_changed_ns": result.mtime_ns,
+    }
 
 
 @dataclass(frozen=True)
@@ -67,22 +77,31 @@ class Known:
 
     Attributes:
         photos: The states, size and time, in which photos were restored by this network and options.
-        results: Those that the command left results in, by any.
+        results: The names and states of what was written by any, with the place of the photo, and with its state; names
+            alone from earlier versions. Their folder may have been moved.
         has_gaps: Whether a part could not be read.
     """
 
     photos: dict[int, int]
-    results: dict[int, int]
+    results: set[int]
     has_gaps: bool
 
     def is_done(self, photo: PhotoFile) -> bool:
         """Whether a photo, as it is now, is restored by this network and options."""
         return self.photos.get(hash(readable(photo.source))) == hash((photo.size, photo.mtime_ns))
 
-    def is_foreign(self, result: File) -> bool:
-        """Whether a file under a result's name was not written by this command, or was changed since."""
-        state = self.results.get(hash(readable(result.place)), _ANY if self.has_gaps else None)
-        return result.size >= 0 and state not in (_ANY, hash((result.size, result.mtime_ns)))
+    def is_foreign(self, photo: PhotoFile, result: File) -> bool:
+        """Whether what lies under a result's name was made of another photo, not by this command, or changed since."""
+        names = _names_of(told_of(photo, result))
+        return result.size >= 0 and not self.has_gaps and self.results.isdisjoint(map(hash, names))
+
+
+def _names_of(row: dict) -> list[tuple]:
+    """What a row's result is known by."""
+    name = readable(row["output"]).rpartition("/")[2]
+    state = name, row["output_bytes"], row["output_changed_ns"]
+    by_photo = (*state, readable(row["input"])), (*state, row["input_bytes"], row["input_changed_ns"])
+    return [(name,), *by_photo]
 
 
 class Manifest:
@@ -108,17 +127,36 @@ class Manifest:
 
     def known(self) -> Known:
         """Reads the manifest."""
-        photos, results = dict[int, int](), dict[int, int]()
+        photos, results = dict[int, int](), set[int]()
         for part in self._parts():
             for row in (row for table in self._tables(part) for row in table.to_pylist()):
                 if row["status"] == "done" and all(row[key] == value for key, value in self._method.items()):
                     photos[hash(row["input"])] = hash((row["input_bytes"], row["input_changed_ns"]))
                 else:
                     photos.pop(hash(row["input"]), None)
-                state = row["output_bytes"], row["output_changed_ns"]
-                results[hash(row["output"])] = _ANY if None in state else hash(state)  # earlier versions told none
+                by_name, *by_photo = map(hash, _names_of(row))
+                results.update([by_name] if row["output_bytes"] is None else by_photo)
         has_gaps = any(name.startswith(_ASIDE) for name in storage.names(self.folder))
         return Known(photos, results, has_gaps)
+
+    def adopt(self, photos: Iterable[PhotoFile], known: Known) -> bool:
+        """Writes rows of results that have none, as a call that was killed leaves them.
+
+        Args:
+            photos: What that call was to restore.
+            known: What the manifest tells.
+
+        Returns:
+            Whether there were any.
+        """
+        error = "the command was stopped before this was noted"
+        waiting = iter(photos)
+        while batch := list(itertools.islice(waiting, 1000)):  # object stores answer many at a time
+            for photo, result in zip(batch, storage.described([photo.target for photo in batch])):
+                if known.is_foreign(photo, result):
+                    self.add([{**told_of(photo, result), "status": "failed", "error": error}])
+        self.write()
+        return bool(self._own)
 
     def add(self, rows: Iterable[dict]) -> None:
         """Adds rows, without the network and the options, and writes them from time to time.

@@ -39,6 +39,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
 from deepdeblur_tf.cluster.inputs import PhotoFile  # noqa: E402
+from deepdeblur_tf.cluster.manifest import told_of  # noqa: E402
 from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import picture_files  # noqa: E402
@@ -257,14 +258,8 @@ class _Process:
             error = f"the process that restored it died, {TRIES} times; perhaps it needs more memory than there is"
         if error:
             result = {"status": "failed", "error": error if name in error else f"{name}: {error}"}
-        (there,) = storage.described([photo.target])
         return {
-            "input": photo.source,
-            "output": photo.target,
-            "output_bytes": there.size,
-            "output_changed_ns": there.mtime_ns,
-            "input_bytes": photo.size,
-            "input_changed_ns": photo.mtime_ns,
+            **told_of(photo, *storage.described([photo.target])),
             "seconds": time.perf_counter() - begun,
             "finished": time.time_ns() // 10**6,
             **result,

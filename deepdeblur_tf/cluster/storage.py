@@ -14,6 +14,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyarrow import fs
@@ -23,6 +24,7 @@ from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.restoration.inputs import File
 
 SCHEMES = ("s3", "gs")
+_ASKED_AT_ONCE = 32
 
 
 def place(text: str) -> str:
@@ -91,7 +93,8 @@ def described(places: list[str]) -> list[File]:
         if root == "/":
             continue
         system, paths = _located(root)[0], [_located(where)[1] for where in same]
-        found.update((_named(root, info.path), info) for info in system.get_file_info(paths))
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as threads:  # asked for all, it asks for one after another
+            found.update((_named(root, info.path), info) for info in threads.map(system.get_file_info, paths))
     return [_local_file(where) if is_local(where) else _file(where, found[where]) for where in places]
 
 

@@ -40,7 +40,7 @@ def write(output: str, photos: Iterable[PhotoFile]) -> int:
 
 
 def left(output: str) -> Iterator[PhotoFile]:
-    """What is on the list of a call that was killed, or was stopped: perhaps restored without a row in the manifest."""
+    """What is on the list of a call that was killed or stopped; some may be restored, and have no row yet."""
     if storage.kind(place(output)) == "file":
         yield from itertools.chain.from_iterable(groups(output))
 

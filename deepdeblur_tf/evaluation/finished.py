@@ -103,5 +103,5 @@ def _ways(test_set: TestSet) -> Iterator[list[str]]:
     if isinstance(test_set.source, Files):
         files = [pair.blurry for pair in test_set.source.pairs]
         base = Path(os.path.commonpath([file.parent for file in files]))
-        for folder in (base, *base.parents[:_LEVELS]):
+        for folder in (base, *list(base.parents)[:_LEVELS]):
             yield [file.relative_to(folder).with_suffix("").as_posix() for file in files]

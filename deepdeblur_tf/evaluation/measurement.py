@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepdeblur_tf.compat import tf
+from deepdeblur_tf.images.grey import is_grey, without_colours
 from deepdeblur_tf.losses import multiscale_loss
 from deepdeblur_tf.metrics import METRICS
 from deepdeblur_tf.model import settings_of, to_levels, to_network, to_uint8
@@ -48,6 +49,7 @@ def measure(restorer: Restorer, pair: np.ndarray) -> tuple[dict, np.ndarray]:
     if scale == 1:
         levels = restorer.levels(blurry)
         restored = to_uint8(levels[0]).numpy()[: sharp.shape[0], : sharp.shape[1]]
+        restored = without_colours(restored) if is_grey(blurry) else restored  # as `restorer` does
     else:
         levels, restored = None, restorer(blurry, scale=scale)
     seconds = time.perf_counter() - begin
@@ -81,12 +83,14 @@ def _row(restored: np.ndarray, pair: np.ndarray, loss: float, blurry_loss: float
 def means(rows: Sequence[dict]) -> dict:
     """The means over images: {"images": n, "restored": {...}, "blurry": {...}, "seconds": ...}.
 
-    A metric that an image is too small for is averaged over the others.
+    A metric that an image is too small for is averaged over the others. There is no mean loss where an image has none:
+    those that were restored at scale 1 are others than those that were not.
     """
 
     def mean(key):
         values = [row[key] for row in rows if not math.isnan(row[key])]
-        return float(np.mean(values)) if values else math.nan
+        is_whole = len(values) == len(rows) or not key.endswith("loss")
+        return float(np.mean(values)) if values and is_whole else math.nan
 
     return {
         "images": len(rows),

@@ -111,6 +111,19 @@ def test_the_loss_is_that_of_training(tmp_path, capfd, pyramid):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scale", ["1", "0.5"])
+def test_grey_stays_grey(tmp_path, data, model, capfd, scale):
+    for path in (data / "test").glob(f"{NAMES[0].partition('/')[0]}/*/*.png"):
+        grey = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(np.dstack([grey] * 3)).save(path)
+    evaluate(capfd, model, "--data", data, "--output", tmp_path / "out", "--pictures", NAMES[0], "--scale", scale)
+    blurry = iio.imread(data / "test" / f"{NAMES[0].replace('/', '/blur/')}.png")
+    restored = iio.imread(tmp_path / "out" / "restored" / f"{NAMES[0]}.png")
+    np.testing.assert_array_equal(restored, restore(load_model(model), blurry, scale=float(scale)))
+    assert (restored == restored[..., :1]).all() and (restored != blurry).any()
+
+
+@pytest.mark.slow
 def test_mirrored_margins_do_not_count(tmp_path, data, model, capfd):
     # The images have 165x171 pixels. The finest level is measured on just these, the coarser ones, made from the
     # image continued to 168x172, on all of theirs, as in the validation during training.
@@ -411,6 +424,15 @@ def test_two_networks_are_compared(tmp_path, data, model, capfd):
         assert (folder / "report.md").is_file() and (folder / "figures" / "overview.png").is_file()
     # blurry, both networks, sharp
     assert Image.open(compared / "figures" / "overview.png").width == 4 * 171 + 3 * 4
+
+
+def test_a_comparison_of_many_has_a_name_that_a_disk_takes(tmp_path, data, capfd):
+    folders = [tmp_path / str(number) / ("theirs_" * 8) for number in range(5)]
+    for folder in folders:
+        finish(data, folder)
+    evaluate(capfd, "--restored", *folders, "--data", data, "--output", tmp_path / "out", "--images", 1)
+    (compared,) = (tmp_path / "out" / "compared").iterdir()
+    assert compared.name == f"{'theirs_' * 8}_and_4_others" and (compared / "report.md").is_file()
 
 
 @pytest.mark.slow

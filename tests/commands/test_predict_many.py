@@ -309,7 +309,7 @@ def test_inputs_that_cannot_be_used(tmp_path):
 
 
 def row(name, status="done", size=1):
-    return {"input": name, "status": status, "input_bytes": size, "input_changed_ns": 5}
+    return {"input": name, "output": f"out/{name}", "status": status, "input_bytes": size, "input_changed_ns": 5}
 
 
 def written(folder, rows, network="network"):
@@ -340,25 +340,48 @@ def test_done_is_what_the_last_row_says_of_the_same_photo_network_and_options(tm
     assert len(list((tmp_path / "manifest.parquet").iterdir())) == 1
 
 
-def test_results_that_were_changed_since_or_written_by_others_are_foreign(tmp_path):
-    state = {"output_bytes": 3, "output_changed_ns": 7}
-    rows = [{**row("a"), "output": "out/a", **state}, {**row("b", "failed"), "output": "out/b", "output_bytes": -1}]
-    written(tmp_path, [*rows, {**row("old"), "output": "out/old"}]).merge()
-    known = Manifest(str(tmp_path), "another network", {}).known()
-    is_foreign = {
-        (name, *state): known.is_foreign(File(f"out/{name}", *state))
-        for name, *state in (
-            ("a", 3, 7),
-            ("a", 3, 8),
-            ("a", -1, 0),
-            ("b", -1, 0),
-            ("b", 3, 7),
-            ("old", 3, 7),
-            ("new", 3, 7),
-            ("new", -1, 0),
-        )
-    }
-    assert [key for key, value in is_foreign.items() if value] == [("a", 3, 8), ("new", 3, 7)]
+def test_results_that_were_changed_since_or_made_of_others_are_foreign(tmp_path):
+    first, second = {"output_bytes": 3, "output_changed_ns": 7}, {"output_bytes": 4, "output_changed_ns": 9}
+    made = written(tmp_path, [{**row("in/a"), "output": "out/a", **first}])
+    written(tmp_path, [{**row("other/a", size=8), "output": "out/a", **second}], "another network")
+    written(tmp_path, [{**row("in/b", "failed"), "output": "out/b", "output_bytes": -1}])
+    written(tmp_path, [{**row("in/old"), "output": "out/old"}])  # by an earlier version
+
+    def foreign():
+        known = Manifest(str(tmp_path), "a third network", {}).known()
+        return [
+            (source, *state)
+            for source, size, *state in (
+                *(("in/a", 1, 3, 7), ("in/a", 2, 3, 7), ("moved/a", 1, 3, 7), ("other/a", 8, 4, 9), ("in/b", 1, -1, 0)),
+                *(("in/old", 1, 3, 7), ("in/new", 1, -1, 0)),  # to here they are not
+                *(("in/a", 1, 3, 8), ("in/a", 1, 4, 9), ("third/a", 5, 3, 7), ("in/b", 1, 3, 7), ("in/new", 1, 3, 7)),
+            )
+            if known.is_foreign(PhotoFile(source, f"moved/out/{source.partition('/')[2]}", size, 5), File("", *state))
+        ]
+
+    expected = [("in/a", 3, 8), ("in/a", 4, 9), ("third/a", 3, 7), ("in/b", 3, 7), ("in/new", 3, 7)]
+    assert foreign() == expected
+    made.merge()
+    assert foreign() == expected
+
+
+def test_what_a_killed_call_left_without_a_row_is_still_its_own(tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "in").mkdir()
+    out.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "in" / name).write_bytes(b"photo")
+    photos = list(find_photos([str(tmp_path / "in")], str(out)))
+    worklist.write(str(out), photos[:2])
+    for name in ("a.png", "c.png"):  # the first was on its list
+        (out / name).write_bytes(b"result")
+    made = Manifest(str(out), "network", {})
+    assert made.adopt(worklist.left(str(out)), made.known())
+    worklist.write(str(out), [])  # a call for other photos
+    known = Manifest(str(out), "another network", {}).known()
+    results = storage.described([photo.target for photo in photos])
+    assert [known.is_foreign(photo, result) for photo, result in zip(photos, results)] == [False, False, True]
+    assert not known.is_done(photos[0])
 
 
 def test_merging_a_part_whose_rows_were_all_replaced(tmp_path):

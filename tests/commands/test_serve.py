@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from deepdeblur_tf import serve
+from deepdeblur_tf import command_line, serve
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.serving.formats import newest_version
 from deepdeblur_tf.serving.servable import of_export
@@ -49,6 +49,15 @@ def test_a_port_in_use_is_named_before_the_network_is_loaded(model, capsys):
         port = taken.getsockname()[1]
         assert serve.main([str(model), "--port", str(port)]) == 2
     assert f"--port: received {port}; allowed: a port that is free" in capsys.readouterr().err
+
+
+def test_a_port_that_another_server_took_while_the_network_was_loaded_is_named():
+    with command_line.bound_socket("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with command_line.bound_socket("127.0.0.1", port) as second:  # neither listens yet
+            command_line.listen(first)
+            with pytest.raises(UserError, match=f"--port: received {port}; allowed: a port that is free"):
+                command_line.listen(second)
 
 
 def test_what_is_neither_a_network_nor_an_export_is_named(tmp_path, capsys):

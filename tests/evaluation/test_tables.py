@@ -203,6 +203,16 @@ def test_a_folder_from_before_a_measure_is_continued_and_its_images_measured_aga
         assert one.summarise().rows["a/1"]["ssim_matlab"] == 0.9
 
 
+def test_there_is_no_mean_loss_where_an_image_has_none(evaluation):
+    one = evaluation()
+    with one.claimed():
+        one.add("a/1", figures(30.0))
+        one.add("a/2", {**figures(32.0), "loss": math.nan, "ms_ssim": math.nan})  # restored at another scale, and small
+        overall = one.summarise().summary["overall"]
+    assert math.isnan(overall["restored"]["loss"]) and overall["blurry"]["loss"] == 0.01
+    assert overall["restored"]["psnr"] == 31.0 and overall["restored"]["ms_ssim"] == 0.9
+
+
 def test_another_evaluations_folder_is_refused(evaluation):
     with evaluation().claimed():
         pass
