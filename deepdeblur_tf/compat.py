@@ -12,6 +12,7 @@ import sys
 import warnings
 
 from deepdeblur_tf.errors import UserError, install_line, quiet_libraries
+from deepdeblur_tf.memory import cores
 
 if sys.version_info >= (3, 12):
     # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.
@@ -56,7 +57,7 @@ def gpus() -> list:
 def device_name() -> str:
     """The device that TensorFlow computes on, in words."""
     if not gpus():
-        return f"CPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+        return f"CPU, {cores()} cores"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus()]
     return f"GPU, {names[0]}" + (f" (of {len(names)})" if len(names) > 1 else "")
 

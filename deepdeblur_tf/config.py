@@ -629,6 +629,15 @@ def steps_per_epoch(training: Training, pairs: int) -> int:
     return training.steps or pairs // training.batch_size
 
 
+def check_warmup(training: Training, steps: int) -> None:
+    """Raises ConfigError for a training, of so many steps an epoch, that is over before its rate has risen."""
+    if training.schedule == "cosine" and training.warmup >= training.epochs * steps:
+        raise ConfigError(
+            f"training.warmup: received {training.warmup}; allowed: fewer than the training's "
+            f"{training.epochs * steps} steps ({training.epochs} epochs of {steps})."
+        )
+
+
 def to_yaml(experiment: Experiment) -> str:
     """The whole experiment as YAML, readable by `load_experiment`."""
     return yaml.safe_dump(dataclasses.asdict(experiment), sort_keys=False)

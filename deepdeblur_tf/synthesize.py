@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import re
 import shlex
 import sys
@@ -27,6 +26,8 @@ from deepdeblur_tf.config import Experiment, set_all
 from deepdeblur_tf.creation.inputs import SMALLEST, Scene, find_masks, find_scenes, split_scenes
 from deepdeblur_tf.creation.profiles import PROFILES
 from deepdeblur_tf.errors import UserError, need
+from deepdeblur_tf.files import user_path
+from deepdeblur_tf.memory import cores
 from deepdeblur_tf.terminal import shown_name
 
 WARNINGS = 10  # of a kind, that are shown
@@ -120,7 +121,8 @@ def main(arguments=None, prog="python -m deepdeblur_tf.synthesize") -> int:
 
 
 def _synthesize(flags) -> int:
-    kind, found = find_scenes(flags.inputs, flags.kind, flags.output)
+    left_out = [user_path(folder) for folder in (flags.output, flags.masks) if folder]
+    kind, found = find_scenes(flags.inputs, flags.kind, left_out)
     given = {name: getattr(flags, name) for name in (*_OF_FRAMES, *_OF_PHOTOS)}
     given.update((key, value) for key, value in given_settings(flags).items() if key.startswith("synthesis."))
     for name, value in given.items():
@@ -187,7 +189,7 @@ def _make(flags, maker, settings: dict, scenes: list[Scene], counts: dict[Scene,
         if done:
             print(f"{done} of {total} pairs are in {shown_name(flags.output)} already.")
         if done < total:
-            jobs = flags.jobs or len(os.sched_getaffinity(0))
+            jobs = flags.jobs or cores()
             with ProgressBar(total=total, initial=done, unit=" pairs") as bar:
                 make_all(maker, counts, data_set, jobs, lambda message: failed.setdefault(message), bar.update)
         for pair in data_set.forget_gone():

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepdeblur_tf.command_line import add_settings, answered, folder_name, given_settings
-from deepdeblur_tf.config import ConfigError, load_experiment, steps_per_epoch, to_yaml, unknown_setting
+from deepdeblur_tf.config import ConfigError, check_warmup, load_experiment, steps_per_epoch, to_yaml, unknown_setting
 from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.protocol import DataSet
 from deepdeblur_tf.files import disk_fault
@@ -80,11 +80,13 @@ def _train(experiment, run: Run, force: bool) -> int:
     for split in data_set.splits:
         if len(split):
             print(split.describe())
-    steps_per_epoch(experiment.training, data_set.epoch_pairs)
+    steps = steps_per_epoch(experiment.training, data_set.epoch_pairs)
+    check_warmup(experiment.training, steps)
     about = data_set.about()
     if run.is_finished and not run.differing(experiment, about):  # the same data under another path
         return _nothing_to_do(run)
     if worker.is_chief:
+        run.check_epochs(steps)
         with run.claimed(experiment, about, force):
             return _train_claimed(experiment, run, data_set, about, worker)
     print(f"worker {worker.number} of 0 to {worker.count - 1}: training; worker 0 reports, and writes the run")

@@ -85,11 +85,13 @@ class DataSetFolder:
                 written.
         """
         with claimed(self.folder, "process", UserError):
-            self._read()
             for path in self.folder.rglob(UNFINISHED):  # a killed process's; nobody else writes here
                 path.unlink()
+            self._read()
+            write_json(
+                self._about, {"settings": self.settings, "scenes": self.scenes}
+            )  # first: it says whose folder it is
             self._write_manifest()  # without a torn line, which an added one would run into
-            write_json(self._about, {"settings": self.settings, "scenes": self.scenes})
             yield
 
     def _read(self) -> None:

@@ -49,14 +49,14 @@ class Scene:
         return sum(path.stat().st_size for path in self.frames or (self.source,))
 
 
-def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, list[Scene]]:
+def find_scenes(inputs: Sequence[str], kind: str | None, left_out: Sequence[Path]) -> tuple[str, list[Scene]]:
     """Finds the scenes.
 
     Args:
         inputs: Videos, photos, and folders with their sub-folders.
         kind: "frames": every video, and every folder that holds pictures, is a scene. "photos": every picture is one.
             None: files are what their names say; a folder that holds pictures may be either, and is refused.
-        output: The folder of the data set, in which no scene is looked for.
+        left_out: Folders in which no scene is looked for: the data set's, and that of masks.
 
     Returns:
         ("frames" or "photos", the scenes, sorted by name).
@@ -70,7 +70,7 @@ def find_scenes(inputs: Sequence[str], kind: str | None, output) -> tuple[str, l
         if path.is_file():
             found.append(_of_file(path, kind))
         elif path.is_dir():
-            found += _of_folder(path, kind, Path(output).resolve())
+            found += _of_folder(path, kind, left_out)
         else:
             raise UserError(f"{text}: no such file or folder.")
     kinds = {found_kind: scene.source for found_kind, scene in reversed(found)}
@@ -103,9 +103,9 @@ def _of_file(path: Path, kind: str | None) -> tuple[str, Scene]:
     return own, Scene(path, Path(path.stem))
 
 
-def _of_folder(root: Path, kind: str | None, output: Path) -> list[tuple[str, Scene]]:
+def _of_folder(root: Path, kind: str | None, left_out: Sequence[Path]) -> list[tuple[str, Scene]]:
     found: list[tuple[str, Scene]] = []
-    for folder, files in walk(root, [output]):
+    for folder, files in walk(root, left_out):
         below = folder.relative_to(root)
         pictures = [file for file in files if file.suffix.lower() in rgb.USUAL_SUFFIXES]
         if pictures and kind is None:

@@ -101,7 +101,13 @@ def find(experiment: Experiment) -> DataSet:
         return (
             MadePairs(train.files, cache, data.pairs, data.patch_size, settings, seed, "train"),
             MadePairs(
-                validation.files, cache, images, VALIDATION_SIDE, replace(settings, unblurred=0), seed, "validation"
+                validation.files,
+                cache,
+                images,
+                VALIDATION_SIDE,
+                replace(settings, unblurred=0, flat=0),
+                seed,
+                "validation",
             ),
         )
 

@@ -199,6 +199,7 @@ class Video:
         has_fine_colours: Whether colours have more than half the resolution, across or down.
         side_data: What stands beside the first frames, by PyAV's names, as bytes.
         remarks: What a user has to know about how it is read, in a few words each.
+        damaged: How many of its parts did not decode so far.
     """
 
     def __init__(self, path, container, first_frames: list, is_deep: bool):
@@ -216,6 +217,7 @@ class Video:
         self.side_data = {data.type.name: bytes(data) for data in beside}
         is_interlaced = any(frame.interlaced_frame for frame in first_frames)
         self.remarks: list[str] = []
+        self.damaged = 0
         if is_interlaced:
             self.remarks.append("interlaced: one whole picture was made of each frame's two halves")
         self.remarks += [f"left out: {name}" for key, name in _BESIDE.items() if key in self.side_data]
@@ -241,14 +243,14 @@ class Video:
             decoder.thread_type = "AUTO"
         undated: deque[int] | None = deque() if _is_avi(self.container) else None  # times of decoding
         shown: deque[tuple[int, int]] = deque()  # time and length of the frames that are being converted
-        damaged, resized, mended, last = 0, 0, 0, None
+        resized, mended, last = 0, 0, None
 
         def frames(packet) -> Iterator[Frame]:
-            nonlocal damaged, resized, mended, last
+            nonlocal resized, mended, last
             try:
                 decoded = decoder.decode(packet)
             except av.error.FFmpegError:
-                damaged += 1
+                self.damaged += 1
                 return
             for frame in decoded:
                 time = frame.pts if undated is None else undated.popleft() if undated else None
@@ -270,8 +272,8 @@ class Video:
             yield from frames(packet)
         yield from frames(None)
         yield from self._upright(self._decoding(None), shown)
-        if damaged:
-            self.remarks.append(f"damaged: {damaged} parts do not decode")
+        if self.damaged:
+            self.remarks.append(f"damaged: {self.damaged} parts do not decode")
         if resized:
             self.remarks.append(f"changing in size: {resized} frames were scaled to that of the first")
         if mended:
@@ -351,10 +353,16 @@ def video_frames(path) -> Generator[np.ndarray, None, None]:
         uint8 [H, W, 3], RGB, upright.
 
     Raises:
-        ImageError: a file that is no video, the plugin is missing.
+        ImageError: a file that is no video, the plugin is missing; or, at the first gap, a frame that does not decode.
     """
+    count = 0
     with open_video(path) as video:
-        yield from (item.pixels for item in video.items() if isinstance(item, Frame))
+        for item in itertools.chain(video.items(), [None]):
+            if video.damaged:
+                raise ImageError(f"{path}: is damaged after {count} frames; what comes after them was left out.")
+            if isinstance(item, Frame):
+                count += 1
+                yield item.pixels
 
 
 def middle_frames(path, *others) -> list[np.ndarray]:

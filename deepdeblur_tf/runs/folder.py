@@ -18,6 +18,15 @@ class RunError(UserError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
 
 
+# What a checkpoint holds or lacks, from a run's `training` section.
+_IN_CHECKPOINTS = {
+    "a discriminator": lambda training: bool(training.adversarial),
+    "Muon": lambda training: training.optimizer == "muon",
+    "float16": lambda training: training.precision == "float16",
+    "training.ema or a lower training.precision": lambda training: training.ema or training.precision != "float32",
+}
+
+
 class Run:
     """A run folder.
 
@@ -149,10 +158,10 @@ class Run:
         held = self._held()
         if held is not None and held.model != experiment.model:
             raise RunError(f"{self.folder} holds another network, which --force cannot change. {anew}")
-        if held is not None and bool(held.training.adversarial) != bool(experiment.training.adversarial):
-            word = "with" if held.training.adversarial else "without"
-            what = f"was trained {word} a discriminator"
-            raise RunError(f"{self.folder} {what}, which --force cannot change. {anew}")
+        for what, has in _IN_CHECKPOINTS.items():
+            if held is not None and has(held.training) != has(experiment.training):
+                word = "with" if has(held.training) else "without"
+                raise RunError(f"{self.folder} was trained {word} {what}, which --force cannot change. {anew}")
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
         least = trained + 1 if self.is_finished else trained
         if experiment.training.epochs < least:
@@ -160,6 +169,16 @@ class Run:
                 f"training.epochs: received {experiment.training.epochs}; allowed: at least {least}, for {self.folder} "
                 f"has trained {trained}."
             )
+
+    def check_epochs(self, steps: int) -> None:
+        """Raises RunError where the run's epochs had another number of steps: its rows would be of neither."""
+        for row in self.read_history()[-1:]:
+            if int(row["step"]) != steps * int(row["epoch"]):
+                raise RunError(
+                    f"{self.folder} has trained epochs of {int(row['step']) // int(row['epoch'])} steps, and these are "
+                    f"of {steps}. Give its own pairs, training.batch_size and training.steps, or begin a new run with "
+                    f"--training.pretrained {self.folder}."
+                )
 
     def read_history(self) -> list[dict[str, str]]:
         """The rows of history.csv, oldest first; none before the first epoch's end.
@@ -173,7 +192,7 @@ class Run:
             with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
                 rows = list(csv.DictReader(file))
             for row in rows:
-                int(row["epoch"]), int(row.get("skipped") or 0), float(row.get("val_psnr") or 0)
+                int(row["epoch"]), int(row["step"]), int(row.get("skipped") or 0), float(row.get("val_psnr") or 0)
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{self.history}: another program changed it. Put it back as it was, or remove it."

@@ -11,7 +11,7 @@ import numpy as np
 from deepdeblur_tf.config import Synthesis
 from deepdeblur_tf.synthesis import camera, sensor
 from deepdeblur_tf.synthesis.exposures import AVERAGED
-from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still
+from deepdeblur_tf.synthesis.motion import Motion, joined, path_length, random_motion, still, within_sight
 from deepdeblur_tf.synthesis.rendering import Cutout, defocused, margin_of, render
 
 Size = tuple[int, int]  # (height, width) in pixels
@@ -60,14 +60,15 @@ def make_pair(
     if is_blurred:
         longest = settings.long_path if _drawn(random, settings.long) else settings.path
         length = 1 + longest * random.beta(1.2, 1.8)
-        motion = random_motion(random, length, settings.turn, settings.zoom, settings.tilt)
+        motion = within_sight(random_motion(random, length, settings.turn, settings.zoom, settings.tilt), size)
     margin = margin_of(motion, size)
     height, width = (side + 2 * margin for side in size)
     if draw_background:
         background = draw_background(random, (height, width))
     else:
         background = pictures(random, max(height, width))[:height, :width]
-    if _drawn(random, settings.flat):
+    is_flat = _drawn(random, settings.flat)
+    if is_flat:
         background = np.broadcast_to(_colour(random), background.shape).copy()
     radius = 0.0
     if _drawn(random, settings.defocus):
@@ -77,11 +78,12 @@ def make_pair(
     for _ in range(random.integers(0, settings.objects + 1) if settings.objects else 0):
         own = whole = still()
         if is_blurred:
-            own = random_motion(random, settings.object_path * random.beta(1, 1.8), settings.turn)
+            own = random_motion(random, settings.object_path * random.beta(1, 1.8))
             whole = joined(motion, own)
         object_paths.append(path_length(own.shifts))
         cutouts.append(_cutout(random, pictures, objects, size, whole))
-    if _drawn(random, settings.grey):
+    is_grey = _drawn(random, settings.grey)
+    if is_grey:
         background = _grey(background)
         cutouts = [replace(cutout, picture=_grey(cutout.picture)) for cutout in cutouts]
     curve, strength = None, 1.0
@@ -94,8 +96,8 @@ def make_pair(
         # Before anything is interpolated: it is light that adds up.
         background = cv2.LUT(background, light)
         cutouts = [replace(cutout, picture=cv2.LUT(cutout.picture, light)) for cutout in cutouts]
-        if strength > 1:
-            _add_lamps(random, background, strength)
+        if strength > 1 and not is_flat:
+            _add_lamps(random, background, strength, is_grey)
     blurry, sharp = render(background, margin, motion, cutouts, exposure, most_views)
     noise, gains, is_demosaiced = 0.0, (1.0, 1.0), False
     if random.random() < settings.noise:
@@ -107,6 +109,8 @@ def make_pair(
         noisy = camera.TONE_CURVES["gamma"]
         light = blurry if linear else noisy.decode(blurry)
         light = sensor.add_noise(random, light, noise, gains, is_demosaiced)
+        if is_grey:
+            light = np.repeat(light[..., 1:2], 3, axis=2)
         blurry = light if linear else noisy.encode(light)
     amount, deviation = 0.0, 0.0
     if _drawn(random, settings.sharpening):
@@ -157,8 +161,8 @@ def _grey(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def _add_lamps(random: np.random.Generator, background: np.ndarray, strength: float) -> None:
-    """Paints small lights of somewhat different colours, sizes and brightness into linear light, in place."""
+def _add_lamps(random: np.random.Generator, background: np.ndarray, strength: float, is_grey: bool) -> None:
+    """Paints small lights of somewhat different sizes, brightness and, unless grey, colours into linear light."""
     height, width = background.shape[:2]
     for _ in range(random.integers(1, _LAMPS + 1)):
         x, y = random.uniform(0, width), random.uniform(0, height)
@@ -169,7 +173,7 @@ def _add_lamps(random: np.random.Generator, background: np.ndarray, strength: fl
         rows, columns = np.ogrid[top : top + piece.shape[0], left : left + piece.shape[1]]
         disc = np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1).astype(np.float32)
         tint = random.uniform([0.7, 0.5, 0.25], [1, 1, 1]).astype(np.float32)  # white to orange
-        lamp = np.float32(255 * random.uniform(1, strength)) * tint
+        lamp = np.float32(255 * random.uniform(1, strength)) * (tint[0] if is_grey else tint)
         piece += disc[..., None] * (lamp - piece)
 
 
@@ -181,7 +185,7 @@ def _cutout(
         picture, mask = objects(random, size)
         return Cutout(picture, mask, _corner(random, mask.shape, size), motion)
     radius = random.uniform(0.08, 0.32) * min(size)
-    side = int(2.2 * radius) + 6
+    side = int(2.5 * radius) + 10  # the outline reaches 1.25 radii from the middle, and is softened
     mask, corner = _outline(random, side, radius), _corner(random, (side, side), size)
     return Cutout(pictures(random, side), mask, corner, motion)
 

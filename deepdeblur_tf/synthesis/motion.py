@@ -5,10 +5,11 @@ Time runs from -1, where the shutter opens, to 1, where it closes; at 0 everythi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+_MOST = 0.25  # of growth, and of what a tilt takes from the distance
 _FINE = 129  # moments at which a path is integrated; odd, so that 0 is one of them
 
 
@@ -112,15 +113,22 @@ def random_motion(
         zoom: Standard deviation of the growth.
         tilt: Standard deviation of the perspective's change, in 1 / pixels.
     """
-    return Motion(
-        np.linspace(-1, 1, _FINE),
-        smooth_path(random, length),
-        float(random.normal(0, turn)),
-        float(random.normal(0, zoom)),
-        (float(random.normal(0, tilt)), float(random.normal(0, tilt))),
-    )
+    path, turned, grown = smooth_path(random, length), float(random.normal(0, turn)), float(random.normal(0, zoom))
+    tilted = float(random.normal(0, tilt)), float(random.normal(0, tilt))
+    return Motion(np.linspace(-1, 1, _FINE), path, turned, min(max(grown, -_MOST), _MOST), tilted)
+
+
+def within_sight(motion: Motion, size: tuple[int, int]) -> Motion:
+    """A motion whose tilt brings no corner of an image of (height, width) nearer than three quarters of its distance.
+
+    A plane that is tilted more reaches to the horizon, which no picture does.
+    """
+    nearer = (abs(motion.tilt[0]) * size[1] + abs(motion.tilt[1]) * size[0]) / 2
+    if nearer <= _MOST:
+        return motion
+    return replace(motion, tilt=(motion.tilt[0] * _MOST / nearer, motion.tilt[1] * _MOST / nearer))
 
 
 def joined(first: Motion, second: Motion) -> Motion:
     """An object's motion before a camera that moves as well: the paths are added, the rest is the camera's, `first`."""
-    return Motion(first.times, first.shifts + second.shifts, first.turn + second.turn, first.zoom, first.tilt)
+    return Motion(first.times, first.shifts + second.shifts, first.turn, first.zoom, first.tilt)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# Shot and read noise in linear light, variance = SHOT * light + READ (Rim et al., RSBlur, ECCV 2022).
-SHOT, READ = 8.89e-5, 2.94e-5
+# Shot and read noise in linear light, variance = SHOT * light + READ^2: what the authors of RSBlur (Rim et al., ECCV
+# 2022) estimated of the camera of RealBlur, and make their pairs with (github.com/rimchang/RSBlur).
+SHOT, READ = 8.8915e-5, 2.9430e-5
 
 # From and to what red and blue are multiplied by, so that white is white (Brooks et al., Unprocessing Images for
 # Learned Raw Denoising, CVPR 2019, section 3.2).
@@ -35,7 +36,7 @@ def add_noise(
         float32 [H, W, 3], clipped to 0 to 1.
     """
     balance = np.array([gains[0], 1, gains[1]], np.float32)
-    deviation = np.sqrt(strength * (SHOT * light / balance + READ), dtype=np.float32)
+    deviation = np.sqrt(strength * (SHOT * light / balance + READ**2), dtype=np.float32)
     noise = deviation * random.standard_normal(light.shape, np.float32)
     if demosaicing:
         # The filters are linear: what they make of the light and of the noise adds up, and the light is known whole.

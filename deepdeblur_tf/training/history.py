@@ -64,7 +64,7 @@ class History(tf.keras.callbacks.Callback):
 
         def write(path):
             with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                writer = csv.DictWriter(file, list(row), extrasaction="ignore", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows([*rows, row])
 

@@ -209,7 +209,7 @@ def _fit(setup: _Setup, trainer: Trainer, start: int, callbacks: list) -> None:
 def _finish(setup: _Setup, run: Run, before: float | None, picture: Path, say) -> None:
     """Says what was left out, has the run count as finished, and says where the results are and how good they are."""
     history = run.read_history()
-    skipped = sum(int(row["skipped"]) for row in history)
+    skipped = sum(int(row.get("skipped") or 0) for row in history)
     if skipped:
         say(f"left out: {skipped} batches with a loss or gradient that is no finite number")
     unreadable = setup.stream.source.unreadable() if isinstance(setup.stream.source, ReadableOnly) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepdeblur_tf.compat import tf
-from deepdeblur_tf.config import ConfigError, Training
+from deepdeblur_tf.config import Training, check_warmup
 from deepdeblur_tf.training.muon import Muon
 
 
@@ -22,13 +22,9 @@ def learning_rate_schedule(training: Training, steps_per_epoch: int):
     Raises:
         ConfigError: the training is over before the rate has risen.
     """
+    check_warmup(training, steps_per_epoch)
     steps = training.epochs * steps_per_epoch
     if training.schedule == "cosine":
-        if training.warmup >= steps:
-            raise ConfigError(
-                f"training.warmup: received {training.warmup}; allowed: fewer than the training's {steps} steps "
-                f"({training.epochs} epochs of {steps_per_epoch})."
-            )
         return tf.keras.optimizers.schedules.CosineDecay(
             0.0 if training.warmup else training.learning_rate,
             decay_steps=steps - training.warmup,

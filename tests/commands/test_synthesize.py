@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 
 cv2 = pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
+av = pytest.importorskip("av")
 
 from deepdeblur_tf.config import Data, load_experiment  # noqa: E402
 from deepdeblur_tf.creation.folder import DataSetFolder  # noqa: E402
@@ -164,6 +165,27 @@ def test_a_videos_frames_are_as_recorded(ground, tmp_path):
     assert len(read) == footage(tmp_path / "a.mp4")[0] == 20
     for one, other in zip(frames, read):
         assert np.abs(one.astype(int) - other).mean() < 3
+
+
+def test_no_pair_spans_a_gap_in_a_damaged_video(ground, tmp_path, capsys):
+    frames = [np.ascontiguousarray(ground[:SIDE, 2 * number : 2 * number + SIDE]) for number in range(40)]
+    write_video(tmp_path / "a.mp4", frames, options={"g": "10", "crf": "10"})
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packets = [bytes(packet) for packet in container.demux() if packet.size]
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    for packet in packets[22:25]:
+        at = content.find(packet)
+        content[at + 4 : at + len(packet)] = bytes(len(packet) - 4)
+    (tmp_path / "a.mp4").write_bytes(content)
+    for _ in range(2):  # and the same when it is continued
+        assert run(tmp_path / "a.mp4", "--frames", 7, "--test", 0, "--output", tmp_path / "out") == 1
+        error = capsys.readouterr().err
+        assert re.search(r"a.mp4: is damaged after (1[4-9]|2\d) frames; what comes after them was left out", error)
+        assert 2 <= len(manifest(tmp_path / "out")) <= 3
+    for entry in manifest(tmp_path / "out"):
+        scene, _, number = entry["pair"].rpartition("/")
+        shown = read_rgb(tmp_path / "out" / scene / "sharp" / f"{number}.png")
+        assert np.abs(shown.astype(int) - frames[entry["sharp_frame"]]).mean() < 3
 
 
 # Photos
@@ -349,6 +371,28 @@ def test_a_folder_of_other_files_is_left_alone(photos, tmp_path, capsys):
     assert run(photos, "--from", "photos", "--output", tmp_path / "mine") == 2
     assert "holds other files" in capsys.readouterr().err
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_a_folder_that_a_full_disk_or_a_kill_left_at_its_very_beginning_is_continued(of_photos, tmp_path):
+    assert run(*of_photos) == 0
+    expected = hashes(tmp_path / "out")
+    about = (tmp_path / "out" / "synthesis.json").read_bytes()
+    for name, content in (("synthesis.json", about), (".deepdeblur_tf.0.part.json", about[:10])):
+        shutil.rmtree(tmp_path / "out")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / name).write_bytes(content)
+        assert run(*of_photos) == 0
+        assert hashes(tmp_path / "out") == expected
+
+
+def test_masks_below_the_photos_are_no_photos(of_photos, photos, tmp_path, capsys):
+    (photos / "masks").mkdir()
+    for path in sorted(photos.glob("*.png"))[:2]:
+        mask = np.zeros((*Image.open(path).size[::-1], 3), np.uint8)
+        mask[100:160, 100:160] = 255
+        Image.fromarray(mask).save(photos / "masks" / path.name)
+    assert run(*of_photos, "--masks", photos / "masks") == 0
+    assert {entry["pair"].split("/")[1] for entry in manifest(tmp_path / "out")} == {"photo0", "photo1", "photo2"}
 
 
 # Wrong inputs

@@ -34,7 +34,7 @@ def begin(run, experiment, data=None, epochs=0, finish=False):
     run.last_checkpoints.mkdir(parents=True)
     (run.last_checkpoints / "step-3.sha256").touch()
     if epochs:
-        run.history.write_text("epoch\n" + "".join(f"{epoch}\n" for epoch in range(1, epochs + 1)))
+        run.history.write_text("epoch,step\n" + "".join(f"{epoch},{10 * epoch}\n" for epoch in range(1, epochs + 1)))
     if finish:
         run.model.touch()
 
@@ -150,6 +150,29 @@ def test_force_does_not_change_the_network(run, small_experiment):
     with pytest.raises(RunError, match="holds another network, which --force cannot change"):
         claim(run, small_experiment(**{"model.filters": 8}), force=True)
     assert run.config.read_text() == before and run.is_finished
+
+
+@pytest.mark.parametrize(
+    "settings, what",
+    [
+        ({"training.ema": 0.99}, "without training.ema or a lower training.precision"),
+        ({"training.precision": "float16"}, "without float16"),
+        ({"training.optimizer": "muon"}, "without Muon"),
+    ],
+)
+def test_force_does_not_change_what_checkpoints_hold(run, small_experiment, settings, what):
+    begin(run, small_experiment(), finish=True)
+    before = run.config.read_text()
+    with pytest.raises(RunError, match=f"was trained {what}, which --force cannot change"):
+        claim(run, small_experiment(**settings), force=True)
+    assert run.config.read_text() == before and run.is_finished
+
+
+def test_epochs_of_another_length_are_refused(run, small_experiment):
+    begin(run, small_experiment(**{"training.epochs": 3}), epochs=3, finish=True)
+    run.check_epochs(10)
+    with pytest.raises(RunError, match="has trained epochs of 10 steps, and these are of 15"):
+        run.check_epochs(15)
 
 
 @pytest.mark.parametrize("finish, epochs, allowed", [(False, 2, 3), (True, 2, 4), (True, 3, 4)])

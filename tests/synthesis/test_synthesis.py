@@ -12,8 +12,16 @@ from scipy import ndimage  # noqa: E402
 from deepdeblur_tf.config import Synthesis  # noqa: E402
 from deepdeblur_tf.creation.profiles import PROFILES  # noqa: E402
 from deepdeblur_tf.synthesis.camera import TONE_CURVES, light_of_values, quantized, with_lights  # noqa: E402
-from deepdeblur_tf.synthesis.generator import make_pair  # noqa: E402
-from deepdeblur_tf.synthesis.motion import Motion, path_length, random_motion, smooth_path, still  # noqa: E402
+from deepdeblur_tf.synthesis.generator import _cutout, make_pair  # noqa: E402
+from deepdeblur_tf.synthesis.motion import (  # noqa: E402
+    Motion,
+    joined,
+    path_length,
+    random_motion,
+    smooth_path,
+    still,
+    within_sight,
+)
 from deepdeblur_tf.synthesis.pictures import Pictures, reduced  # noqa: E402
 from deepdeblur_tf.synthesis.rendering import (  # noqa: E402
     Cutout,
@@ -147,19 +155,25 @@ def test_an_exposure_above_1_saturates():
 def test_noise_has_the_published_variance(random, light):
     noisy = add_noise(random, np.full((400, 400, 3), light, np.float32), 1.0)
     inside = noisy[noisy > 0]
-    expected = np.sqrt(SHOT * light + READ)
+    expected = np.sqrt(SHOT * light + READ**2)
     if light:
         assert inside.std() == pytest.approx(expected, rel=0.02)
     else:  # clipped at 0: half a normal distribution is left
         assert inside.mean() == pytest.approx(expected * np.sqrt(2 / np.pi), rel=0.02)
 
 
+def test_black_stays_nearly_black_in_noise(random):
+    """The authors' code adds a normal deviate times READ: the mean of what is left above 0 is 0.4 of that."""
+    noisy = add_noise(random, np.zeros((400, 400, 3), np.float32), 1.0)
+    assert 255 * np.mean(noisy ** (1 / 2.2)) < 1.5
+
+
 def test_noise_goes_through_the_white_balance(random):
     """Red reaches the sensor weaker by its gain, and its noise is multiplied by it."""
     light, gain = 0.3, 2.0
     noisy = add_noise(random, np.full((400, 400, 3), light, np.float32), 1.0, gains=(gain, 1.0))
-    assert noisy[..., 0].std() == pytest.approx(gain * np.sqrt(SHOT * light / gain + READ), rel=0.02)
-    assert noisy[..., 1].std() == pytest.approx(np.sqrt(SHOT * light + READ), rel=0.02)
+    assert noisy[..., 0].std() == pytest.approx(gain * np.sqrt(SHOT * light / gain + READ**2), rel=0.02)
+    assert noisy[..., 1].std() == pytest.approx(np.sqrt(SHOT * light + READ**2), rel=0.02)
     assert noisy.mean(axis=(0, 1)) == pytest.approx([light] * 3, abs=1e-3)
 
 
@@ -234,6 +248,28 @@ def pictures(scenes):
     return Pictures(photos.__getitem__, len(photos), painted=0.0)
 
 
+def test_an_object_moves_by_its_own_path_and_no_more():
+    random = np.random.default_rng(3)
+    camera, own = random_motion(random, 9.0, 0.1, 0.05), random_motion(random, 5.0, 0.1)
+    times, far = np.linspace(-1, 1, 9), np.array([600.0, 350.0, 1])
+    moved, followed = (each.homographies(times, (640, 360)) @ far for each in (joined(camera, own), camera))
+    path = np.stack([np.interp(times, own.times, own.shifts[:, axis]) for axis in (0, 1)], axis=1)
+    np.testing.assert_allclose((moved - followed)[:, :2], path, atol=1e-9)
+
+
+def test_outlines_are_soft_and_whole(pictures):
+    for seed in range(40):
+        cutout = _cutout(np.random.default_rng(seed), pictures, None, (256, 256), still())
+        border = np.concatenate([cutout.mask[[0, -1]].ravel(), cutout.mask[:, [0, -1]].ravel()])
+        assert border.max() < 0.01 and cutout.mask.max() > 0.9
+
+
+def test_however_large_a_tilt_is_asked_for_no_view_reaches_the_horizon(pictures):
+    for seed in range(20):
+        motion = within_sight(random_motion(np.random.default_rng(seed), 5.0, tilt=0.01, zoom=2.0), (720, 1280))
+        assert margin_of(motion, (720, 1280)) < 2000
+
+
 def test_a_pair_is_a_function_of_its_seed(pictures):
     settings = Synthesis(noise=0.5, jpeg=0.5, linear=0.5, unblurred=0.2)
     one, other = (
@@ -256,8 +292,17 @@ def test_a_grey_pair_has_no_colours(pictures, random):
         np.testing.assert_array_equal(image.min(axis=2), image.max(axis=2))
 
 
-def test_a_flat_pair_is_of_one_colour(pictures, random):
-    pair, _ = make_pair(random, Synthesis(flat=1.0, objects=0), (64, 64), pictures)
+def test_a_grey_pair_has_no_colours_with_all_that_a_camera_adds(pictures):
+    every = {"linear": 1.0, "lights": 1.0, "noise": 1.0, "white_balance": 1.0, "demosaicing": 1.0, "sharpening": 1.0}
+    settings = Synthesis(grey=1.0, **every)
+    for seed in range(8):
+        pair, _ = make_pair(np.random.default_rng(seed), settings, (64, 64), pictures)
+        assert all((image == image[..., :1]).all() for image in np.split(pair, 2, axis=2))
+
+
+@pytest.mark.parametrize("more", [{}, {"linear": 1.0, "lights": 1.0}])
+def test_a_flat_pair_is_of_one_colour(pictures, random, more):
+    pair, _ = make_pair(random, Synthesis(flat=1.0, objects=0, **more), (64, 64), pictures)
     np.testing.assert_array_equal(pair, np.broadcast_to(pair[0, 0], pair.shape))
     np.testing.assert_array_equal(pair[..., :3], pair[..., 3:])
 
