@@ -9,6 +9,7 @@ import io
 
 import numpy as np
 from PIL import ExifTags, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from deepdeblur_tf.errors import UserError, need
 
@@ -47,14 +48,24 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
     need("cv2", "deep", "a TIFF of 16 bits a channel")
     import cv2
 
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if tags.get(ExifTags.Base.PlanarConfiguration) == 2:  # which OpenCV takes for pixels
+        raise UserError("is a TIFF of 16 bits that holds one channel after the other. Save it interleaved, or as PNG.")
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape[1::-1] != image.size:
         raise UserError("is a TIFF of a kind that is not read. Save it as PNG, or with 8 bits a channel.")
     pixels = pixels.reshape(*pixels.shape[:2], -1)[..., _COLOUR_ORDERS[pixels.shape[2] if pixels.ndim == 3 else 1]]
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    if has_another_channel(image):
+        return pixels[..., :3]
     if tags.get(ExifTags.Base.ExtraSamples, (0,))[0] == 1:
         return _unassociated(pixels)
     return 65535 - pixels if tags.get(ExifTags.Base.PhotometricInterpretation) == 0 else pixels
+
+
+def has_another_channel(image: ImageFile.ImageFile) -> bool:
+    """Whether a TIFF holds a channel beside its colours that is no alpha, such as a scanner's infrared."""
+    extra = image.tag_v2.get(ExifTags.Base.ExtraSamples, (2,)) if isinstance(image, TiffImageFile) else (2,)
+    return image.mode.startswith("RGB") and extra[0] == 0
 
 
 def _unassociated(pixels: np.ndarray) -> np.ndarray:

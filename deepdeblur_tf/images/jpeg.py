@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
 from deepdeblur_tf.images import exif
-from deepdeblur_tf.images.metadata import Metadata, Parts, without_thumbnails
+from deepdeblur_tf.images.metadata import (
+    MOTION_PHOTO,
+    OTHER_PICTURES,
+    Metadata,
+    Parts,
+    without_properties,
+    without_thumbnails,
+)
 
 _START = b"\xff\xd8"
 _MOST = 65533  # bytes in a segment
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _LONGER_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_GOOGLES = re.compile(rb"http://ns\.google\.com/photos/1\.0/(?:image|depthmap)/")
 _PROFILE = b"ICC_PROFILE\0"
 _PROFILE_HEAD = len(_PROFILE) + 2  # and a part's number and how many there are
 _PHOTOSHOP = b"Photoshop 3.0\0"
@@ -64,11 +73,13 @@ def _segment(marker: int, data: bytes) -> bytes:
 def take_apart(content: bytes) -> Parts:
     """Takes a file apart; of a file that is cut off, what there is."""
     pixels, rest, left_out = [_START], list[bytes](), list[str]()
-    block, xmp, parts = b"", b"", 0
+    block, xmp, parts, longer = b"", b"", 0, list[bytes]()
     profile: dict[int, bytes] = {}  # its parts, by their numbers
     for marker, data in _segments(content):
         if not marker:
             pixels.append(data)
+            if b"MotionPhoto_Data" in data:  # of earlier Samsungs, which tell of it nowhere else
+                left_out.append(MOTION_PHOTO)
         elif marker == _APP0 and data.startswith(b"JFIF\0"):
             data = (data[:12] + b"\0\0").ljust(14, b"\0")  # without the thumbnail
             pixels.append(_segment(marker, data))
@@ -96,8 +107,10 @@ def take_apart(content: bytes) -> Parts:
             profile.setdefault(data[len(_PROFILE)], data[_PROFILE_HEAD:])
             parts = data[len(_PROFILE) + 1]
         elif marker == _APP2 and data.startswith((b"MPF\0", b"urn:iso:std:iso:ts:21496:")):
-            left_out.append("other pictures in the file, such as a preview, a depth map or a gain map")
-        elif marker == _COMMENT or data.startswith(_LONGER_XMP):
+            left_out.append(OTHER_PICTURES)
+        elif data.startswith(_LONGER_XMP):
+            longer.append(_segment(marker, data))
+        elif marker == _COMMENT:
             rest.append(_segment(marker, data))
         elif 0xE0 <= marker <= 0xEF:
             if not any(marker == other and data.startswith(begin) for other, begin in _DROPPED):
@@ -106,6 +119,9 @@ def take_apart(content: bytes) -> Parts:
                 left_out.append(f"the segment APP{marker - 0xE0}{word}, whose meaning is unknown here")
         else:
             pixels.append(_segment(marker, data))
+    if longer and _GOOGLES.search(xmp):  # it holds the blurry picture, or a depth map
+        longer, xmp = [], without_properties(xmp, b"http://ns.adobe.com/xmp/note/", rb"HasExtendedXMP")
+    rest += longer
     icc = b"".join(profile[number] for number in sorted(profile))
     if profile and sorted(profile) != list(range(1, parts + 1)):
         icc = b""

@@ -14,14 +14,19 @@ from typing import NamedTuple
 from deepdeblur_tf.images import exif
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|\s*>)\s*)([1-8])")
+# What is said of what is not written again.
+OTHER_PICTURES = "other pictures in the file, such as a preview, a depth map or a gain map"
+MOTION_PHOTO = "the video of a motion photo"
 # XMP properties that hold pictures of the picture, or promise what is not written with it: by their namespaces, their
 # names there, and what is said about it.
 _XMP_DROPPED = (
     (b"http://ns.adobe.com/xap/1.0/", rb"Thumbnails", ""),
     (b"http://ns.adobe.com/hdr-gain-map/1.0/", rb"\w+", "the gain map, which brightens the picture on some screens"),
     (b"http://ns.apple.com/HDRGainMap/1.0/", rb"\w+", "the gain map, which brightens the picture on some screens"),
-    (b"http://ns.google.com/photos/1.0/camera/", rb"(?:MotionPhoto|MicroVideo)\w*", "the video of a motion photo"),
+    (b"http://ns.google.com/photos/1.0/camera/", rb"(?:MotionPhoto|MicroVideo)\w*", MOTION_PHOTO),
     (b"http://ns.google.com/photos/1.0/container/", rb"Directory", ""),  # of both
+    (b"http://ns.google.com/photos/1.0/image/", rb"\w+", OTHER_PICTURES),
+    (b"http://ns.google.com/photos/1.0/depthmap/", rb"\w+", OTHER_PICTURES),
 )
 _THUMBNAIL_RESOURCES = (1033, 1036)  # Adobe Photoshop File Formats Specification, "Image Resource IDs"
 
@@ -57,14 +62,14 @@ class Metadata:
         """Those of the upright picture of a (width, height): not to be turned again, without thumbnails."""
         xmp, left_out = _XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp), list(self.left_out)
         for namespace, names, said in _XMP_DROPPED:
-            shorter = _without(xmp, namespace, names)
+            shorter = without_properties(xmp, namespace, names)
             left_out += [said] * (shorter != xmp and said != "")
             xmp = shorter
         block = exif.of_upright(self.exif, size)
         return replace(self, exif=block, xmp=xmp, left_out=tuple(dict.fromkeys(left_out)))
 
 
-def _without(xmp: bytes, namespace: bytes, names: bytes) -> bytes:
+def without_properties(xmp: bytes, namespace: bytes, names: bytes) -> bytes:
     """An XMP packet without some properties of a namespace, as attributes and as elements."""
     for prefix in set(re.findall(rb"xmlns:([\w.-]+)\s*=\s*[\"']" + re.escape(namespace) + rb"[\"']", xmp)):
         name = re.escape(prefix) + rb":" + names

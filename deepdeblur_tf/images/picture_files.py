@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from deepdeblur_tf.errors import UserError, quiet_libraries
-from deepdeblur_tf.images.deep import read_deep
-from deepdeblur_tf.images.formats import Format
+from deepdeblur_tf.images.deep import has_another_channel, read_deep
+from deepdeblur_tf.images.formats import Format, lying_on_its_side
 from deepdeblur_tf.images.metadata import Metadata
 from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, turned_upright
 
@@ -83,12 +83,17 @@ def read_photo(path) -> Photo:
                 "can be written. Save it as JPEG or PNG."
             )
         metadata, left_out = found.metadata, list[str]()
+        if has_another_channel(found.image):
+            left_out.append("a fourth channel, which is no transparency")
         if _is_deep(found):
             pixels = read_deep(found.content, found.image)
         else:
             pixels, metadata = _pixels(found, left_out)
         pixels = np.ascontiguousarray(turned_upright(pixels, metadata))
-        options, metadata = found.format.options(found.image, found.content), metadata.of_upright(found.upright_size)
+        options = found.format.options(found.image, found.content)
+        if found.format.name == "JPEG" and metadata.orientation >= 5:
+            options = lying_on_its_side(options)
+        metadata = metadata.of_upright(found.upright_size)
     channels = pixels.shape[2]
     rgb, alpha = pixels[..., : 3 if channels > 2 else 1], pixels[..., -1] if channels in (2, 4) else None
     rgb = np.broadcast_to(rgb, (*rgb.shape[:2], 3))

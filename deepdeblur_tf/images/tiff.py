@@ -15,7 +15,7 @@ from deepdeblur_tf.images.metadata import Metadata, Parts, without_thumbnails
 # the picture: maker, time, copyright, resolution, colour profile, ...
 LAYOUT = {254, 255, *range(256, 267), 273, *range(275, 282), 284, 290, 291, 292, 293, 317, 320, *range(321, 348)}
 LAYOUT |= {512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532}
-_XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
+_XMP, _IPTC, _PHOTOSHOP, _PROFILE, _LAYERS = 700, 33723, 34377, 34675, 37724
 _SUBFILE_TYPE, _SAMPLES, _DIRECTORIES_BELOW, _EXTRA_SAMPLES = 254, 277, 330, 338
 _TYPES = set(exif.TYPE_SIZES) - {16, 17, 18}  # BigTIFF's own cannot be written as a TIFF's
 _HEADER = b"II*\0\x08\0\0\0"  # of a file whose directory follows at once
@@ -43,6 +43,8 @@ def take_apart(content: bytes) -> Parts:
     tags = _tags(blocks, blocks.first, {blocks.first}, left_out)
     tags = {tag: value for tag, value in tags.items() if tag not in LAYOUT}
     xmp, icc = (tags.pop(tag).data if tag in tags else b"" for tag in (_XMP, _PROFILE))
+    if tags.pop(_LAYERS, None):  # Photoshop would open them, and not the picture
+        left_out.append("Photoshop's layers")
     if _PHOTOSHOP in tags:
         resources = without_thumbnails(tags[_PHOTOSHOP].data)
         tags[_PHOTOSHOP] = _Tag(7, len(resources), resources)

@@ -161,7 +161,7 @@ class VideoWriter:
         copy.metadata.update(_lasting(stream.metadata))
         copy.disposition = stream.disposition.value
         self._copies[stream.index] = copy
-        if codec.startswith(("mp3", "ac3")):
+        if codec.startswith(("mp2", "mp3", "ac3", "aac")):
             self._counts[copy.index] = 0
 
     def _cover(self, index: int) -> bytes:
@@ -231,8 +231,9 @@ class VideoWriter:
             reordered = 0 if packet.stream.type == "audio" else 20
             decoding_time = time - reordered if last is None else last + 1
         if decoding_time is not None:
-            if last is not None and decoding_time <= last and packet.stream.type == "audio":
-                decoding_time = last + 1  # a recording that begins anew within the file
+            step = math.ceil(copy.time_base / packet.time_base)  # ticks of which the container sees one
+            if last is not None and decoding_time < last + step and packet.stream.type == "audio":
+                decoding_time = last + step
                 time = None if time is None else max(time, decoding_time)
             self._decoding_times[copy.index] = decoding_time
         packet.pts, packet.dts, packet.stream = time, decoding_time, copy

@@ -27,6 +27,7 @@ SUFFIXES = (
 # What a file may be, as ffmpeg calls it. The others are no videos, or name further files to be opened.
 _CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg"
 _PLAYLISTS = (b"ffconcat version", b"#EXTM3U", b"<?xml")
+_RESTART = Fraction(3, 10)  # seconds that a stream's time of decoding falls back where a recording begins anew
 _LOOKED_AT = 8  # frames at the beginning, for what holds for all of them
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # decoders of the opacity that WebM keeps beside the picture
 # What stands beside the pictures and is lost when they are coded anew, by PyAV's names.
@@ -34,6 +35,8 @@ _BESIDE = {
     "DOVI_METADATA": "what Dolby Vision adds to the picture",
     "DYNAMIC_HDR_PLUS": "what HDR10+ adds to the picture",
     "A53_CC": "captions within the picture",
+    "SPHERICAL": "how a picture all around is projected",
+    "STEREO3D": "how a picture for two eyes is laid out",
 }
 
 
@@ -123,6 +126,36 @@ def _is_avi(container) -> bool:
     return container.format.name == "avi"
 
 
+class _Clock:
+    """The times of a container's packets: where a recording begins anew within the file, it follows the one before.
+
+    Attributes:
+        restarts: How often that was.
+    """
+
+    def __init__(self):
+        self.restarts = 0
+        self._shift = self._end = Fraction(0)  # seconds
+        self._last: dict[int, Fraction] = {}  # time of decoding, by stream
+
+    def packets(self, container) -> Iterator[Any]:
+        """PyAV's packets that are not empty, in the file's order."""
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            if packet.dts is not None and packet.stream.type in ("video", "audio"):
+                time = packet.dts * packet.time_base + self._shift
+                if time < self._last.get(packet.stream_index, time) - _RESTART:
+                    self._shift += self._end - time
+                    time, self.restarts = self._end, self.restarts + 1
+                self._last[packet.stream_index] = time
+                self._end = max(self._end, time + (packet.duration or 0) * packet.time_base)
+            if self._shift:
+                ticks = round(self._shift / packet.time_base)
+                packet.pts, packet.dts = (None if at is None else at + ticks for at in (packet.pts, packet.dts))
+            yield packet
+
+
 class Survey(NamedTuple):
     """What a file holds, as far as it is known without decoding it.
 
@@ -157,9 +190,7 @@ def survey(path) -> Survey:
         picture = picture_of(container)
         tick = Fraction(picture.time_base)
         try:
-            for packet in container.demux():
-                if not packet.size:
-                    continue
+            for packet in _Clock().packets(container):
                 packets[packet.stream_index] += 1
                 sizes[packet.stream_index] += packet.size
                 time = packet.dts if packet.pts is None or _is_avi(container) else packet.pts
@@ -261,9 +292,8 @@ class Video:
                 shown.append((time, frame.duration or 0))
                 yield from self._upright(self._decoding(frame), shown)
 
-        for packet in self.container.demux():
-            if not packet.size:
-                continue
+        clock = _Clock()
+        for packet in clock.packets(self.container):
             if packet.stream_index != self.stream.index:
                 yield packet
                 continue
@@ -276,6 +306,8 @@ class Video:
             self.remarks.append(f"damaged: {self.damaged} parts do not decode")
         if resized:
             self.remarks.append(f"changing in size: {resized} frames were scaled to that of the first")
+        if clock.restarts:
+            self.remarks.append(f"several recordings in one file: {clock.restarts + 1}, which follow each other now")
         if mended:
             self.remarks.append(f"times missing or not in order: {mended} frames were given one")
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 from deepdeblur_tf.compat import tf
 from deepdeblur_tf.images import deep
 from deepdeblur_tf.images.formats import FORMATS, SUFFIXES
+from deepdeblur_tf.images.metadata import OTHER_PICTURES
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.picture_files import read_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
@@ -249,6 +250,39 @@ def test_colours_of_16_bits_that_were_multiplied_by_their_alpha_are_shown_as_bef
     found = tifffile.imread(target).astype(float)
     np.testing.assert_array_equal(found[..., 3], alpha)
     np.testing.assert_allclose(found[..., :3] * (alpha[..., None] / 65535), multiplied, atol=0.51)
+
+
+def test_a_tiff_of_16_bits_a_channel_after_the_other_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", deep_picture(3).transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    with pytest.raises(ImageError, match="a.tif: is a TIFF of 16 bits that holds one channel after the other"):
+        read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_fourth_channel_that_is_no_transparency_is_left_out(tmp_path, dtype):
+    """An infrared channel of a scanner, or a saved selection."""
+    pixels = deep_picture(4).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+    photo, target = again(tmp_path / "a.tif")
+    assert photo.left_out == ("a fourth channel, which is no transparency",) and photo.alpha is None
+    np.testing.assert_array_equal(tifffile.imread(target), pixels[..., :3])
+
+
+def test_photoshops_layers_are_left_out(tmp_path):
+    layers = b"Adobe Photoshop Document Data Block\0 the blurry layers"
+    tifffile.imwrite(tmp_path / "a.tif", deep_picture(3), photometric="rgb", extratags=[(37724, 7, None, layers, True)])
+    photo, target = again(tmp_path / "a.tif")
+    assert photo.left_out == ("Photoshop's layers",) and b"blurry layers" not in target.read_bytes()
+
+
+def test_a_heics_gain_map_is_said_to_be_left_out(tmp_path, picture):
+    save(tmp_path / "a.heic", transparent(picture), "HEIF", quality=90)
+    content = (tmp_path / "a.heic").read_bytes()
+    kinds = [b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha"]
+    (kind,) = (kind for kind in kinds if kind in content)
+    gain = b"urn:x:hdrgainmap".ljust(len(kind), b"\0")  # as phones have it, under a shorter name
+    (tmp_path / "a.heic").write_bytes(content.replace(kind, gain))
+    assert OTHER_PICTURES in read_photo(tmp_path / "a.heic").left_out
 
 
 def test_a_negative_of_16_bits_becomes_a_positive(tmp_path):

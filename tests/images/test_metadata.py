@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from deepdeblur_tf.images import exif, jpeg, png, tiff
-from deepdeblur_tf.images.metadata import Metadata
+from deepdeblur_tf.images.metadata import MOTION_PHOTO, OTHER_PICTURES, Metadata
 from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.images.rgb import image_size, read_rgb
 from tests.images.exif_data import NOTE, PICTURE, THUMBNAIL, assert_turned, directory, entry, exif_block, xmp
@@ -461,3 +461,23 @@ def test_a_gain_maps_own_picture_is_not_written(tmp_path):
 def test_any_xmp_is_taken(pieces):
     packet = b'<a xmlns:xmp="http://ns.adobe.com/xap/1.0/">' + b"".join(pieces)
     assert len(Metadata(xmp=packet).of_upright((1, 1)).xmp) <= len(packet)
+
+
+@pytest.mark.parametrize("namespace, kept", [("photos/1.0/image/", False), ("photos/1.0/panorama/", True)])
+def test_googles_pictures_of_the_picture_are_left_out(tmp_path, namespace, kept):
+    xmp = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:GImage="http://ns.google.com/{namespace}" xmlns:xmpNote="http://ns.adobe.com/xmp/note/"
+ GImage:Mime="image/jpeg" xmpNote:HasExtendedXMP="0123456789ABCDEF0123456789ABCDEF"/></rdf:RDF></x:xmpmeta>""".encode()
+    longer = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + b"the blurry picture"
+    photo = read_photo_with(tmp_path, [b"http://ns.adobe.com/xap/1.0/\0" + xmp, longer])
+    write_photo(tmp_path / "b.jpg", photo, photo.rgb)
+    written = (tmp_path / "b.jpg").read_bytes()
+    assert (b"the blurry picture" in written) == (b"HasExtendedXMP" in written) == kept
+    assert (OTHER_PICTURES in photo.left_out) == (not kept)
+
+
+def test_a_motion_photo_of_an_earlier_samsung_is_named(tmp_path):
+    PICTURE.save(tmp_path / "a.jpg")
+    with open(tmp_path / "a.jpg", "ab") as file:
+        file.write(b"\0\0\x30\x0a\x10\0\0\0MotionPhoto_Data" + b"a video" * 9 + b"SEFHSEFT")
+    assert read_photo(tmp_path / "a.jpg").left_out == (MOTION_PHOTO,)

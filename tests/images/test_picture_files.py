@@ -62,6 +62,20 @@ def test_jpeg_keeps_quality_and_metadata(tmp_path, picture):
     assert np.abs(np.asarray(again).astype(int) - np.asarray(source)).mean() < 1
 
 
+def test_colours_of_a_jpeg_that_lies_on_its_side_lose_nothing_more(tmp_path):
+    """4:2:2 halves colours across; after the turn that is down."""
+    random = np.random.default_rng(0)
+    rows = Image.fromarray(random.integers(0, 256, (64, 1, 3), dtype=np.uint8)).resize((96, 64), Image.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rows.save(tmp_path / "a.jpg", quality=95, subsampling=1, exif=exif)
+    photo, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    source = Image.open(tmp_path / "a.jpg")
+    assert again.size == (64, 96) and np.abs(np.asarray(again).astype(int) - photo.rgb).mean() < 2
+    tables = [np.reshape(table, (8, 8)).T.ravel().tolist() for table in source.quantization.values()]
+    assert list(again.quantization.values()) == tables
+
+
 def test_a_noisy_jpeg_of_full_quality_can_be_written(tmp_path, random, monkeypatch):
     noise = Image.fromarray(random.integers(0, 256, (400, 500, 3), dtype=np.uint8))
     for progressive in (False, True):
