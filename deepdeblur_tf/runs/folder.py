@@ -173,11 +173,12 @@ class Run:
     def check_epochs(self, steps: int) -> None:
         """Raises RunError where the run's epochs had another number of steps: its rows would be of neither."""
         for row in self.read_history()[-1:]:
-            if int(row["step"]) != steps * int(row["epoch"]):
+            step, epoch = int(row.get("step") or 0), int(row["epoch"])
+            if step and step != steps * epoch:
                 raise RunError(
-                    f"{self.folder} has trained epochs of {int(row['step']) // int(row['epoch'])} steps, and these are "
-                    f"of {steps}. Give its own pairs, training.batch_size and training.steps, or begin a new run with "
-                    f"--training.pretrained {self.folder}."
+                    f"{self.folder} has trained epochs of {step // epoch} steps, and these are of {steps}. Give its own "
+                    "pairs, training.batch_size and training.steps, or begin a new run with --training.pretrained "
+                    f"{self.folder}."
                 )
 
     def read_history(self) -> list[dict[str, str]]:
@@ -192,7 +193,12 @@ class Run:
             with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
                 rows = list(csv.DictReader(file))
             for row in rows:
-                int(row["epoch"]), int(row["step"]), int(row.get("skipped") or 0), float(row.get("val_psnr") or 0)
+                (
+                    int(row["epoch"]),
+                    int(row.get("step") or 0),
+                    int(row.get("skipped") or 0),
+                    float(row.get("val_psnr") or 0),
+                )
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{self.history}: another program changed it. Put it back as it was, or remove it."
