@@ -176,9 +176,9 @@ class Run:
             step, epoch = int(row.get("step") or 0), int(row["epoch"])
             if step and step != steps * epoch:
                 raise RunError(
-                    f"{self.folder} has trained epochs of {step // epoch} steps, and these are of {steps}. Give its own "
-                    "pairs, training.batch_size and training.steps, or begin a new run with --training.pretrained "
-                    f"{self.folder}."
+                    f"{self.folder} has trained epochs of {step // epoch} steps, and these are of {steps}. Give its "
+                    "own pairs, training.batch_size and training.steps, or begin a new run with "
+                    f"--training.pretrained {self.folder}."
                 )
 
     def read_history(self) -> list[dict[str, str]]:
