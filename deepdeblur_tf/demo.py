@@ -34,7 +34,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         description="Opens a page to try a network on: drop pictures, see before and after under one slider, download "
         "the results. Pictures stay on this machine and are removed within an hour, and when the page is stopped.",
     )
-    parser.add_argument("model", **MODEL)
+    unless = {"nargs": "?", "default": "photographs", "help": f"{MODEL['help']} Defaults to %(default)s."}
+    parser.add_argument("model", **{**MODEL, **unless})
     add_server_arguments(parser, "a picture's file", 256)
     parser.add_argument(
         "--port", type=int, metavar="N", help="The port to listen on. Defaults to the first free one from 7860 on."

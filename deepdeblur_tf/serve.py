@@ -21,6 +21,7 @@ from deepdeblur_tf.command_line import (
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.files import user_path
 from deepdeblur_tf.networks.location import NetworkError, model_file
+from deepdeblur_tf.restoration.scale import SCALES
 from deepdeblur_tf.serving.formats import newest_version
 
 
@@ -33,8 +34,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "model",
         metavar="MODEL|EXPORT",
+        nargs="?",
+        default="photographs",
         help="A finished run's folder, a .keras file, photographs, or a folder that export wrote, of which the newest "
-        "version is served. Exports are programs: serve those of people that you trust.",
+        "version is served. Exports are programs: serve those of people that you trust. Defaults to %(default)s.",
     )
     add_server_arguments(parser, "a request", 64)
     parser.add_argument("--port", type=int, default=8501, metavar="N", help="The port. Defaults to %(default)s.")
@@ -43,6 +46,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help=f"Pixels that a picture may have. Defaults to {MAX_PIXELS}, for an export to what it was made with.",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=("auto", *(f"{scale:g}" for scale in SCALES)),
+        help="The scale at which pictures are restored, as predict has it; requests can ask for another one. Defaults "
+        "to auto, for an export to what it was made with.",
     )
     parser.add_argument(
         "--max_waiting",
@@ -77,7 +86,8 @@ def _serve(flags) -> int:
         from deepdeblur_tf.serving.version import NAME
 
         max_pixels = flags.max_pixels or MAX_PIXELS
-        servable = of_export(source) if source.is_dir() else of_network(source, max_pixels)
+        scale = "auto" if flags.scale in (None, "auto") else float(flags.scale)
+        servable = of_export(source) if source.is_dir() else of_network(source, max_pixels, scale)
         app = build_app(servable, NAME, flags.max_upload * 10**6, flags.max_waiting)
         host, port = listener.getsockname()[:2]
         listen(listener)  # from now on requests are kept for the server, so that the line is true
@@ -99,8 +109,9 @@ def _source(flags) -> Path:
         version = newest_version(user_path(flags.model))
         if version is None:
             raise UserError(f"{error} Or give a folder that export wrote.") from error
-    if flags.max_pixels:
-        raise UserError(f"--max_pixels: {version} was exported with a bound of its own. Leave it out, or export anew.")
+    for name in ("max_pixels", "scale"):
+        if getattr(flags, name):
+            raise UserError(f"--{name}: {version} was exported with its own. Leave it out, or export anew.")
     return version
 
 

@@ -36,8 +36,8 @@ NOT_RUN = {
 RUN_ELSEWHERE = {
     ".venv/bin/python -m deepdeblur_tf.train": "training/test_interruptions.py",
     ".venv/bin/deepdeblur train": "training/test_interruptions.py",
-    ".venv/bin/deepdeblur demo photographs": "commands/test_demo.py",
-    ".venv/bin/deepdeblur serve photographs": "commands/test_serve.py",
+    ".venv/bin/deepdeblur demo": "commands/test_demo.py",
+    ".venv/bin/deepdeblur serve": "commands/test_serve.py",
     ".venv/bin/deepdeblur export photographs exported --format onnx tflite openvino": "serving/test_formats.py",
     ".venv/bin/deepdeblur predict_many ": "commands/test_predict_many.py",
     ".venv/bin/deepdeblur train --config paper ": "training/test_adversarial.py",
@@ -50,6 +50,7 @@ RUN_ELSEWHERE = {
 # The same for Python, by what it contains.
 NOT_RUN_PYTHON = {
     "ray.train": "Ray Train is no dependency",
+    "InferenceSession": "serving/test_formats.py asks so",
     "localhost": "serving/test_serving.py runs it against a server",
 }
 # How large a training is here, by a word of its command: as small as its network allows.

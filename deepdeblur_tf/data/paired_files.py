@@ -208,7 +208,7 @@ def find_test_set(data: Data, was_trained_on: bool = False) -> TestSet:
     if not test.pairs:
         whole = _find(data, "train")
         if was_trained_on:
-            raise PairsError(f"{data.root} was trained on and has no test set; name what to measure on with --data.")
+            raise PairsError(f"{data.root} was trained on and has no test set; name other data with --data.")
         if any((test.root / name).is_dir() for name in SPLITS["train"]):
             raise PairsError(
                 f"{data.root}: has no test set. Looked for the folder {' or '.join(SPLITS['validation'])}. To measure "

@@ -29,9 +29,9 @@ class Servable(NamedTuple):
     owner: Any
 
 
-def of_network(file: Path, max_pixels: int) -> Servable:
-    """A network's signatures as its export has them, version 1; `max_pixels` as `Service` has it."""
-    service = Service(load_model(file), max_pixels)
+def of_network(file: Path, max_pixels: int, scale: float | str = "auto") -> Servable:
+    """A network's signatures as its export has them, version 1; `max_pixels` and `scale` as `Service` has them."""
+    service = Service(load_model(file), max_pixels, scale)
     signatures = {name: getattr(service, name).get_concrete_function() for name in SIGNATURES}
     _set_up(signatures)
     return Servable(1, signatures, service)

@@ -196,8 +196,9 @@ def test_a_run_that_has_trained_on_all_its_data_needs_another(tmp_path, write_pa
     run = tmp_path / "run"
     assert train(["--output", str(run), *SMALL_FLAGS, "--data.root", str(root)]) == 0
     capfd.readouterr()
-    error = evaluate(capfd, run, "--output", tmp_path / "out", status=2).err
-    assert "was trained on and has no test set" in error
+    for data in ([], ["--data", root]):
+        error = evaluate(capfd, run, *data, "--output", tmp_path / "out", status=2).err
+        assert "was trained on and has no test set" in error
 
 
 @pytest.mark.slow

@@ -9,12 +9,15 @@ import time
 import urllib.error
 import urllib.request
 
+import imageio.v3 as iio
 import numpy as np
 import psutil
 import pytest
 
 from deepdeblur_tf import command_line, serve
 from deepdeblur_tf.errors import UserError
+from deepdeblur_tf.networks.archive import load_model
+from deepdeblur_tf.restoration.restorer import restore
 from deepdeblur_tf.serving.formats import newest_version
 from deepdeblur_tf.serving.servable import of_export
 from tests.helpers import answering, png, write_network
@@ -76,8 +79,9 @@ def test_the_newest_version_of_an_export_is_served(tmp_path, capsys):
     assert newest_version(tmp_path / "2") == tmp_path / "2"
     with pytest.raises(UserError, match="10: cannot be served .*Export the network once more"):
         of_export(tmp_path / "10")
-    assert serve.main([str(tmp_path), "--max_pixels", "5"]) == 2
-    assert "was exported with a bound of its own" in capsys.readouterr().err
+    for flag, value in (("--max_pixels", "5"), ("--scale", "0.5")):
+        assert serve.main([str(tmp_path), flag, value]) == 2
+        assert f"{flag}: {tmp_path / '10'} was exported with its own. Leave it out" in capsys.readouterr().err
 
 
 def ask(address, image):
@@ -125,6 +129,16 @@ def test_a_stop_finishes_what_is_computed_and_refuses_what_waits(model, number, 
     assert "Traceback" not in capfd.readouterr().err
     with pytest.raises(OSError):
         socket.create_connection(address.split(":"), timeout=5)
+
+
+@pytest.mark.slow
+def test_a_scale_may_be_given(model, random):
+    image = random.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    with answering("serve", model, "--scale", "0.5") as (_, address):
+        status, answer = ask(address, image)
+    assert status == 200
+    restored = iio.imread(base64.b64decode(answer["predictions"][0]["b64"]))
+    np.testing.assert_array_equal(restored, restore(load_model(model), image, scale=0.5))
 
 
 @pytest.mark.slow

@@ -53,5 +53,5 @@ def test_photos(tmp_path, scenes, small_experiment):
 def test_data_that_were_trained_on_are_no_test_set(write_pairs):
     data = Data(str(write_pairs([("input", "target")])))
     assert len(find_test_set(data).source) == 2
-    with pytest.raises(PairsError, match="was trained on and has no test set; name what to measure on with --data"):
+    with pytest.raises(PairsError, match="was trained on and has no test set; name other data with --data"):
         find_test_set(data, was_trained_on=True)
