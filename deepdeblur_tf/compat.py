@@ -12,7 +12,7 @@ import sys
 import warnings
 
 from deepdeblur_tf.errors import UserError, install_line, quiet_libraries
-from deepdeblur_tf.memory import cores
+from deepdeblur_tf.machine import cores
 
 if sys.version_info >= (3, 12):
     # Keras 3 computes with what this variable names, or else ~/.keras/keras.json.

@@ -25,7 +25,7 @@ from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.memory import memory_budget
 from deepdeblur_tf.networks.location import TRAINED, model_file
 
-_TILE_PIXELS = 4_000_000  # so large that no more than an eighth is restored twice
+_TILE_PIXELS = 4_000_000  # so large that no more than a quarter is restored twice
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ An interrupted evaluation is continued by the same command; what is measured is 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import sys
@@ -115,8 +116,9 @@ def _evaluate(flags) -> int:
         folders = [joint]
     else:
         joined = "_and_".join(labels)
-        is_short = len(os.fsencode(joined)) <= _LONGEST
-        joint = output / "compared" / (joined if is_short else f"{labels[0]}_and_{len(labels) - 1}_others")
+        if len(os.fsencode(joined)) > _LONGEST:
+            joined = f"{joined[:60]}_{hashlib.sha256(os.fsencode(joined)).hexdigest()[:8]}"
+        joint = output / "compared" / joined
         folders = [output / label for label in labels]
     # The networks come first: of finished pictures there is no loss for the line of the blurry images.
     subjects: list[Path | FinishedPictures] = [*files]

@@ -1,8 +1,7 @@
-"""How much memory there is, and how many cores."""
+"""How much memory there is."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -27,11 +26,6 @@ def available_memory(control_group: Path = Path("/sys/fs/cgroup")) -> int:
         except (OSError, ValueError):  # not there, or "max"
             continue
     return max(0, available)
-
-
-def cores() -> int:
-    """The processor's cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,14 +148,15 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
     from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos
     from deepdeblur_tf.cluster.manifest import FOLDER, Manifest
 
+    begun, left = worklist.left(output)
     try:
-        worklist.write(output, worklist.left(output))  # as it was: to learn whether that is possible
+        worklist.write(output, left, begun)  # as it was: to learn whether that is possible
     except OSError as error:
         raise PredictionError(f"--output {flags.output}: cannot be written ({error}).") from error
     network, options = file.read_bytes(), restoration_options(flags)
     manifest = Manifest(output, hashlib.sha256(network).hexdigest(), decisive(options))
     known = manifest.known()
-    if manifest.adopt(worklist.left(output), known):
+    if manifest.adopt(worklist.left(output)[1], begun, known):
         known = manifest.known()
     if manifest.damaged:
         damaged = map(shown_name, manifest.damaged)
@@ -177,7 +179,7 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
                 else:
                     yield photo
 
-    count = worklist.write(output, to_do())
+    count = worklist.write(output, to_do(), time.time_ns())
     print_left_alone(others, "photo")
     done = found - count - len(foreign)
     if done:

@@ -27,7 +27,7 @@ from deepdeblur_tf.creation.inputs import SMALLEST, Scene, find_masks, find_scen
 from deepdeblur_tf.creation.profiles import PROFILES
 from deepdeblur_tf.errors import UserError, need
 from deepdeblur_tf.files import user_path
-from deepdeblur_tf.memory import cores
+from deepdeblur_tf.machine import cores
 from deepdeblur_tf.terminal import shown_name
 
 WARNINGS = 10  # of a kind, that are shown

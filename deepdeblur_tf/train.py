@@ -86,8 +86,7 @@ def _train(experiment, run: Run, force: bool) -> int:
     if run.is_finished and not run.differing(experiment, about):  # the same data under another path
         return _nothing_to_do(run)
     if worker.is_chief:
-        run.check_epochs(steps)
-        with run.claimed(experiment, about, force):
+        with run.claimed(experiment, about, force, steps):
             return _train_claimed(experiment, run, data_set, about, worker)
     print(f"worker {worker.number} of 0 to {worker.count - 1}: training; worker 0 reports, and writes the run")
     with tempfile.TemporaryDirectory(prefix="deepdeblur_tf-") as scratch:  # what this one writes nobody needs

@@ -139,21 +139,24 @@ class Manifest:
         has_gaps = any(name.startswith(_ASIDE) for name in storage.names(self.folder))
         return Known(photos, results, has_gaps)
 
-    def adopt(self, photos: Iterable[PhotoFile], known: Known) -> bool:
+    def adopt(self, photos: Iterable[PhotoFile], begun: int, known: Known) -> bool:
         """Writes rows of results that have none, as a call that was killed leaves them.
 
         Args:
             photos: What that call was to restore.
+            begun: When it began, in nanoseconds since 1970; what has a row since then, and is another now, was changed.
             known: What the manifest tells.
 
         Returns:
             Whether there were any.
         """
         error = "the command was stopped before this was noted"
+        since = (part for part in self._parts() if Path(part).stem >= f"{begun:020}")
+        noted = {hash(name) for part in since for table in self._tables(part) for name in table["input"].to_pylist()}
         waiting = iter(photos)
         while batch := list(itertools.islice(waiting, 1000)):  # object stores answer many at a time
             for photo, result in zip(batch, storage.described([photo.target for photo in batch])):
-                if known.is_foreign(photo, result):
+                if known.is_foreign(photo, result) and hash(readable(photo.source)) not in noted:
                     self.add([{**told_of(photo, result), "status": "failed", "error": error}])
         self.write()
         return bool(self._own)

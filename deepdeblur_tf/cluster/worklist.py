@@ -1,4 +1,4 @@
-"""The photos that are to be restored, in a file of the output folder.
+"""The photos that are to be restored, in a file of the output folder: when the call began, and a photo in each line.
 
 So no process holds the names of all of them, and every machine can read them, after another's death too.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,17 +21,27 @@ _GROUP_PHOTOS, _GROUP_BYTES, _GROUPS = 16, 2**20, 50_000
 
 
 def place(output: str) -> str:
-    """Where the list lies, JSON of a photo in each line; readers of Parquet leave out names that begin with _."""
+    """Where the list lies; readers of Parquet leave out names that begin with _."""
     return f"{output}/{FOLDER}/_todo.jsonl"
 
 
-def write(output: str, photos: Iterable[PhotoFile]) -> int:
-    """Writes the list into an output folder; returns how many photos there are."""
+def write(output: str, photos: Iterable[PhotoFile], begun: int) -> int:
+    """Writes the list into an output folder.
+
+    Args:
+        output: The folder's place.
+        photos: What is to be restored.
+        begun: When the call began, in nanoseconds since 1970.
+
+    Returns:
+        How many photos there are.
+    """
     count = 0
 
     def write(beside: Path) -> None:
         nonlocal count
         with open(beside, "w", encoding="ascii") as file:
+            file.write(f"{begun}\n")
             for photo in photos:
                 file.write(json.dumps(photo) + "\n")  # in ASCII, with what is no UTF-8 in names as \udcXX
                 count += 1
@@ -39,10 +50,13 @@ def write(output: str, photos: Iterable[PhotoFile]) -> int:
     return count
 
 
-def left(output: str) -> Iterator[PhotoFile]:
-    """What is on the list of a call that was killed or stopped; some may be restored, and have no row yet."""
-    if storage.kind(place(output)) == "file":
-        yield from itertools.chain.from_iterable(groups(output))
+def left(output: str) -> tuple[int, Iterator[PhotoFile]]:
+    """What `write` was given by a call that was killed or stopped; (0, nothing) where none was."""
+    if storage.kind(place(output)) != "file":
+        return 0, iter(())
+    with storage.local_copy(place(output)) as path, open(path, encoding="ascii") as file:
+        first = json.loads(file.readline() or "0")
+    return first if isinstance(first, int) else sys.maxsize, itertools.chain.from_iterable(groups(output))
 
 
 def groups(output: str) -> Iterator[list[PhotoFile]]:
@@ -52,6 +66,8 @@ def groups(output: str) -> Iterator[list[PhotoFile]]:
         least = sum(1 for _ in file) / _GROUPS
         file.seek(0)
         for line in file:
+            if not line.startswith("["):  # the time, which earlier versions did not write
+                continue
             group.append(PhotoFile(*json.loads(line)))
             is_large = len(group) >= _GROUP_PHOTOS or sum(photo.size for photo in group) >= _GROUP_BYTES
             if is_large and len(group) >= least:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -85,9 +84,9 @@ class DataSetFolder:
                 written.
         """
         with claimed(self.folder, "process", UserError):
+            self._read()
             for path in self.folder.rglob(UNFINISHED):  # a killed process's; nobody else writes here
                 path.unlink()
-            self._read()
             write_json(
                 self._about, {"settings": self.settings, "scenes": self.scenes}
             )  # first: it says whose folder it is
@@ -97,7 +96,7 @@ class DataSetFolder:
     def _read(self) -> None:
         """Reads what is done already."""
         if not self._about.is_file():
-            if set(os.listdir(self.folder)) - {".lock"}:
+            if any(path.name != ".lock" and not path.match(UNFINISHED) for path in self.folder.iterdir()):
                 raise UserError(f"{self.folder} holds other files. Give another folder with --output.")
             return
         try:

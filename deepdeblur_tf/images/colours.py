@@ -45,11 +45,12 @@ class Colours(NamedTuple):
     is_full: bool
 
 
-def colours_of(context, width: int, height: int) -> Colours:
+def colours_of(context, pixel_format, width: int, height: int) -> Colours:
     """A video's colours: what it is tagged with, and for the rest what players assume by its size (mpv's rule).
 
     Args:
         context: PyAV's codec context of the video.
+        pixel_format: Of its first frame; the context may know none.
         width, height: In pixels, as coded.
     """
     default = _BT709 if width >= 1280 or height > 576 else _BT601
@@ -58,9 +59,9 @@ def colours_of(context, width: int, height: int) -> Colours:
     if matrix in _UNKNOWN:
         matrix = _BT2020 if transfer in _HDR else default
     transfer = default if transfer in _UNKNOWN else transfer
-    if is_rgb(context.format):  # it has no matrix, and its range is not the one that it is to be coded with
+    if is_rgb(pixel_format):  # it has no matrix, and its range is not the one that it is to be coded with
         return Colours(primaries, transfer, _BT2020 if transfer in _HDR else default, False)
-    return Colours(primaries, transfer, matrix, int(context.color_range) == 2 or context.format.name[:4] == "yuvj")
+    return Colours(primaries, transfer, matrix, int(context.color_range) == 2 or pixel_format.name[:4] == "yuvj")
 
 
 def unknown_matrix(colours: Colours) -> str | None:

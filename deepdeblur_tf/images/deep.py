@@ -49,7 +49,8 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
     import cv2
 
     tags = image.tag_v2  # type: ignore[attr-defined]
-    if tags.get(ExifTags.Base.PlanarConfiguration) == 2:  # which OpenCV takes for pixels
+    is_in_planes = tags.get(ExifTags.Base.PlanarConfiguration) == 2  # which OpenCV takes for pixels
+    if is_in_planes and tags.get(ExifTags.Base.SamplesPerPixel, 1) > 1:
         raise UserError("is a TIFF of 16 bits that holds one channel after the other. Save it interleaved, or as PNG.")
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape[1::-1] != image.size:

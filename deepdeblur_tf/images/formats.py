@@ -101,7 +101,9 @@ def _save(image: Image.Image, coded: io.BytesIO, name: str, options: dict) -> No
 
 def _jpeg(image: Any, content: bytes) -> dict:
     # The source's own tables: its quality, whatever its program called that. Pillow writes two, for light and colours.
-    tables = [image.quantization[layer[3]] for layer in image.layer[:2]] if image.mode != "CMYK" else image.quantization
+    tables = [*image.quantization.values()]
+    if image.mode != "CMYK":
+        tables = [image.quantization[layer[3]] for layer in image.layer[:2]]
     # -1 for what Pillow cannot write, such as 4:4:0; then no colour is thrown away.
     sampling = max(0, JpegImagePlugin.get_sampling(image))
     return {"qtables": tables, "progressive": "progressive" in image.info, "subsampling": sampling}

@@ -120,6 +120,7 @@ def take_apart(content: bytes) -> Parts:
         else:
             pixels.append(_segment(marker, data))
     if longer and _GOOGLES.search(xmp):  # it holds the blurry picture, or a depth map
+        left_out.append(OTHER_PICTURES)
         longer, xmp = [], without_properties(xmp, b"http://ns.adobe.com/xmp/note/", rb"HasExtendedXMP")
     rest += longer
     icc = b"".join(profile[number] for number in sorted(profile))

@@ -135,23 +135,28 @@ class _Clock:
 
     def __init__(self):
         self.restarts = 0
-        self._shift = self._end = Fraction(0)  # seconds
-        self._last: dict[int, Fraction] = {}  # time of decoding, by stream
+        self._end = self._shift = Fraction(0)  # seconds; the shift is that of the newest recording
+        self._last: dict[int, Fraction] = {}  # time of decoding in the file's own terms, by stream
+        self._shifts: dict[int, Fraction] = {}  # a stream may still be in the recording before
 
     def packets(self, container) -> Iterator[Any]:
         """PyAV's packets that are not empty, in the file's order."""
         for packet in container.demux():
             if not packet.size:
                 continue
+            stream = packet.stream_index
             if packet.dts is not None and packet.stream.type in ("video", "audio"):
-                time = packet.dts * packet.time_base + self._shift
-                if time < self._last.get(packet.stream_index, time) - _RESTART:
-                    self._shift += self._end - time
-                    time, self.restarts = self._end, self.restarts + 1
-                self._last[packet.stream_index] = time
-                self._end = max(self._end, time + (packet.duration or 0) * packet.time_base)
-            if self._shift:
-                ticks = round(self._shift / packet.time_base)
+                time = packet.dts * packet.time_base
+                if time < self._last.get(stream, time) - _RESTART:
+                    if self._shifts.get(stream, 0) == self._shift:  # the first stream of a new recording
+                        self._shift, self.restarts = self._end - time, self.restarts + 1
+                    self._shifts[stream] = self._shift
+                self._last[stream] = time
+                shifted = time + self._shifts.get(stream, 0)
+                self._end = max(self._end, shifted + (packet.duration or 0) * packet.time_base)
+            shift = self._shifts.get(stream, 0 if stream in self._last else self._shift)
+            if shift:
+                ticks = round(shift / packet.time_base)
                 packet.pts, packet.dts = (None if at is None else at + ticks for at in (packet.pts, packet.dts))
             yield packet
 
@@ -238,7 +243,7 @@ class Video:
         context, first = self.stream.codec_context, first_frames[0]
         self.tick: Fraction = Fraction(self.stream.time_base)
         self.rate: Fraction | None = self.stream.average_rate and Fraction(self.stream.average_rate)
-        self.colours = colours_of(context, first.width, first.height)
+        self.colours = colours_of(context, first.format, first.width, first.height)
         self.bits = bits_of(first.format)
         self.has_fine_colours = has_fine_colours(first.format)
         tags = {key.lower(): value for key, value in self.stream.metadata.items()}

@@ -17,11 +17,11 @@ from deepdeblur_tf.pyramid import PADDING
 from deepdeblur_tf.restoration.scale import SCALES, add_enlarged, best_scale, relative_change, shrunk
 from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 
-# Beyond its own border a tile knows nothing of the image. Measured on whole 1280x720 frames of GOPRO and REDS as the
-# largest difference from the untiled image, in steps of 255, at overlaps of 0, 16, 32, 48 and 64 pixels: 64, 16, 2, 1
-# and 0 for the network of experiments/reds_small.yaml; 38, 4, 2, 1 and 1 (in 0.0015 % of the pixels) for one with the
-# report's blocks, filters and kernels, trained as long. By `python -m experiments.benchmarks.tiles MODEL IMAGE`.
-OVERLAP = 64
+# Beyond its own border a tile knows nothing of the image. The largest difference from the untiled image, in steps of
+# 255, at overlaps of 16, 32, 48, 64, 96 and 128 pixels, on whole frames of 1280x720: 47, 26, 9, 3, 1 and 1 for
+# `photographs`, networks at full resolution see less far. By
+# `python -m experiments.benchmarks.tiles MODEL IMAGE`.
+OVERLAP = 96
 
 _MEASURED = 1024  # pixels: what a restoration changed is measured on a square of this side in the middle
 

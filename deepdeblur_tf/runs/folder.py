@@ -18,12 +18,12 @@ class RunError(UserError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
 
 
-# What a checkpoint holds or lacks, from a run's `training` section.
+# What a checkpoint holds or lacks, by a run's `training` section.
 _IN_CHECKPOINTS = {
-    "a discriminator": lambda training: bool(training.adversarial),
-    "Muon": lambda training: training.optimizer == "muon",
-    "float16": lambda training: training.precision == "float16",
-    "training.ema or a lower training.precision": lambda training: training.ema or training.precision != "float32",
+    "a discriminator": lambda its: bool(its.adversarial),
+    "Muon": lambda its: its.optimizer == "muon",
+    "float16": lambda its: its.precision == "float16",
+    "training.ema or a lower training.precision": lambda its: bool(its.ema) or its.precision != "float32",
 }
 
 
@@ -63,7 +63,7 @@ class Run:
         return self.model.is_file() and not self.extending.is_file()
 
     @contextlib.contextmanager
-    def claimed(self, experiment: Experiment, data: dict, force: bool = False):
+    def claimed(self, experiment: Experiment, data: dict, force: bool = False, steps: int = 0):
         """Makes the folder for an experiment, or checks that it holds this very one, and keeps other trainings out.
 
         A folder in which no training has got as far as a checkpoint is taken over. While the context lasts no other
@@ -73,14 +73,15 @@ class Run:
             experiment: The experiment.
             data: Its data, as `DataSet.about` gives it.
             force: Whether to continue a run, a finished one too, in spite of other settings or data.
+            steps: Of an epoch, which none can change; 0 where they are not known.
 
         Raises:
             RunError: the folder holds another experiment, one of other data (with what differs) or other files, is in
                 use by another training, or cannot be written.
         """
-        self._check(experiment, data, force)
+        self._check(experiment, data, force, steps)
         with claimed(self.folder, "training", RunError):
-            self._check(experiment, data, force)  # what another training has begun in the meantime
+            self._check(experiment, data, force, steps)  # what another training has begun in the meantime
             self._begin(experiment)
             yield
 
@@ -146,7 +147,7 @@ class Run:
                 raise RunError(f"{self.folder} is no run folder and not empty. Give another one with --output.")
         return None
 
-    def _check(self, experiment: Experiment, data: dict, force: bool) -> None:
+    def _check(self, experiment: Experiment, data: dict, force: bool, steps: int) -> None:
         """Raises RunError where the folder cannot be this experiment's; the arguments are those of `claimed`."""
         lines = self.differing(experiment, data)
         if not lines:
@@ -162,6 +163,8 @@ class Run:
             if held is not None and has(held.training) != has(experiment.training):
                 word = "with" if has(held.training) else "without"
                 raise RunError(f"{self.folder} was trained {word} {what}, which --force cannot change. {anew}")
+        if steps:
+            self._check_epochs(steps)
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
         least = trained + 1 if self.is_finished else trained
         if experiment.training.epochs < least:
@@ -170,11 +173,11 @@ class Run:
                 f"has trained {trained}."
             )
 
-    def check_epochs(self, steps: int) -> None:
+    def _check_epochs(self, steps: int) -> None:
         """Raises RunError where the run's epochs had another number of steps: its rows would be of neither."""
         for row in self.read_history()[-1:]:
             step, epoch = int(row.get("step") or 0), int(row["epoch"])
-            if step and step != steps * epoch:
+            if epoch and step and step != steps * epoch:
                 raise RunError(
                     f"{self.folder} has trained epochs of {step // epoch} steps, and these are of {steps}. Give its "
                     "own pairs, training.batch_size and training.steps, or begin a new run with "

@@ -185,7 +185,8 @@ class Trainer(tf.keras.Model):
 
     def _update_means(self, values: dict, finite=True, weight=1.0) -> None:
         for name, value in values.items():
-            # A loss scale that is too large makes infinite gradients of a finite loss.
-            counts = tf.logical_or(finite, name == "skipped") & tf.math.is_finite(value)
+            counts = tf.logical_or(finite, name == "skipped")
+            if name == "gradient_norm":  # a loss scale that is too large makes infinite ones of a finite loss
+                counts &= tf.math.is_finite(value)
             value = tf.where(counts, value, tf.zeros_like(value))
             self._means[name].update_state(value, weight * tf.cast(counts, tf.float32))

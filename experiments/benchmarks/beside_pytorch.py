@@ -254,7 +254,7 @@ def _operations(settings: Model, size: tuple[int, int]) -> int:
     factor, kernel = settings.shuffle_input, settings.kernel_size
     total = 0
     for level in range(settings.levels):
-        pixels = size[0] * size[1] / 4**level
+        pixels = (size[0] / 2**level + 2 * settings.border) * (size[1] / 2**level + 2 * settings.border)
         filters = settings.filters * settings.widening**level
         is_coarsest = level == settings.levels - 1
         inner = pixels / factor**2 * kernel**2

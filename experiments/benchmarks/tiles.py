@@ -16,10 +16,10 @@ def main(model, *images):
     network = load_model(model)
     for name in images:
         image = iio.imread(name)
-        whole = restore(network, image, memory=2**50).astype(int)
+        whole = restore(network, image, memory=2**50, scale=1).astype(int)
         print(f"{name}: {image.shape[1]}x{image.shape[0]}")
-        for overlap in (0, 8, 16, 32, 48, 64, 96, 128):
-            tiled = restore(network, image, tile=320 + 2 * overlap, overlap=overlap)
+        for overlap in (0, 16, 32, 48, 64, 96, 128, 192):
+            tiled = restore(network, image, tile=320 + 2 * overlap, overlap=overlap, scale=1)
             difference = np.abs(tiled - whole).max(axis=2)
             print(
                 f"  overlap {overlap:3}: largest difference {difference.max():3} of 255, "

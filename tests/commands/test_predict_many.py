@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from deepdeblur_tf.cluster import storage, worklist  # noqa: E402
 from deepdeblur_tf.cluster.inputs import PhotoFile, find_photos  # noqa: E402
-from deepdeblur_tf.cluster.manifest import ROW, Manifest  # noqa: E402
+from deepdeblur_tf.cluster.manifest import ROW, Manifest, told_of  # noqa: E402
 from deepdeblur_tf.errors import UserError  # noqa: E402
 from deepdeblur_tf.restoration.inputs import File, PredictionError  # noqa: E402
 from deepdeblur_tf.restoration.jobs import find_jobs  # noqa: E402
@@ -272,7 +272,7 @@ def test_names_that_are_no_utf_8(tmp_path):
     (photo,) = find_photos([str(tmp_path / "photos")], str(tmp_path / "out"))
     assert photo.source == str(folder / name) and photo.size == 3 and photo.target.endswith(f"{folder.name}/{name}")
     assert [other.source for other in find_photos([str(listed)], str(tmp_path / "out"))] == [photo.source]
-    assert worklist.write(str(tmp_path), [photo]) == 1 and list(worklist.groups(str(tmp_path))) == [[photo]]
+    assert worklist.write(str(tmp_path), [photo], 0) == 1 and list(worklist.groups(str(tmp_path))) == [[photo]]
     (Path(photo.target).parent).mkdir(parents=True)
     Path(photo.target).touch()
     rows = {"output": photo.target, "input_bytes": 3, "input_changed_ns": photo.mtime_ns}
@@ -365,22 +365,28 @@ def test_results_that_were_changed_since_or_made_of_others_are_foreign(tmp_path)
     assert foreign() == expected
 
 
-def test_what_a_killed_call_left_without_a_row_is_still_its_own(tmp_path):
+def test_what_a_killed_call_left_without_a_row_is_its_own_and_what_was_retouched_is_not(tmp_path):
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
     out.mkdir()
-    for name in ("a.png", "b.png", "c.png"):
+    for name in ("a.png", "b.png", "c.png", "d.png"):
         (tmp_path / "in" / name).write_bytes(b"photo")
     photos = list(find_photos([str(tmp_path / "in")], str(out)))
-    worklist.write(str(out), photos[:2])
-    for name in ("a.png", "c.png"):  # the first was on its list
+    worklist.write(str(out), photos[:3], time.time_ns())
+    for name in ("a.png", "c.png", "d.png"):
         (out / name).write_bytes(b"result")
+    (noted,) = storage.described([photos[2].target])
+    written(out, [{**told_of(photos[2], noted), "status": "done"}])
+    (out / "c.png").write_bytes(b"retouched")
+    for _ in range(2):
+        begun, left = worklist.left(str(out))
+        worklist.write(str(out), left, begun)
     made = Manifest(str(out), "network", {})
-    assert made.adopt(worklist.left(str(out)), made.known())
-    worklist.write(str(out), [])  # a call for other photos
+    assert made.adopt(worklist.left(str(out))[1], begun, made.known())
+    worklist.write(str(out), [], time.time_ns())  # a call for other photos
     known = Manifest(str(out), "another network", {}).known()
     results = storage.described([photo.target for photo in photos])
-    assert [known.is_foreign(photo, result) for photo, result in zip(photos, results)] == [False, False, True]
+    assert [known.is_foreign(photo, result) for photo, result in zip(photos, results)] == [False, False, True, True]
     assert not known.is_done(photos[0])
 
 

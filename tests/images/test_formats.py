@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import struct
 from importlib.util import find_spec
 
 import numpy as np
@@ -256,6 +257,15 @@ def test_a_tiff_of_16_bits_a_channel_after_the_other_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", deep_picture(3).transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
     with pytest.raises(ImageError, match="a.tif: is a TIFF of 16 bits that holds one channel after the other"):
         read_photo(tmp_path / "a.tif")
+
+
+def test_a_grey_tiff_of_16_bits_has_one_plane_whatever_it_says(tmp_path):
+    pixels = deep_picture(1)[..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", extratags=[(285, 3, 1, 2, True)])
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content.replace(struct.pack("<HHI", 285, 3, 1), struct.pack("<HHI", 284, 3, 1)))
+    assert Image.open(tmp_path / "a.tif").tag_v2[284] == 2
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").rgb[..., 0], pixels)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

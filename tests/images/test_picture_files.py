@@ -76,6 +76,14 @@ def test_colours_of_a_jpeg_that_lies_on_its_side_lose_nothing_more(tmp_path):
     assert list(again.quantization.values()) == tables
 
 
+def test_a_jpeg_for_print_may_lie_on_its_side(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("CMYK", (64, 48), (20, 90, 40, 10)).save(tmp_path / "a.jpg", exif=exif)
+    _, again = through(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert again.size == (48, 64) and again.mode == "RGB"
+
+
 def test_a_noisy_jpeg_of_full_quality_can_be_written(tmp_path, random, monkeypatch):
     noise = Image.fromarray(random.integers(0, 256, (400, 500, 3), dtype=np.uint8))
     for progressive in (False, True):

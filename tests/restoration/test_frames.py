@@ -2,10 +2,12 @@
 
 import struct
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from deepdeblur_tf.images import videos
 from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.videos import middle_frames, video_frames
 from deepdeblur_tf.restoration.frames import restore_video
@@ -120,6 +122,24 @@ def test_recordings_in_one_file_follow_each_other_with_their_sound(tmp_path, cod
     clicks = [float(frame.pts * frame.time_base - times[0]) for frame in tone]
     for second in (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5):  # in time with the pictures, before and after the seam
         assert min(abs(click - second) for click in clicks) < 0.2
+
+
+def test_sound_of_the_recording_before_may_come_late(monkeypatch):
+    """The parser hands out a recording's last sound when the next one's picture has begun."""
+
+    def packet(stream, time):
+        kind = SimpleNamespace(type="video" if stream == 0 else "audio")
+        return SimpleNamespace(
+            size=1, stream_index=stream, stream=kind, dts=time, pts=time, duration=1, time_base=Fraction(1, 10)
+        )
+
+    order = [(0, 100), (1, 98), (0, 101), (1, 99), (0, 10), (1, 100), (1, 101), (0, 11), (1, 10), (0, 12), (1, 11)]
+    clock = videos._Clock()
+    packets = clock.packets(SimpleNamespace(demux=lambda: iter([packet(*each) for each in order])))
+    times = [(each.stream_index, each.dts) for each in packets]
+    assert clock.restarts == 1
+    assert [time for stream, time in times if stream == 0] == [100, 101, 102, 103, 104]
+    assert [time for stream, time in times if stream == 1] == [98, 99, 100, 101, 102, 103]
 
 
 # The shape

@@ -168,11 +168,18 @@ def test_force_does_not_change_what_checkpoints_hold(run, small_experiment, sett
     assert run.config.read_text() == before and run.is_finished
 
 
+def test_force_changes_what_checkpoints_hold_either_way(run, small_experiment):
+    begin(run, small_experiment(**{"training.ema": 0.999}))
+    for settings in ({"training.ema": 0.99}, {"training.precision": "bfloat16"}):
+        claim(run, small_experiment(**settings), force=True)
+
+
 def test_epochs_of_another_length_are_refused(run, small_experiment):
     begin(run, small_experiment(**{"training.epochs": 3}), epochs=3, finish=True)
-    run.check_epochs(10)
+    longer = small_experiment(**{"training.epochs": 5})
     with pytest.raises(RunError, match="has trained epochs of 10 steps, and these are of 15"):
-        run.check_epochs(15)
+        claim(run, longer, force=True, steps=15)
+    claim(run, longer, force=True, steps=10)
 
 
 @pytest.mark.parametrize("finish, epochs, allowed", [(False, 2, 3), (True, 2, 4), (True, 3, 4)])
