@@ -116,7 +116,7 @@ def test_16_bits_are_kept_at_the_finest_level_and_the_pyramid_is_that_of_8_bits(
 def test_16_bits_in_tiles_and_in_eight_views(random):
     unchanged = build_model(blocks=1, filters=4, kernel_size=3, global_skip=True)
     deep = random.integers(0, 65536, (200, 301, 3), dtype=np.uint16)
-    for options in ({"tile": 160}, {"self_ensemble": True}):
+    for options in ({"tile": 208}, {"self_ensemble": True}):
         np.testing.assert_array_equal(restore(unchanged, deep, **options), deep)
 
 
