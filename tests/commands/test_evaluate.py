@@ -484,7 +484,7 @@ def test_another_evaluation_is_not_mixed_in(tmp_path, data, model, capfd, change
         for kind in ("blur", "sharp"):
             (data / "test" / "GOPR0854_11_00" / kind / "000007.png").unlink()
     else:
-        arguments, word = [*arguments, "--tile", "160"], "restoration.tile: None / 160"
+        arguments, word = [*arguments, "--tile", "256"], "restoration.tile: None / 256"
     error = evaluate(capfd, *arguments, status=2).err
     assert "holds another evaluation" in error and word in error
     assert (out / "metrics.csv").read_text() == before
