@@ -186,8 +186,8 @@ def add_restoration_arguments(parser: argparse.ArgumentParser, scale: str = "aut
         "--tile",
         type=int,
         metavar="PIXELS",
-        help="Restore in square tiles of this side, a multiple of 4. Defaults to the whole image, or to the largest "
-        "tiles that the memory allows.",
+        help="Restore in square tiles of this side, a multiple of 4 above 192. Defaults to the whole image, or to the "
+        "largest tiles that the memory allows.",
     )
     group.add_argument(
         "--memory",

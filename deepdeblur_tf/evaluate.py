@@ -101,8 +101,9 @@ def _evaluate(flags) -> int:
     output = Path(flags.output or Path("evaluation", f"{name}_{data.blur}"))
     labels = _labels(flags.models, flags.restored)
     files = [model_file(model) for model in flags.models]
-    roots = [recorded_experiment(run.config).data.folder for run in map(run_of, flags.models) if run]
-    test_set = find_test_set(data, was_trained_on=data.folder is not None and data.folder.resolve() in roots)
+    seen = [recorded_experiment(run.config).data.folder for run in map(run_of, flags.models) if run]
+    is_known = data.folder is not None and data.folder.resolve() in [folder.resolve() for folder in seen if folder]
+    test_set = find_test_set(data, was_trained_on=is_known or not flags.data)
     print(test_set.description)
     pictures = _pictures(flags, test_set.source.names)
 

@@ -144,12 +144,15 @@ class Manifest:
 
         Args:
             photos: What that call was to restore.
-            begun: When it began, in nanoseconds since 1970; what has a row since then, and is another now, was changed.
+            begun: When it began, in nanoseconds since 1970, or 0 where there was none. What has a row since then, and
+                is another now, was changed by others.
             known: What the manifest tells.
 
         Returns:
             Whether there were any.
         """
+        if not begun:
+            return False
         error = "the command was stopped before this was noted"
         since = (part for part in self._parts() if Path(part).stem >= f"{begun:020}")
         noted = {hash(name) for part in since for table in self._tables(part) for name in table["input"].to_pylist()}

@@ -43,7 +43,6 @@ from deepdeblur_tf.cluster.manifest import told_of  # noqa: E402
 from deepdeblur_tf.errors import UserError, quiet_libraries  # noqa: E402
 from deepdeblur_tf.files import disk_fault, sha256_of  # noqa: E402
 from deepdeblur_tf.images import picture_files  # noqa: E402
-from deepdeblur_tf.restoration.inputs import File  # noqa: E402
 from deepdeblur_tf.terminal import on_stops, shown_name  # noqa: E402
 
 if TYPE_CHECKING:
@@ -259,11 +258,13 @@ class _Process:
             error = f"the process that restored it died, {TRIES} times; perhaps it needs more memory than there is"
         if error:
             result = {"status": "failed", "error": error if name in error else f"{name}: {error}"}
-        there = File(photo.target, -1, 0)
-        with contextlib.suppress(OSError):  # of an object store, which `result` tells of
-            (there,) = storage.described([photo.target])
+        about = {"input": photo.source, "output": photo.target}
+        with contextlib.suppress(OSError):  # of an object store; then the result is known by its name
+            about = told_of(photo, *storage.described([photo.target]))
         return {
-            **told_of(photo, there),
+            "input_bytes": photo.size,
+            "input_changed_ns": photo.mtime_ns,
+            **about,
             "seconds": time.perf_counter() - begun,
             "finished": time.time_ns() // 10**6,
             **result,

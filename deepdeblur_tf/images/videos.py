@@ -146,15 +146,16 @@ class _Clock:
                 continue
             stream = packet.stream_index
             if packet.dts is not None and packet.stream.type in ("video", "audio"):
-                time = packet.dts * packet.time_base
-                if time < self._last.get(stream, time) - _RESTART:
-                    if self._shifts.get(stream, 0) == self._shift:  # the first stream of a new recording
+                time, before = packet.dts * packet.time_base, self._shifts.setdefault(stream, self._shift)
+                last = self._last.get(stream, time)
+                if time < last - _RESTART:
+                    # The first stream of a new recording, unless the newest one's shift takes it on from where it was.
+                    if before == self._shift or time + self._shift < last + before - _RESTART:
                         self._shift, self.restarts = self._end - time, self.restarts + 1
                     self._shifts[stream] = self._shift
                 self._last[stream] = time
-                shifted = time + self._shifts.get(stream, 0)
-                self._end = max(self._end, shifted + (packet.duration or 0) * packet.time_base)
-            shift = self._shifts.get(stream, 0 if stream in self._last else self._shift)
+                self._end = max(self._end, time + self._shifts[stream] + (packet.duration or 0) * packet.time_base)
+            shift = self._shifts.get(stream, self._shift)
             if shift:
                 ticks = round(shift / packet.time_base)
                 packet.pts, packet.dts = (None if at is None else at + ticks for at in (packet.pts, packet.dts))

@@ -98,7 +98,7 @@ class Restorer:
         model: A network of `build_model` or `load_model`.
         tile: int. Side of square tiles in pixels, a multiple of 4, overlap included; rounded up to a multiple of 8 for
             a network with `shuffle_input` 2. Defaults to the largest that `memory` allows.
-        overlap: int. Pixels around what is kept of a tile, a multiple of 4. Defaults to 64.
+        overlap: int. Pixels around what is kept of a tile, a multiple of 4. Defaults to 96.
         memory: int. Bytes that the network may use at once. Defaults to half of what is available (on a GPU 4 GiB).
         self_ensemble: bool. Whether to average over the image's four rotations and their mirror images (the "geometric
             self-ensemble" of Lim et al., EDSR, CVPRW 2017, section 3.4): eight times as slow. Defaults to False.

@@ -173,7 +173,7 @@ def test_a_damaged_pair_is_named_and_the_others_are_measured(tmp_path, data, mod
 def test_tiles_are_told(tmp_path, write_pairs, model, capfd):
     root = write_pairs([("input", "target")], size=(300, 400))
     evaluate(capfd, model, "--data", root, "--output", tmp_path / "out", "--memory", "0.0001")
-    assert [int(float(row["tiles"])) for row in read_csv(tmp_path / "out" / "metrics.csv")] == [6, 6]
+    assert [int(float(row["tiles"])) for row in read_csv(tmp_path / "out" / "metrics.csv")] == [2, 2]
     assert "2 of 2 images in tiles" in (tmp_path / "out" / "report.md").read_text()
 
 

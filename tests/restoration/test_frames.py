@@ -124,8 +124,8 @@ def test_recordings_in_one_file_follow_each_other_with_their_sound(tmp_path, cod
         assert min(abs(click - second) for click in clicks) < 0.2
 
 
-def test_sound_of_the_recording_before_may_come_late(monkeypatch):
-    """The parser hands out a recording's last sound when the next one's picture has begun."""
+def clocked(order):
+    """(restarts, the pictures' times, the sounds' times) of packets, each (stream, time in tenths of a second)."""
 
     def packet(stream, time):
         kind = SimpleNamespace(type="video" if stream == 0 else "audio")
@@ -133,13 +133,33 @@ def test_sound_of_the_recording_before_may_come_late(monkeypatch):
             size=1, stream_index=stream, stream=kind, dts=time, pts=time, duration=1, time_base=Fraction(1, 10)
         )
 
-    order = [(0, 100), (1, 98), (0, 101), (1, 99), (0, 10), (1, 100), (1, 101), (0, 11), (1, 10), (0, 12), (1, 11)]
     clock = videos._Clock()
     packets = clock.packets(SimpleNamespace(demux=lambda: iter([packet(*each) for each in order])))
     times = [(each.stream_index, each.dts) for each in packets]
-    assert clock.restarts == 1
-    assert [time for stream, time in times if stream == 0] == [100, 101, 102, 103, 104]
-    assert [time for stream, time in times if stream == 1] == [98, 99, 100, 101, 102, 103]
+    return (clock.restarts, *([time for stream, time in times if stream == number] for number in (0, 1)))
+
+
+def test_sound_of_the_recording_before_may_come_late():
+    """The parser hands out a recording's last sound when the next one's picture has begun."""
+    order = [(0, 100), (1, 98), (0, 101), (1, 99), (0, 10), (1, 100), (1, 101), (0, 11), (1, 10), (0, 12), (1, 11)]
+    assert clocked(order) == (1, [100, 101, 102, 103, 104], [98, 99, 100, 101, 102, 103])
+
+
+def test_sound_that_the_first_recording_lacks_is_in_time_with_the_second():
+    assert clocked([(0, 10), (0, 11), (0, 3), (1, 3), (0, 4), (1, 4)]) == (1, [10, 11, 12, 13], [12, 13])
+
+
+def test_a_stream_that_falls_back_alone_takes_no_other_back():
+    order = [
+        *((stream, time) for time in range(10, 20) for stream in (0, 1)),
+        (1, 12),
+        (0, 20),
+        (1, 13),
+        (0, 2),
+        (0, 3),
+    ]
+    restarts, pictures, _ = clocked(order)
+    assert restarts == 2 and pictures == sorted(pictures)
 
 
 # The shape

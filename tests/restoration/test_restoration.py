@@ -12,7 +12,7 @@ from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.model import build_model, to_network, to_uint8
 from deepdeblur_tf.networks.archive import load_model, save_network
 from deepdeblur_tf.resizing import imresize
-from deepdeblur_tf.restoration.restorer import Restorer, bytes_per_pixel, restore, restoring_graph
+from deepdeblur_tf.restoration.restorer import OVERLAP, Restorer, bytes_per_pixel, restore, restoring_graph
 from deepdeblur_tf.restoration.tiling import spans, tile_shape
 
 
@@ -96,7 +96,7 @@ def test_the_default_overlap_leaves_no_seam(frame):
     network = build_model(blocks=4, filters=8, kernel_size=3)
     restorer = Restorer(network, tile=256)
     assert float(psnr(restorer(frame), restore(network, frame))) > 60
-    assert restorer.tiles == 2 * 4
+    assert restorer.tiles == 3 * 7
 
 
 @pytest.mark.parametrize("runtime", ["tensorflow", pytest.param("openvino", marks=pytest.mark.slow)])
@@ -128,8 +128,8 @@ def test_a_memory_budget_cuts_into_tiles(network, random):
     assert whole.tiles == 1
     steps = []
     assert abs(tiled(image, steps.append).astype(int) - expected).max() <= 1
-    rows, columns = tile_shape(600, 640, 300**2, 64)
-    assert tiled.tiles == len(spans(600, rows, 64)) * len(spans(640, columns, 64)) > 1
+    rows, columns = tile_shape(600, 640, 300**2, OVERLAP)
+    assert tiled.tiles == len(spans(600, rows, OVERLAP)) * len(spans(640, columns, OVERLAP)) > 1
     assert steps == sorted(steps) and steps[-1] == 1 and len(steps) == tiled.tiles
 
 
