@@ -151,8 +151,9 @@ class Synthesis:
         painted: The share of pictures that are painted, as the embedded scenes are, and not taken from photos.
         path: The camera's path is 1 to 1 + this many pixels long.
         turn: The camera's turn during half of the exposure, in radians: a standard deviation.
-        zoom: Its growth in that time, as a fraction: a standard deviation.
+        zoom: Its growth in that time, as a fraction: a standard deviation. What is drawn beyond a quarter is a quarter.
         tilt: The perspective's change in that time, in 1 / pixels: a standard deviation; 0 takes a fifth off the time.
+            No corner comes nearer than three quarters of its distance.
         objects: At most so many things move on their own.
         object_path: Their own paths are up to this many pixels long.
         unblurred: The share of pairs in which nothing moves, so that sharp photos stay as they are.

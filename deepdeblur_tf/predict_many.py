@@ -169,11 +169,11 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
         photos = find_photos(inputs, output, lambda place: others.update([ending(place)]))
         while batch := list(itertools.islice(photos, 1000)):  # object stores answer many at a time
             found += len(batch)
-            left = [photo for photo in batch if flags.overwrite or not known.is_done(photo)]
+            todo = [photo for photo in batch if flags.overwrite or not known.is_done(photo)]
             if flags.overwrite or is_new:
-                yield from left
+                yield from todo
                 continue
-            for photo, result in zip(left, storage.described([photo.target for photo in left])):
+            for photo, result in zip(todo, storage.described([photo.target for photo in todo])):
                 if known.is_foreign(photo, result):
                     foreign.append(shown_name(photo.target))
                 else:

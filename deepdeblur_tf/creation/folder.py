@@ -87,9 +87,8 @@ class DataSetFolder:
             self._read()
             for path in self.folder.rglob(UNFINISHED):  # a killed process's; nobody else writes here
                 path.unlink()
-            write_json(
-                self._about, {"settings": self.settings, "scenes": self.scenes}
-            )  # first: it says whose folder it is
+            # First, for it says whose folder it is.
+            write_json(self._about, {"settings": self.settings, "scenes": self.scenes})
             self._write_manifest()  # without a torn line, which an added one would run into
             yield
 

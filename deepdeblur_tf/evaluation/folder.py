@@ -27,8 +27,6 @@ _FIGURES = (*METRICS, "seconds", "tiles", *(f"blurry_{name}" for name in METRICS
 # The last one tells a row that another program changed, or that was measured of something else.
 COLUMNS = ("image", *_FIGURES, "check")
 
-PAGE = ("report.md", "figures")  # of one evaluation or of several compared
-
 # What must be equal for figures to stand in one table.
 _IDENTITY = (
     ("model", "sha256"),
@@ -143,8 +141,13 @@ class Evaluation:
             lines = differing(_identity(read_summary(self.folder)), _identity(self.about))
             advice = "Give another folder with --output, or remove that one."
             refuse_other(f"{self.folder} holds another evaluation", lines, advice, EvaluationError)
+        elif self.folder.is_file():
+            raise EvaluationError(f"{self.folder} is a file. Give another folder with --output.")
         else:
-            refuse_foreign(self.folder, (self.metrics.name, "restored", *PAGE))
+            for name in (self.metrics.name, "restored", "report.md", "figures"):
+                if (self.folder / name).exists():
+                    told = f"{self.folder} holds {name}, which is of no evaluation."
+                    raise EvaluationError(f"{told} Give another folder with --output.")
 
     def read_rows(self) -> dict[str, dict]:
         """The measured images by name.
@@ -248,14 +251,6 @@ class Evaluation:
         }
         write_json(self.folder / "summary.json", _plain(summary))
         return Result(self.label, self.folder, summary, rows, scenes, self.test_set.independent)
-
-
-def refuse_foreign(folder: Path, names: Iterable[str]) -> None:
-    """Raises EvaluationError for a folder that is a file, or where files of these names lie, which are not ours."""
-    there = [name for name in names if (folder / name).exists()]
-    if there or folder.is_file():
-        told = f"holds {there[0]}, which is of no evaluation" if there else "is a file"
-        raise EvaluationError(f"{folder} {told}. Give another folder with --output.")
 
 
 def _identity(about: dict) -> dict:

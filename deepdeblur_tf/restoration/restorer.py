@@ -19,8 +19,7 @@ from deepdeblur_tf.restoration.tiling import GRID, spans, tile_shape
 
 # Beyond its own border a tile knows nothing of the image. The largest difference from the untiled image, in steps of
 # 255, at overlaps of 16, 32, 48, 64, 96 and 128 pixels, on whole frames of 1280x720: 47, 26, 9, 3, 1 and 1 for
-# `photographs`, networks at full resolution see less far. By
-# `python -m experiments.benchmarks.tiles MODEL IMAGE`.
+# `photographs`; networks at full resolution see less far. By `python -m experiments.benchmarks.tiles MODEL IMAGE`.
 OVERLAP = 96
 
 _MEASURED = 1024  # pixels: what a restoration changed is measured on a square of this side in the middle

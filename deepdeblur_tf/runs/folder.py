@@ -196,12 +196,8 @@ class Run:
             with open(self.history, newline="", encoding="utf-8", errors="replace") as file:
                 rows = list(csv.DictReader(file))
             for row in rows:
-                (
-                    int(row["epoch"]),
-                    int(row.get("step") or 0),
-                    int(row.get("skipped") or 0),
-                    float(row.get("val_psnr") or 0),
-                )
+                int(row["epoch"]), float(row.get("val_psnr") or 0)
+                int(row.get("step") or 0), int(row.get("skipped") or 0)
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{self.history}: another program changed it. Put it back as it was, or remove it."
