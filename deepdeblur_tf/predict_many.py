@@ -160,7 +160,7 @@ def _restore_into(output: str, inputs: list[str], file: Path, flags) -> int:
         known = manifest.known()
     if manifest.damaged:
         damaged = map(shown_name, manifest.damaged)
-        print("left out, for it cannot be read; what it told of is restored again:", *damaged, sep="\n  ")
+        print("set aside, for it cannot be read; results that it alone told of are left alone:", *damaged, sep="\n  ")
     found, foreign, others = 0, list[str](), collections.Counter[str]()
     is_new = not set(storage.names(output)) - {FOLDER}
 

@@ -3,7 +3,7 @@
 manifest.parquet is a folder of parts, which readers of Parquet take for one table. Each part is written whole, so that
 who is killed leaves all but the rows of the last moments. The row of a later part replaces an earlier one of the same
 photo; `merge` makes all parts one, with a row a photo. A part that cannot be read is set aside under a name that
-readers leave out: what it told of is restored again.
+readers leave out: results that it alone told of are taken for others'.
 """
 
 from __future__ import annotations
@@ -79,12 +79,10 @@ class Known:
         photos: The states, size and time, in which photos were restored by this network and options.
         results: The names and states of what was written by any, with the place of the photo, and with its state; names
             alone from earlier versions. Their folder may have been moved.
-        has_gaps: Whether a part could not be read.
     """
 
     photos: dict[int, int]
     results: set[int]
-    has_gaps: bool
 
     def is_done(self, photo: PhotoFile) -> bool:
         """Whether a photo, as it is now, is restored by this network and options."""
@@ -93,7 +91,7 @@ class Known:
     def is_foreign(self, photo: PhotoFile, result: File) -> bool:
         """Whether what lies under a result's name was made of another photo, not by this command, or changed since."""
         names = _names_of(told_of(photo, result))
-        return result.size >= 0 and not self.has_gaps and self.results.isdisjoint(map(hash, names))
+        return result.size >= 0 and self.results.isdisjoint(map(hash, names))
 
 
 def _names_of(row: dict) -> list[tuple]:
@@ -136,8 +134,7 @@ class Manifest:
                     photos.pop(hash(row["input"]), None)
                 by_name, *by_photo = map(hash, _names_of(row))
                 results.update([by_name] if row["output_bytes"] is None else by_photo)
-        has_gaps = any(name.startswith(_ASIDE) for name in storage.names(self.folder))
-        return Known(photos, results, has_gaps)
+        return Known(photos, results)
 
     def adopt(self, photos: Iterable[PhotoFile], begun: int, known: Known) -> bool:
         """Writes rows of results that have none, as a call that was killed leaves them.
@@ -159,7 +156,8 @@ class Manifest:
         waiting = iter(photos)
         while batch := list(itertools.islice(waiting, 1000)):  # object stores answer many at a time
             for photo, result in zip(batch, storage.described([photo.target for photo in batch])):
-                if known.is_foreign(photo, result) and hash(readable(photo.source)) not in noted:
+                is_since = result.mtime_ns >= begun  # else that call did not reach it
+                if is_since and known.is_foreign(photo, result) and hash(readable(photo.source)) not in noted:
                     self.add([{**told_of(photo, result), "status": "failed", "error": error}])
         self.write()
         return bool(self._own)

@@ -5,11 +5,12 @@ So no process holds the names of all of them, and every machine can read them, a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from deepdeblur_tf.cluster import storage
 from deepdeblur_tf.cluster.inputs import PhotoFile
@@ -51,27 +52,42 @@ def write(output: str, photos: Iterable[PhotoFile], begun: int) -> int:
 
 
 def left(output: str) -> tuple[int, Iterator[PhotoFile]]:
-    """What `write` was given by a call that was killed or stopped; (0, nothing) where none was."""
+    """What `write` was given by a call that was killed or stopped; (0, nothing) where none was, or nobody can tell."""
     if storage.kind(place(output)) != "file":
         return 0, iter(())
-    with storage.local_copy(place(output)) as path, open(path, encoding="ascii") as file:
-        first = json.loads(file.readline() or "0")
-    return first if isinstance(first, int) else sys.maxsize, itertools.chain.from_iterable(groups(output))
+    with _opened(output) as file:
+        first = _parsed(file.readline())
+    is_time = isinstance(first, int)  # which the lists of earlier versions lack
+    return (first, itertools.chain.from_iterable(groups(output))) if is_time else (0, iter(()))
 
 
 def groups(output: str) -> Iterator[list[PhotoFile]]:
     """The photos of the list, in groups for a process to take at once."""
     group: list[PhotoFile] = []
-    with storage.local_copy(place(output)) as path, open(path, encoding="ascii") as file:
+    with _opened(output) as file:
         least = sum(1 for _ in file) / _GROUPS
         file.seek(0)
-        for line in file:
-            if not line.startswith("["):  # the time, which earlier versions did not write
+        for photo in map(_parsed, file):
+            if not isinstance(photo, list):  # the time, or what a power cut left of a line
                 continue
-            group.append(PhotoFile(*json.loads(line)))
+            group.append(PhotoFile(*photo))
             is_large = len(group) >= _GROUP_PHOTOS or sum(photo.size for photo in group) >= _GROUP_BYTES
             if is_large and len(group) >= least:
                 yield group
                 group = []
     if group:
         yield group
+
+
+@contextlib.contextmanager
+def _opened(output: str) -> Iterator[TextIO]:
+    with storage.local_copy(place(output)) as path, open(path, encoding="ascii", errors="replace") as file:
+        yield file
+
+
+def _parsed(line: str):
+    """What a line holds; None where it is damaged."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -369,10 +369,12 @@ def test_what_a_killed_call_left_without_a_row_is_its_own_and_what_was_retouched
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
     out.mkdir()
-    for name in ("a.png", "b.png", "c.png", "d.png"):
+    for name in ("a.png", "b.png", "c.png", "d.png", "e.png"):
         (tmp_path / "in" / name).write_bytes(b"photo")
     photos = list(find_photos([str(tmp_path / "in")], str(out)))
-    worklist.write(str(out), photos[:3], time.time_ns())
+    (out / "e.png").write_bytes(b"a user's")  # which the killed call was to overwrite, and did not reach
+    os.utime(out / "e.png", (1, 1))
+    worklist.write(str(out), [*photos[:3], photos[4]], time.time_ns() - 10**9)  # for file systems' clocks are coarse
     for name in ("a.png", "c.png", "d.png"):
         (out / name).write_bytes(b"result")
     (noted,) = storage.described([photos[2].target])
@@ -386,7 +388,9 @@ def test_what_a_killed_call_left_without_a_row_is_its_own_and_what_was_retouched
     worklist.write(str(out), [], time.time_ns())  # a call for other photos
     known = Manifest(str(out), "another network", {}).known()
     results = storage.described([photo.target for photo in photos])
-    assert [known.is_foreign(photo, result) for photo, result in zip(photos, results)] == [False, False, True, True]
+    assert [known.is_foreign(photo, result) for photo, result in zip(photos, results)] == [
+        *(False, False, True, True, True)
+    ]
     assert not known.is_done(photos[0])
 
 
@@ -397,6 +401,20 @@ def test_merging_a_part_whose_rows_were_all_replaced(tmp_path):
         manifest_.write()
     manifest_.merge()
     assert [entry["input_bytes"] for entry in manifest(tmp_path)] == [2, 2]
+
+
+def test_a_damaged_list_of_what_a_killed_call_was_to_do_tells_what_is_left_of_it(tmp_path):
+    photos = [PhotoFile(f"in/{name}", f"out/{name}", 1, 5) for name in "abc"]
+    worklist.write(str(tmp_path), photos, 7)
+    file = Path(worklist.place(str(tmp_path)))
+    content = file.read_bytes()
+    file.write_bytes(content[:-5])  # as a power cut leaves it
+    begun, left = worklist.left(str(tmp_path))
+    assert begun == 7 and list(left) == photos[:2]
+    for other in (bytes(len(content)), b"", b"\xff\n" + content, content.partition(b"\n")[2]):
+        file.write_bytes(other)
+        begun, left = worklist.left(str(tmp_path))
+        assert begun == 0 and list(left) == []
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut off", "a bit", "other columns", "other types", "text"])
@@ -418,8 +436,9 @@ def test_a_damaged_part_of_the_manifest_is_set_aside(tmp_path, damage):
         }
         part.write_bytes(new[damage])
     reader = Manifest(str(tmp_path), "network", {})
-    is_done = reader.known().is_done
-    assert is_done(PhotoFile("b", "", 1, 5)) and not is_done(PhotoFile("a", "", 1, 5))
+    known = reader.known()
+    assert known.is_done(PhotoFile("b", "", 1, 5)) and not known.is_done(PhotoFile("a", "", 1, 5))
+    assert known.is_foreign(PhotoFile("a", "out/a", 1, 5), File("", 3, 7))  # nobody can tell whose it is
     assert reader.damaged == [str(part.with_name(f"_damaged_{part.name}"))] and Path(reader.damaged[0]).is_file()
     reader.merge()
     assert [entry["input"] for entry in manifest(tmp_path)] == ["b"]
