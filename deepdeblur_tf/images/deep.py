@@ -56,17 +56,18 @@ def read_deep(content: bytes, image: ImageFile.ImageFile) -> np.ndarray:
     if pixels is None or pixels.dtype != np.uint16 or pixels.shape[1::-1] != image.size:
         raise UserError("is a TIFF of a kind that is not read. Save it as PNG, or with 8 bits a channel.")
     pixels = pixels.reshape(*pixels.shape[:2], -1)[..., _COLOUR_ORDERS[pixels.shape[2] if pixels.ndim == 3 else 1]]
-    if has_another_channel(image):
+    meaning = tags.get(ExifTags.Base.ExtraSamples, (2,))[0]
+    if meaning == 0:  # nothing that is known
         return pixels[..., :3]
-    if tags.get(ExifTags.Base.ExtraSamples, (0,))[0] == 1:
+    if meaning == 1:
         return _unassociated(pixels)
     return 65535 - pixels if tags.get(ExifTags.Base.PhotometricInterpretation) == 0 else pixels
 
 
-def has_another_channel(image: ImageFile.ImageFile) -> bool:
-    """Whether a TIFF holds a channel beside its colours that is no alpha, such as a scanner's infrared."""
-    extra = image.tag_v2.get(ExifTags.Base.ExtraSamples, (2,)) if isinstance(image, TiffImageFile) else (2,)
-    return image.mode.startswith("RGB") and extra[0] == 0
+def spare_channels(image: ImageFile.ImageFile) -> int:
+    """How many channels of a TIFF are neither its colours nor their alpha, such as a scanner's infrared."""
+    extra = image.tag_v2.get(ExifTags.Base.ExtraSamples, ()) if isinstance(image, TiffImageFile) else ()
+    return len(extra) - (extra[:1] in ((1,), (2,)) and image.mode != "CMYK")
 
 
 def _unassociated(pixels: np.ndarray) -> np.ndarray:

@@ -20,6 +20,9 @@ _START = b"\xff\xd8"
 _MOST = 65533  # bytes in a segment
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _LONGER_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_LONGER_XMP_HEAD = (
+    4 + len(_LONGER_XMP) + 32 + 4 + 4
+)  # with the marker, the packet's name, its length, and where it goes
 _GOOGLES = re.compile(rb"http://ns\.google\.com/photos/1\.0/(?:image|depthmap)/")
 _PROFILE = b"ICC_PROFILE\0"
 _PROFILE_HEAD = len(_PROFILE) + 2  # and a part's number and how many there are
@@ -78,6 +81,8 @@ def take_apart(content: bytes) -> Parts:
     for marker, data in _segments(content):
         if not marker:
             pixels.append(data)
+            if b"\xff\xd9\xff\xd8\xff" in data:  # the end of one picture, and another's begin
+                left_out.append(OTHER_PICTURES)
             if b"MotionPhoto_Data" in data:  # of earlier Samsungs, which tell of it nowhere else
                 left_out.append(MOTION_PHOTO)
         elif marker == _APP0 and data.startswith(b"JFIF\0"):
@@ -119,7 +124,8 @@ def take_apart(content: bytes) -> Parts:
                 left_out.append(f"the segment APP{marker - 0xE0}{word}, whose meaning is unknown here")
         else:
             pixels.append(_segment(marker, data))
-    if longer and _GOOGLES.search(xmp):  # it holds the blurry picture, or a depth map
+    text = b"".join(piece[_LONGER_XMP_HEAD:] for piece in longer)
+    if _GOOGLES.search(text) and b":Data" in text:  # it holds the blurry picture, or a depth map
         left_out.append(OTHER_PICTURES)
         longer, xmp = [], without_properties(xmp, b"http://ns.adobe.com/xmp/note/", rb"HasExtendedXMP")
     rest += longer

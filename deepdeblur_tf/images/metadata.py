@@ -25,6 +25,7 @@ _XMP_DROPPED = (
     (b"http://ns.apple.com/HDRGainMap/1.0/", rb"\w+", "the gain map, which brightens the picture on some screens"),
     (b"http://ns.google.com/photos/1.0/camera/", rb"(?:MotionPhoto|MicroVideo)\w*", MOTION_PHOTO),
     (b"http://ns.google.com/photos/1.0/container/", rb"Directory", ""),  # of both
+    (b"http://ns.google.com/photos/dd/1.0/container/", rb"Directory", ""),  # of depth maps behind the picture
     (b"http://ns.google.com/photos/1.0/image/", rb"\w+", OTHER_PICTURES),
     (b"http://ns.google.com/photos/1.0/depthmap/", rb"\w+", OTHER_PICTURES),
 )

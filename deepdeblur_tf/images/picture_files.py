@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from deepdeblur_tf.errors import UserError, quiet_libraries
-from deepdeblur_tf.images.deep import has_another_channel, read_deep
+from deepdeblur_tf.images.deep import read_deep, spare_channels
 from deepdeblur_tf.images.formats import Format, lying_on_its_side
 from deepdeblur_tf.images.metadata import Metadata
 from deepdeblur_tf.images.opening import ImageError, Opened, opened, opened_header, turned_upright
@@ -83,8 +83,8 @@ def read_photo(path) -> Photo:
                 "can be written. Save it as JPEG or PNG."
             )
         metadata, left_out = found.metadata, list[str]()
-        if has_another_channel(found.image):
-            left_out.append("a fourth channel, which is no transparency")
+        if spare := spare_channels(found.image):
+            left_out.append(f"{spare} of its channels, neither colours nor transparency")
         if _is_deep(found):
             pixels = read_deep(found.content, found.image)
         else:

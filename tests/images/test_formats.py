@@ -268,14 +268,26 @@ def test_a_grey_tiff_of_16_bits_has_one_plane_whatever_it_says(tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").rgb[..., 0], pixels)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_fourth_channel_that_is_no_transparency_is_left_out(tmp_path, dtype):
-    """An infrared channel of a scanner, or a saved selection."""
-    pixels = deep_picture(4).astype(dtype)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+@pytest.mark.parametrize(
+    "dtype, photometric, extra, left",
+    [
+        (np.uint8, "rgb", [0], 1),
+        (np.uint16, "rgb", [0], 1),
+        (np.uint8, "rgb", [0, 0], 2),
+        (np.uint8, "rgb", [2, 0], 1),
+        (np.uint8, "separated", [0], 1),
+    ],
+)
+def test_channels_that_are_no_transparency_are_left_out(tmp_path, dtype, photometric, extra, left):
+    """An infrared channel of a scanner, a saved selection, or a spot colour."""
+    colours = 3 if photometric == "rgb" else 4
+    pixels = np.dstack([deep_picture(4), deep_picture(4)])[..., : colours + len(extra)].astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=photometric, extrasamples=extra)
     photo, target = again(tmp_path / "a.tif")
-    assert photo.left_out == ("a fourth channel, which is no transparency",) and photo.alpha is None
-    np.testing.assert_array_equal(tifffile.imread(target), pixels[..., :3])
+    assert f"{left} of its channels, neither colours nor transparency" in photo.left_out
+    assert (photo.alpha is not None) == (extra[0] == 2)
+    if photometric == "rgb":
+        np.testing.assert_array_equal(tifffile.imread(target)[..., :3], pixels[..., :3])
 
 
 def test_photoshops_layers_are_left_out(tmp_path):

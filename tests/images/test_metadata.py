@@ -463,17 +463,39 @@ def test_any_xmp_is_taken(pieces):
     assert len(Metadata(xmp=packet).of_upright((1, 1)).xmp) <= len(packet)
 
 
-@pytest.mark.parametrize("namespace, kept", [("photos/1.0/image/", False), ("photos/1.0/panorama/", True)])
-def test_googles_pictures_of_the_picture_are_left_out(tmp_path, namespace, kept):
-    xmp = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description xmlns:GImage="http://ns.google.com/{namespace}" xmlns:xmpNote="http://ns.adobe.com/xmp/note/"
- GImage:Mime="image/jpeg" xmpNote:HasExtendedXMP="0123456789ABCDEF0123456789ABCDEF"/></rdf:RDF></x:xmpmeta>""".encode()
-    longer = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + b"the blurry picture"
-    photo = read_photo_with(tmp_path, [b"http://ns.adobe.com/xap/1.0/\0" + xmp, longer])
+@pytest.mark.parametrize(
+    "longer, kept",
+    [
+        ("""xmlns:GImage="http://ns.google.com/photos/1.0/image/" GImage:Data="the blurry picture\"""", False),
+        ("""xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" crs:Temperature="5100\"""", True),
+    ],
+)
+def test_googles_pictures_of_the_picture_are_left_out(tmp_path, longer, kept):
+    xmp = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:GImage="http://ns.google.com/photos/1.0/image/" xmlns:xmpNote="http://ns.adobe.com/xmp/note/"
+ GImage:Mime="image/jpeg" xmpNote:HasExtendedXMP="0123456789ABCDEF0123456789ABCDEF"/></rdf:RDF></x:xmpmeta>"""
+    packet = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + longer.encode()
+    photo = read_photo_with(tmp_path, [b"http://ns.adobe.com/xap/1.0/\0" + xmp, packet])
     write_photo(tmp_path / "b.jpg", photo, photo.rgb)
     written = (tmp_path / "b.jpg").read_bytes()
-    assert (b"the blurry picture" in written) == (b"HasExtendedXMP" in written) == kept
-    assert (OTHER_PICTURES in photo.left_out) == (not kept)
+    assert (longer.encode() in written) == (b"HasExtendedXMP" in written) == kept
+    assert OTHER_PICTURES in photo.left_out  # GImage's own properties
+
+
+def test_pictures_behind_the_picture_are_named(tmp_path):
+    """Depth maps of Android's Dynamic Depth, which are no part of a multi-picture format."""
+    xmp = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:Container="http://ns.google.com/photos/dd/1.0/container/"><Container:Directory><rdf:Seq/>
+</Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta>"""
+    photo = read_photo_with(tmp_path, [b"http://ns.adobe.com/xap/1.0/\0" + xmp])
+    assert photo.left_out == ()
+    file = tmp_path / "behind.jpg"
+    file.write_bytes((tmp_path / "a.jpg").read_bytes() + encoded())
+    photo = read_photo(file)
+    assert photo.left_out == (OTHER_PICTURES,)
+    write_photo(tmp_path / "b.jpg", photo, photo.rgb)
+    written = (tmp_path / "b.jpg").read_bytes()
+    assert written.count(b"\xff\xd8\xff") == 1 and b"Container:Directory" not in written
 
 
 def test_a_motion_photo_of_an_earlier_samsung_is_named(tmp_path):
