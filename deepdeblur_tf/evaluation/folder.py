@@ -144,7 +144,9 @@ class Evaluation:
         elif self.folder.is_file():
             raise EvaluationError(f"{self.folder} is a file. Give another folder with --output.")
         else:
-            for name in (self.metrics.name, "restored", "report.md", "figures"):
+            heading = f"{','.join(COLUMNS)}\n".encode()  # a full disk or a kill may leave that alone
+            is_begun = self.metrics.is_file() and self.metrics.read_bytes() == heading
+            for name in (*(() if is_begun else (self.metrics.name,)), "restored", "report.md", "figures"):
                 if (self.folder / name).exists():
                     told = f"{self.folder} holds {name}, which is of no evaluation."
                     raise EvaluationError(f"{told} Give another folder with --output.")

@@ -252,6 +252,8 @@ class Video:
         self.has_alpha = self._coded_alpha is not None or has_alpha(first.format)
         beside = [frame.side_data[k] for frame in first_frames for k in range(len(frame.side_data))]
         self.side_data = {data.type.name: bytes(data) for data in beside}
+        if not any(self.side_data.get("STEREO3D", b"")[:4]):  # its type, 0 for one eye's picture
+            self.side_data.pop("STEREO3D", None)
         is_interlaced = any(frame.interlaced_frame for frame in first_frames)
         self.remarks: list[str] = []
         self.damaged = 0

@@ -18,12 +18,12 @@ class RunError(UserError):
     """A run folder that cannot be used for this training; the message says why and what to do."""
 
 
-# What a checkpoint holds or lacks, by a run's `training` section.
+# What a checkpoint holds or lacks, by a run's `training` section, and whether one that holds it does without.
 _IN_CHECKPOINTS = {
-    "a discriminator": lambda its: bool(its.adversarial),
-    "Muon": lambda its: its.optimizer == "muon",
-    "float16": lambda its: its.precision == "float16",
-    "training.ema or a lower training.precision": lambda its: bool(its.ema) or its.precision != "float32",
+    "a discriminator": (lambda its: bool(its.adversarial), False),
+    "Muon": (lambda its: its.optimizer == "muon", False),
+    "float16": (lambda its: its.precision == "float16", False),
+    "training.ema or a lower training.precision": (lambda its: bool(its.ema) or its.precision != "float32", True),
 }
 
 
@@ -159,9 +159,10 @@ class Run:
         held = self._held()
         if held is not None and held.model != experiment.model:
             raise RunError(f"{self.folder} holds another network, which --force cannot change. {anew}")
-        for what, has in _IN_CHECKPOINTS.items():
-            if held is not None and has(held.training) != has(experiment.training):
-                word = "with" if has(held.training) else "without"
+        for what, (has, does_without) in _IN_CHECKPOINTS.items() if held is not None else ():
+            before, now = has(held.training), has(experiment.training)
+            if before != now and not (before and does_without):
+                word = "with" if before else "without"
                 raise RunError(f"{self.folder} was trained {word} {what}, which --force cannot change. {anew}")
         if steps:
             self._check_epochs(steps)
@@ -181,7 +182,7 @@ class Run:
                 raise RunError(
                     f"{self.folder} has trained epochs of {step // epoch} steps, and these are of {steps}. Give its "
                     "own pairs, training.batch_size and training.steps, or begin a new run with "
-                    f"--training.pretrained {self.folder}."
+                    f"--training.pretrained {self.folder if self.is_finished else self.best}."
                 )
 
     def read_history(self) -> list[dict[str, str]]:

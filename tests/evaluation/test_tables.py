@@ -223,6 +223,20 @@ def test_another_evaluations_folder_is_refused(evaluation):
             pass
 
 
+def test_a_folder_that_a_full_disk_left_at_its_beginning_goes_on(evaluation):
+    one = evaluation()
+    with one.claimed():
+        one.add("a/1", figures(30.0))
+    lines = one.metrics.read_text().splitlines(keepends=True)
+    (one.folder / "summary.json").unlink()
+    with pytest.raises(EvaluationError, match="holds metrics.csv, which is of no evaluation"):
+        with one.claimed():
+            pass
+    one.metrics.write_text(lines[0])
+    with one.claimed():
+        assert (one.folder / "summary.json").is_file()
+
+
 @pytest.mark.parametrize("name", ["metrics.csv", "report.md", "figures/mine.png", "restored/a/1.png"])
 def test_files_of_others_are_left_alone(evaluation, name):
     one = evaluation()

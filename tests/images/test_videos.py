@@ -351,6 +351,16 @@ def test_metadata_in_another_encoding_do_not_stop_a_video(tmp_path):
     assert b"caf\xe9" in (tmp_path / "b.avi").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "mode, remarks", [("left_right", ["left out: how a picture for two eyes is laid out"]), ("mono", [])]
+)
+def test_what_a_picture_for_two_eyes_loses_is_said(tmp_path, mode, remarks):
+    fit = lambda container, stream: stream.metadata.update(stereo_mode=mode)  # noqa: E731
+    write_video(tmp_path / "a.mkv", [patches(80, 80)[0]] * 2, fit=fit)
+    with open_video(tmp_path / "a.mkv", is_deep=False) as video:
+        assert video.remarks == remarks
+
+
 @pytest.mark.parametrize("size, aspect", [((64, 96), (64, 45)), ((576, 720), (16, 11)), ((1080, 1440), (4, 3))])
 def test_a_matroska_files_aspect_is_read_by_ffmpeg(tmp_path, size, aspect):
     two = lambda container, stream: stream.metadata.update(stereo_mode="left_right")  # noqa: E731

@@ -170,15 +170,16 @@ def test_force_does_not_change_what_checkpoints_hold(run, small_experiment, sett
 
 def test_force_changes_what_checkpoints_hold_either_way(run, small_experiment):
     begin(run, small_experiment(**{"training.ema": 0.999}))
-    for settings in ({"training.ema": 0.99}, {"training.precision": "bfloat16"}):
+    for settings in ({"training.ema": 0.99}, {"training.precision": "bfloat16"}, {}):
         claim(run, small_experiment(**settings), force=True)
 
 
 def test_epochs_of_another_length_are_refused(run, small_experiment):
     begin(run, small_experiment(**{"training.epochs": 3}), epochs=3, finish=True)
     longer = small_experiment(**{"training.epochs": 5})
-    with pytest.raises(RunError, match="has trained epochs of 10 steps, and these are of 15"):
+    with pytest.raises(RunError, match="has trained epochs of 10 steps, and these are of 15") as refused:
         claim(run, longer, force=True, steps=15)
+    assert f"--training.pretrained {run.folder}." in str(refused.value)
     claim(run, longer, force=True, steps=10)
 
 
