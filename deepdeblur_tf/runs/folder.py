@@ -157,13 +157,8 @@ class Run:
             advice = f"{anew} To continue that one give its own settings, or --force, which goes on with these."
             refuse_other(f"{self.folder} holds another experiment", lines, advice, RunError)
         held = self._held()
-        if held is not None and held.model != experiment.model:
-            raise RunError(f"{self.folder} holds another network, which --force cannot change. {anew}")
-        for what, (has, does_without) in _IN_CHECKPOINTS.items() if held is not None else ():
-            before, now = has(held.training), has(experiment.training)
-            if before != now and not (before and does_without):
-                word = "with" if before else "without"
-                raise RunError(f"{self.folder} was trained {word} {what}, which --force cannot change. {anew}")
+        if held is not None:
+            self._check_checkpoints(held, experiment, anew)
         if steps:
             self._check_epochs(steps)
         trained = max((int(row["epoch"]) for row in self.read_history()), default=0)
@@ -173,6 +168,16 @@ class Run:
                 f"training.epochs: received {experiment.training.epochs}; allowed: at least {least}, for {self.folder} "
                 f"has trained {trained}."
             )
+
+    def _check_checkpoints(self, held: Experiment, experiment: Experiment, anew: str) -> None:
+        """Raises RunError where the checkpoints of one experiment cannot be another's, which is told `anew`."""
+        if held.model != experiment.model:
+            raise RunError(f"{self.folder} holds another network, which --force cannot change. {anew}")
+        for what, (has, does_without) in _IN_CHECKPOINTS.items():
+            before, now = has(held.training), has(experiment.training)
+            if before != now and not (before and does_without):
+                word = "with" if before else "without"
+                raise RunError(f"{self.folder} was trained {word} {what}, which --force cannot change. {anew}")
 
     def _check_epochs(self, steps: int) -> None:
         """Raises RunError where the run's epochs had another number of steps: its rows would be of neither."""
