@@ -94,13 +94,22 @@ def print_remarks(remarks: Mapping[str, Sequence[str]]) -> None:
 
 
 def ending(place: str) -> str:
-    """What a file's name ends in, such as .txt, or the whole name."""
+    """What a file's name ends in, such as .txt, or the whole name; of a folder, the place with its slash."""
+    if place.endswith("/"):
+        return place
     name = place.rsplit("/", 1)[-1]
     return Path(name).suffix.lower() or name
 
 
 def print_left_alone(endings: Counter[str], what: str) -> None:
-    """Prints a line about files that are no `what` by their names, counted by their `ending`, if there are any."""
+    """Prints a line about files that are no `what` by their names, counted by their `ending`, if there are any.
+
+    And one about folders that cannot be read.
+    """
+    folders = [ending for ending in endings if ending.endswith("/")]
+    if folders:
+        print("left alone, for they cannot be read:", *shortened(list(map(shown_name, folders))), sep="\n  ")
+    endings = Counter({ending: count for ending, count in endings.items() if not ending.endswith("/")})
     if endings:
         shown = ", ".join(map(shown_name, sorted(endings)[:8])) + ", ..." * (len(endings) > 8)
         print(f"left alone, no {what} by their names: {sum(endings.values())} files ({shown})")

@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from deepdeblur_tf.errors import UserError
@@ -27,7 +27,9 @@ def user_path(text) -> Path:
     return Path(os.path.expanduser(text))
 
 
-def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, list[Path]]]:
+def walk(
+    folder: Path, left_out: Iterable[Path] = (), unreadable: Callable[[Path], object] | None = None
+) -> Iterator[tuple[Path, list[Path]]]:
     """(folder, its files) for a folder and those below it, in the order of their names, hidden ones left alone.
 
     Links to folders are followed, as the users of large data sets make them, but not round in circles; and those within
@@ -37,17 +39,21 @@ def walk(folder: Path, left_out: Iterable[Path] = ()) -> Iterator[tuple[Path, li
     Args:
         folder: Where to begin.
         left_out: Folders that are not entered.
+        unreadable: Called with each folder below the first that cannot be read; without it that is an error.
 
     Raises:
         UserError: a folder cannot be read.
     """
-    yield from _walk(folder, {*(path.resolve() for path in left_out)}, False, collections.Counter())
+    yield from _walk(folder, {*(path.resolve() for path in left_out)}, False, collections.Counter(), unreadable, True)
 
 
-def _walk(folder: Path, left_out: set[Path], is_linked: bool, entered: collections.Counter):
+def _walk(folder: Path, left_out: set[Path], is_linked: bool, entered: collections.Counter, unreadable, is_first: bool):
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
+        if unreadable and not is_first:
+            unreadable(folder)
+            return
         raise UserError(f"{error.filename}: cannot be read ({error.strerror}).") from error
     folders: list[Path] = []
     files: list[Path] = []
@@ -60,7 +66,7 @@ def _walk(folder: Path, left_out: set[Path], is_linked: bool, entered: collectio
         real, is_link = entry.resolve(), entry.is_symlink()
         if real not in left_out and not (is_linked and is_link and entered[real] >= _MOST_WAYS):
             entered[real] += 1
-            yield from _walk(entry, left_out, is_linked or is_link, entered)
+            yield from _walk(entry, left_out, is_linked or is_link, entered, unreadable, False)
 
 
 class Identity:

@@ -12,6 +12,7 @@ import argparse
 import collections
 import errno
 import functools
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -96,6 +97,10 @@ def _predict(flags) -> int:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PredictionError(f"--output {output}: cannot be a folder ({error.strerror}).") from error
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise PredictionError(
+            f"--output {output}: cannot be written to. Give another folder, or change its permissions."
+        )
     print_left_alone(collections.Counter(map(ending, others)), "picture or video")
 
     options = restoration_options(flags)
@@ -188,7 +193,8 @@ def _restore_all(flags, file: Path, results: Results, options: dict, pixels: dic
             except (UserError, MemoryError) as error:
                 failed[job] = shown_name(error if name in str(error) else f"{name}: {error}")
             except OSError as error:
-                failed[job] = shown_name(f"{job.source}: {error.strerror or error}")
+                place = job.target if job.source.exists() else job.source
+                failed[job] = shown_name(f"{place}: {error.strerror or error}")
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                     failed[job] += ". Nothing more can be written; the same command goes on with the rest."
                     failed.update({left: shown_name(f"{left.source}: not begun") for left in list(pixels)[number:]})

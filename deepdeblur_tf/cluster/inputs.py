@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from deepdeblur_tf.cluster import storage
 from deepdeblur_tf.images.formats import SUFFIXES
-from deepdeblur_tf.restoration.inputs import PredictionError, expanded
+from deepdeblur_tf.restoration.inputs import PredictionError, expanded, without_results
 
 
 class PhotoFile(NamedTuple):
@@ -35,7 +35,7 @@ def find_photos(
     Args:
         inputs: Places, as `restoration.inputs.expanded` has them.
         output: The place of the results' folder.
-        left_alone: Called with the place of each file of folders and patterns that is no photo by its name.
+        left_alone: As `restoration.inputs.expanded` has it.
 
     Raises:
         PredictionError: an input that is not there or holds no photo, two photos for one result, a result that would
@@ -44,7 +44,7 @@ def find_photos(
     identity = storage.Identity()
     seen: dict[int, int] = {}  # by hashes, for the names of a million take a gigabyte
     links: set[int] = set()  # what lies behind photos that are links
-    for where in inputs:
+    for where in without_results(storage, list(inputs), output):
         for file, below in expanded(storage, where, output, SUFFIXES, "photo", left_alone):
             photo = PhotoFile(file.place, f"{output}/{below}", file.size, file.mtime_ns)
             target, source = hash(identity(photo.target)), hash(identity(photo.source))

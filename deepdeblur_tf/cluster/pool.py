@@ -279,7 +279,7 @@ def _restored(photo: PhotoFile, restorer: Restorer) -> dict:
             sha256 = sha256_of(path)
         except UserError as error:
             raise UserError(str(error).replace(str(path), photo.source)) from error
-    restored = restorer(picture.rgb)
+    restored = restorer(picture.visible)
     storage.write_whole(photo.target, lambda beside: picture_files.write_photo(beside, picture, restored))
     height, width = picture.rgb.shape[:2]
     return {

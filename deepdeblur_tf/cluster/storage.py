@@ -77,6 +77,11 @@ def _file(where: str, info: fs.FileInfo) -> File:
     return File(_named(where, info.path), info.size if info.is_file else -1, info.mtime_ns or 0)
 
 
+def same(where: str) -> str:
+    """As `inputs.Store` has it."""
+    return os.path.realpath(where) if is_local(where) else where
+
+
 def kind(where: str) -> str:
     """What is at a place: "file", "folder" or "nothing"."""
     if is_local(where):
@@ -107,10 +112,11 @@ def _local_file(where: str) -> File:
     return File(where, status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns)
 
 
-def walk(folder: str, skipped: str) -> Iterator[File]:
+def walk(folder: str, skipped: str, unreadable: Callable[[str], object]) -> Iterator[File]:
     """As `inputs.Store` has it: folder by folder, in the order of their names."""
     if is_local(folder):
-        found = (path for _, paths in files.walk(Path(folder), [Path(skipped)]) for path in paths)
+        walked = files.walk(Path(folder), [Path(skipped)], lambda below: unreadable(f"{below}/"))
+        found = (path for _, paths in walked for path in paths)
         yield from (file for file in map(_local_file, map(str, found)) if file.size >= 0)
         return
     system, root = _located(folder)

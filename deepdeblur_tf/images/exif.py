@@ -18,6 +18,7 @@ DIRECTORIES = 34665, 34853, 40965  # Exif, GPS, Interoperability
 MAKER_NOTE = 37500
 # Of the picture: ImageWidth and ImageLength, and in the Exif directory PixelXDimension and PixelYDimension.
 _WIDTHS, _HEIGHTS = (256, 40962), (257, 40963)
+_AREAS = 37396, 41492  # SubjectArea and SubjectLocation: x and y, a diameter or a width and a height
 # Of a thumbnail: where it begins and its bytes, as a JPEG and in strips.
 _THUMBNAILS = ((513, 514), (273, 279))
 
@@ -152,15 +153,16 @@ def orientation(block: bytes) -> int:
     return 0
 
 
-def of_upright(block: bytes, size: tuple[int, int]) -> bytes:
+def of_upright(block: bytes, size: tuple[int, int], turned: int) -> bytes:
     """EXIF data for a picture that was turned upright and restored.
 
-    The orientation becomes 1, the sizes the picture's, and the thumbnail, which would show the blurry picture, is
-    removed. All else stays where it was.
+    The orientation becomes 1, the sizes the picture's, the subject's area is turned along, and the thumbnail, which
+    would show the blurry picture, is removed. All else stays where it was.
 
     Args:
         block: EXIF data from their TIFF header on.
         size: (width, height) of the upright picture.
+        turned: The orientation that it had, 1 to 8.
 
     Returns:
         As many bytes or fewer.
@@ -172,9 +174,26 @@ def of_upright(block: bytes, size: tuple[int, int]) -> bytes:
             blocks.put(entry, 1)
         elif entry.tag in _WIDTHS or entry.tag in _HEIGHTS:
             blocks.put(entry, size[entry.tag in _HEIGHTS])
+        elif entry.tag in _AREAS:
+            _turn_area(blocks, entry, size, turned)
     if blocks.first in tree:
         _remove_thumbnail(blocks, tree)
     return bytes(blocks.content)
+
+
+def _turn_area(blocks: Blocks, entry: Entry, size: tuple[int, int], turned: int) -> None:
+    values = blocks.values(entry)
+    if not 2 <= len(values) <= 4:
+        return
+    x, y, *extent = values
+    if turned >= 5:
+        x, y, extent = y, x, extent[::-1]
+    x = size[0] - x if turned in (2, 3, 6, 7) else x
+    y = size[1] - y if turned in (3, 4, 7, 8) else y
+    letter, most = _WHOLE[entry.type], 128 * 256 ** (TYPE_SIZES[entry.type] - 1) - 1
+    inside = (min(max(0, value), most) for value in (x, y, *extent))
+    data = struct.pack(f"{blocks.order}{len(values)}{letter}", *inside)
+    blocks.content[entry.start : entry.start + len(data)] = data
 
 
 def _remove_thumbnail(blocks: Blocks, tree: dict[int, list[Entry]]) -> None:

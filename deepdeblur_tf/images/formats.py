@@ -179,7 +179,9 @@ def _own_quality(image: ImageFile.ImageFile, content: bytes, name: str, options:
         tops, lefts = (np.linspace(0, max(0, length - _SQUARE), _SQUARES).astype(int) for length in (height, width))
         rows = (pixels[top : top + _SQUARE] for top in tops)
         pixels = np.vstack([np.hstack([row[:, left : left + _SQUARE] for left in lefts]) for row in rows])
-    wanted = len(content) * pixels.shape[0] * pixels.shape[1] / (height * width)
+    info = image.info
+    around = sum(len(info.get(key) or b"") for key in ("exif", "xmp", "icc_profile")) + boxes(content).get(b"mpvd", 0)
+    wanted = (len(content) - around) * pixels.shape[0] * pixels.shape[1] / (height * width)
     sample = Image.fromarray(pixels)
 
     def size(quality: int) -> int:
@@ -194,7 +196,19 @@ def _own_quality(image: ImageFile.ImageFile, content: bytes, name: str, options:
     return _QUALITIES[low]
 
 
-def _brands(head: bytes) -> set[bytes]:
+def boxes(content: bytes) -> dict[bytes, int]:
+    """The outermost boxes of a file in the base format of ISO media: their sizes in bytes, by their types."""
+    found: dict[bytes, int] = {}
+    at = 0
+    while content[4:8] == b"ftyp" and at + 16 <= len(content):
+        size, kind, long_size = struct.unpack(">I4sQ", content[at : at + 16])
+        size = long_size if size == 1 else size or len(content) - at  # 0: up to the end
+        found[kind] = found.get(kind, 0) + size
+        at += max(8, size)
+    return found
+
+
+def brands(head: bytes) -> set[bytes]:
     """What a file in the base format of ISO media says that it can be read as."""
     if head[4:8] != b"ftyp":
         return set()
@@ -203,11 +217,11 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 def _is_avif(head: bytes) -> bool:
-    return bool(_brands(head) & {b"avif", b"avis"})
+    return bool(brands(head) & {b"avif", b"avis"})
 
 
 def _is_heif(head: bytes) -> bool:
-    return not _is_avif(head) and bool(_brands(head) & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"})
+    return not _is_avif(head) and bool(brands(head) & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"})
 
 
 def _open_avif(file: io.BytesIO) -> ImageFile.ImageFile:

@@ -20,6 +20,7 @@ _START = b"\xff\xd8"
 _MOST = 65533  # bytes in a segment
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _LONGER_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_VIDEO_BEHIND = re.compile(rb"\xff\xd9.{0,64}?ftyp", re.DOTALL)  # the end of a picture, and a video's first box
 _LONGER_XMP_HEAD = (
     4 + len(_LONGER_XMP) + 32 + 4 + 4
 )  # with the marker, the packet's name, its length, and where it goes
@@ -83,7 +84,9 @@ def take_apart(content: bytes) -> Parts:
             pixels.append(data)
             if b"\xff\xd9\xff\xd8\xff" in data:  # the end of one picture, and another's begin
                 left_out.append(OTHER_PICTURES)
-            if b"MotionPhoto_Data" in data:  # of earlier Samsungs, which tell of it nowhere else
+            if b"MotionPhoto_Data" in data or _VIDEO_BEHIND.search(
+                data
+            ):  # of some phones, which tell of it nowhere else
                 left_out.append(MOTION_PHOTO)
         elif marker == _APP0 and data.startswith(b"JFIF\0"):
             data = (data[:12] + b"\0\0").ljust(14, b"\0")  # without the thumbnail

@@ -29,6 +29,11 @@ _XMP_DROPPED = (
     (b"http://ns.google.com/photos/1.0/image/", rb"\w+", OTHER_PICTURES),
     (b"http://ns.google.com/photos/1.0/depthmap/", rb"\w+", OTHER_PICTURES),
 )
+# Those that tell where something is in a picture as it is stored.
+_XMP_PLACES = (
+    (b"http://www.metadataworkinggroup.com/schemas/regions/", rb"Regions"),
+    (b"http://ns.microsoft.com/photo/1.2/", rb"RegionInfo"),
+)
 _THUMBNAIL_RESOURCES = (1033, 1036)  # Adobe Photoshop File Formats Specification, "Image Resource IDs"
 
 
@@ -62,11 +67,15 @@ class Metadata:
     def of_upright(self, size: tuple[int, int]) -> Metadata:
         """Those of the upright picture of a (width, height): not to be turned again, without thumbnails."""
         xmp, left_out = _XMP_ORIENTATION.sub(rb"\g<1>1", self.xmp), list(self.left_out)
-        for namespace, names, said in _XMP_DROPPED:
+        dropped = list(_XMP_DROPPED)
+        if self.orientation > 1:
+            said = "the places of faces, for the picture was turned upright"
+            dropped += [(namespace, names, said) for namespace, names in _XMP_PLACES]
+        for namespace, names, said in dropped:
             shorter = without_properties(xmp, namespace, names)
             left_out += [said] * (shorter != xmp and said != "")
             xmp = shorter
-        block = exif.of_upright(self.exif, size)
+        block = exif.of_upright(self.exif, size, self.orientation)
         return replace(self, exif=block, xmp=xmp, left_out=tuple(dict.fromkeys(left_out)))
 
 

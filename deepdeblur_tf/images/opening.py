@@ -16,8 +16,8 @@ from PIL import ExifTags, ImageFile, TiffImagePlugin
 
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.images import png
-from deepdeblur_tf.images.formats import Format, avif_bits, format_of, metadata_of
-from deepdeblur_tf.images.metadata import OTHER_PICTURES, Metadata
+from deepdeblur_tf.images.formats import Format, avif_bits, boxes, brands, format_of, metadata_of
+from deepdeblur_tf.images.metadata import MOTION_PHOTO, OTHER_PICTURES, Metadata
 from deepdeblur_tf.memory import available_memory
 
 _HEAD = 2**18  # bytes of a file in which mostly all stands that comes before the pixels
@@ -100,8 +100,10 @@ def _opened(content: bytes) -> Opened:
         if known.name == "HEIF" and frames > 1:  # one is the picture, whatever others are there
             metadata = replace(metadata, left_out=(*metadata.left_out, f"{frames - 1} other pictures in the file"))
             frames = 1
-        if image.info.get("aux") or image.info.get("depth_images"):
+        if image.info.get("aux") or image.info.get("depth_images") or b"tmap" in brands(content):  # a gain map
             metadata = replace(metadata, left_out=(*metadata.left_out, OTHER_PICTURES))
+        if b"mpvd" in boxes(content):
+            metadata = replace(metadata, left_out=(*metadata.left_out, MOTION_PHOTO))
     return Opened(image, content, known, metadata, frames, _bits(image, known, content))
 
 

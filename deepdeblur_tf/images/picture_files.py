@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
+from scipy.ndimage import distance_transform_edt
 
 from deepdeblur_tf.errors import UserError, quiet_libraries
 from deepdeblur_tf.images.deep import read_deep, spare_channels
@@ -42,6 +44,17 @@ class Photo:
     options: dict
     metadata: Metadata
     left_out: tuple[str, ...]
+
+    @cached_property
+    def visible(self) -> np.ndarray:
+        """`rgb` to be restored: what alpha hides wholly has the nearest colours that it does not.
+
+        Programs leave anything there, such as black, whose edge would be taken for the picture's.
+        """
+        if self.alpha is None or self.alpha.all() or not self.alpha.any():
+            return self.rgb
+        nearest = distance_transform_edt(self.alpha == 0, return_distances=False, return_indices=True)
+        return self.rgb[tuple(nearest)]
 
 
 def photo_size(path) -> tuple[int, int]:
@@ -149,8 +162,10 @@ def write_photo(path, photo: Photo, restored: np.ndarray) -> None:
     Args:
         path: Where to.
         photo: The picture as it was read.
-        restored: [H, W, 3] of its dtype.
+        restored: What became of its `visible`.
     """
+    if photo.alpha is not None:  # what it hides stays as it was
+        restored = np.where(photo.alpha[..., None] == 0, photo.rgb, restored)
     pixels = restored if photo.has_colours else restored[..., :1]
     if photo.alpha is not None:
         pixels = np.dstack([pixels, photo.alpha])

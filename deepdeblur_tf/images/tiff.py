@@ -53,13 +53,13 @@ def take_apart(content: bytes) -> Parts:
 
 
 def _frames(blocks: exif.Blocks) -> int:
-    """How many pictures there are, smaller versions of one not counted."""
+    """How many pictures there are, smaller versions of the first not counted."""
     directories, smaller = list[int](), 0
     directory = blocks.first
     while 8 <= directory < len(blocks.content) and directory not in directories and len(directories) < 1000:
         directories.append(directory)
         kinds = (blocks.values(entry) for entry in blocks.entries(directory) if entry.tag == _SUBFILE_TYPE)
-        smaller += any(kind and kind[0] & 1 for kind in kinds)
+        smaller += directory != blocks.first and any(kind and kind[0] & 1 for kind in kinds)
         directory = blocks.next(directory)
     return max(1, len(directories) - smaller)
 
@@ -67,7 +67,7 @@ def _frames(blocks: exif.Blocks) -> int:
 def _pixels(blocks: exif.Blocks) -> bytes:
     """The file with only those tags in its first directory that say how its pixels are stored."""
     content = bytearray(blocks.content)
-    if not blocks.order or blocks.end(blocks.first) + 8 > len(content):
+    if not blocks.order or blocks.end(blocks.first) + struct.calcsize(blocks.offset_type) > len(content):
         return bytes(content)
     kept = [entry.at for entry in blocks.entries(blocks.first) if entry.tag in LAYOUT]
     directory = struct.pack(blocks.order + blocks.count_type, len(kept))

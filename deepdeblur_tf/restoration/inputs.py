@@ -43,11 +43,17 @@ class Store(Protocol):
     def place(self, text: str) -> str:
         """The place that a user's text stands for."""
 
+    def same(self, where: str) -> str:
+        """What is equal for two names of one place."""
+
     def kind(self, where: str) -> str:
         """What is there: "file", "folder" or "nothing"."""
 
-    def walk(self, folder: str, skipped: str) -> Iterator[File]:
-        """The files below a folder but for those below `skipped`, none that is hidden."""
+    def walk(self, folder: str, skipped: str, unreadable: Callable[[str], object]) -> Iterator[File]:
+        """The files below a folder but for those below `skipped`, none that is hidden.
+
+        `unreadable` is called with each folder there that cannot be read, and a slash behind it.
+        """
 
     def described(self, places: list[str]) -> list[File]:
         """What is known of files, those that are not there among them."""
@@ -62,11 +68,14 @@ class ThisMachine:
     def place(self, text: str) -> str:
         return str(files.user_path(text))
 
+    def same(self, where: str) -> str:
+        return os.path.realpath(where)
+
     def kind(self, where: str) -> str:
         return "file" if os.path.isfile(where) else "folder" if os.path.isdir(where) else "nothing"
 
-    def walk(self, folder: str, skipped: str) -> Iterator[File]:
-        for _, found in files.walk(Path(folder), [Path(skipped)]):
+    def walk(self, folder: str, skipped: str, unreadable: Callable[[str], object]) -> Iterator[File]:
+        for _, found in files.walk(Path(folder), [Path(skipped)], lambda below: unreadable(f"{below}/")):
             yield from self.described(list(map(str, found)))
 
     def described(self, places: list[str]) -> list[File]:
@@ -74,6 +83,15 @@ class ThisMachine:
 
     def local_copy(self, where: str) -> AbstractContextManager[Path]:
         return nullcontext(Path(where))
+
+
+def without_results(store: Store, places: list[str], output: str) -> list[str]:
+    """The places of a call's inputs but for the results' own folder, which a shell's `*` names beside the photos.
+
+    Where it is the only one, it stays, to be told what is wrong about that.
+    """
+    others = [where for where in places if store.same(where) != store.same(output)]
+    return others or places
 
 
 def expanded(
@@ -88,7 +106,8 @@ def expanded(
         output: The place of the results' folder, whose files are no inputs of a folder or a pattern.
         suffixes: Of the files that are taken from folders and for patterns.
         what: What these are, for messages, such as "photo".
-        left_alone: Called with the place of each other file there.
+        left_alone: Called with the place of each other file there, and of each folder that cannot be read, with a
+            slash behind it.
 
     Yields:
         (the file, its path below the output folder): those below a folder, or below the folder that a pattern begins
@@ -106,7 +125,7 @@ def expanded(
         root, pattern = (where, "**") if kind == "folder" else _split(where)
         matches = re.compile(_expression(pattern), re.DOTALL).fullmatch
         found = False
-        for file in store.walk(root, output) if store.kind(root) == "folder" else ():
+        for file in store.walk(root, output, left_alone) if store.kind(root) == "folder" else ():
             below = file.place if root == "." else file.place[len(root) :].lstrip("/")
             if not matches(below):
                 continue

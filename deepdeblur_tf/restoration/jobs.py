@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from deepdeblur_tf.images.opening import ImageError
 from deepdeblur_tf.images.panels import side_by_side
 from deepdeblur_tf.images.picture_files import photo_pixels, read_photo, write_photo
 from deepdeblur_tf.restoration.frames import restore_video
-from deepdeblur_tf.restoration.inputs import PredictionError, ThisMachine, expanded
+from deepdeblur_tf.restoration.inputs import PredictionError, ThisMachine, expanded, without_results
 from deepdeblur_tf.restoration.results import Results
 
 SUFFIXES = (*formats.SUFFIXES, *videos.SUFFIXES)
@@ -65,7 +66,7 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
 
     Returns:
         (the jobs, in the order of the inputs, files that cannot be read among them,
-         the files of folders and patterns that are left alone, being no picture or video by their names).
+         what is left alone in folders and for patterns, as `inputs.expanded` has it).
 
     Raises:
         PredictionError: an input that is not there, two files for one result, a result that would replace an input.
@@ -74,8 +75,8 @@ def find_jobs(inputs: Sequence[str], output, with_comparison: bool = False) -> t
     jobs: dict[Path, Job] = {}
     others: list[str] = []
     store = ThisMachine()
-    for text in inputs:
-        found = expanded(store, store.place(text), str(output), SUFFIXES, "picture or video", others.append)
+    for place in without_results(store, list(map(store.place, inputs)), str(output)):
+        found = expanded(store, place, str(output), SUFFIXES, "picture or video", others.append)
         for source, below in ((Path(file.place), below) for file, below in found):
             target = output / below
             if target.suffix.lower() in videos.SUFFIXES:
@@ -169,6 +170,7 @@ def run_job(
     # Before the source is read, so that one that is replaced meanwhile leaves an outdated result.
     recipe, comparison_recipe = (results.recipe(job.source, kind) for kind in ("restored", "comparison"))
     remarks: list[str] = []
+    profile = b""
     if job.is_video:
         if job.target in todo:
             write = lambda beside: remarks.extend(restore_video(job.source, beside, restore))  # noqa: E731
@@ -178,11 +180,14 @@ def run_job(
     else:
         photo = read_photo(job.source)
         remarks = [f"left out: {what}" for what in photo.left_out]
-        restored = restore(photo.rgb) if job.target in todo else read_photo(job.target).rgb
-        blurry = photo.rgb
+        blurry = photo.visible
+        restored = restore(blurry) if job.target in todo else read_photo(job.target).visible
+        if photo.has_colours:  # so that the comparison shows them as the photo does; one of greys does not fit
+            profile = photo.metadata.icc
         if job.target in todo:
             results.write(job.target, recipe, lambda beside: write_photo(beside, photo, restored), about)
     if job.comparison in todo:
         picture = side_by_side([to_8_bits(blurry), to_8_bits(restored)], [f"blurry: {job.source.name}", "restored"])
-        results.write(job.comparison, comparison_recipe, Image.fromarray(picture).save)
+        save = functools.partial(Image.fromarray(picture).save, icc_profile=profile or None)
+        results.write(job.comparison, comparison_recipe, save)
     return remarks

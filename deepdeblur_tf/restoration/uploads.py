@@ -144,11 +144,11 @@ class Upload:
         photo = read_photo(self._path)
         begin = time.perf_counter()
         self._begin("looking")
-        scale = restorer.scale_of(photo.rgb) if self._scale == "auto" else float(self._scale)
-        seconds = _seconds(restorer, photo.rgb, scale)
+        scale = restorer.scale_of(photo.visible) if self._scale == "auto" else float(self._scale)
+        seconds = _seconds(restorer, photo.visible, scale)
         self._begin("restoring")
         self._seconds = seconds
-        restored = restorer(photo.rgb, progress=self._progress, scale=scale)
+        restored = restorer(photo.visible, progress=self._progress, scale=scale)
         self._begin("writing")
         taken = time.perf_counter() - begin
         results.mkdir(parents=True, exist_ok=True)  # a page may be open longer than a system keeps temporary files
@@ -156,7 +156,7 @@ class Upload:
         path = Path(self.name)
         file = folder / f"{path.stem}_restored{path.suffix}"
         write_photo(file, photo, restored)
-        both = to_8_bits(photo.rgb), to_8_bits(restored)
+        both = to_8_bits(photo.visible), to_8_bits(restored)
         previews, place = _write_previews(folder, both, photo.metadata.icc)
         _write_view(folder, both)
         height, width = restored.shape[:2]

@@ -33,15 +33,15 @@ def add_noise(
             so that the noise is no longer white.
 
     Returns:
-        float32 [H, W, 3], clipped to 0 to 1.
+        float32 [H, W, 3], clipped to 0 to 1. What is white stays so, as in RSBlur, for the light was mostly above it.
     """
     balance = np.array([gains[0], 1, gains[1]], np.float32)
     deviation = np.sqrt(strength * (SHOT * light / balance + READ**2), dtype=np.float32)
-    noise = deviation * random.standard_normal(light.shape, np.float32)
-    if demosaicing:
+    noise = balance * deviation * random.standard_normal(light.shape, np.float32)
+    if demosaicing:  # after the white balance, as RSBlur's authors do it
         # The filters are linear: what they make of the light and of the noise adds up, and the light is known whole.
         noise = demosaiced(mosaic(noise))
-    return np.clip(light + balance * noise, 0, 1)
+    return np.where(light < 1, np.clip(light + noise, 0, 1), light)
 
 
 def mosaic(image: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from deepdeblur_tf import predict
 from deepdeblur_tf.command_line import ProgressBar
@@ -255,6 +255,37 @@ def test_an_output_folder_within_the_input_is_no_input(tree, model, pattern):
         assert files(out) == GOOD
 
 
+def test_the_results_folder_among_the_inputs_is_left_alone(tmp_path, photo, model, monkeypatch):
+    """As a shell's * names it the second time."""
+    photo.save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    for names in (["a.png"], ["a.png", "restored"]):
+        assert main([str(model), *names, "--output", "restored"]) == 0
+    assert files(tmp_path / "restored") == {"a.png"}
+    assert main([str(model), "restored", "--output", "restored"]) == 2
+
+
+def without_rights(*arguments):
+    """A command of its own, of which permissions are true even where root runs it."""
+    less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    begin = less if os.getuid() == 0 else []
+    return subprocess.run([*begin, *command(*arguments)], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root may read and write everything")
+def test_permissions(tmp_path, photo, model):
+    (tmp_path / "photos" / "lost+found").mkdir(parents=True)
+    photo.save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "lost+found").chmod(0)
+    (tmp_path / "locked").mkdir(0o555)
+    refused = without_rights(model, tmp_path / "photos", "--output", tmp_path / "locked")
+    assert refused.returncode == 2 and f"--output {tmp_path / 'locked'}: cannot be written to" in refused.stderr
+    done = without_rights(model, tmp_path / "photos", "--output", tmp_path / "out")
+    assert done.returncode == 0 and files(tmp_path / "out") == {"a.png"}
+    assert f"cannot be read:\n  {tmp_path / 'photos' / 'lost+found'}/\n" in done.stdout
+
+
 def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, tree, model, capfd):
     out = tmp_path / "out"
     (out / "a.png").mkdir(parents=True)
@@ -263,7 +294,7 @@ def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, tree, model, cap
     assert f"\n  {out / 'a.png'}\n" in error and "failed: 3" in error and files(out) == GOOD - {"a.png"}
     assert main([str(model), str(tree / "a.png"), "--output", str(out), "--overwrite"]) == 1
     error = capfd.readouterr().err
-    assert f"{tree / 'a.png'}: Is a directory" in error and "failed: 1" in error and "Traceback" not in error
+    assert f"{out / 'a.png'}: Is a directory" in error and "failed: 1" in error and "Traceback" not in error
 
 
 def test_linked_folders_are_followed_and_circles_end(tmp_path, tree, model):
@@ -326,6 +357,13 @@ def test_side_by_side(tmp_path, tree, model, photo):
     both = np.asarray(Image.open(tmp_path / "out" / "a.png.comparison.png"))
     np.testing.assert_array_equal(both[24:, :101], np.asarray(photo))
     np.testing.assert_array_equal(both[24:, -101:], np.asarray(Image.open(tmp_path / "out" / "a.png")))
+
+
+def test_a_comparison_has_the_photos_colour_profile(tmp_path, photo, model):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo.save(tmp_path / "a.png", icc_profile=profile)
+    assert main([str(model), str(tmp_path / "a.png"), "--output", str(tmp_path / "out"), "--comparison"]) == 0
+    assert Image.open(tmp_path / "out" / "a.png.comparison.png").info["icc_profile"] == profile
 
 
 def test_a_comparison_asked_for_later_leaves_the_result_as_it_is(tmp_path, tree, model, capfd):

@@ -132,6 +132,42 @@ def test_transparency_is_kept(tmp_path, picture, kind):
     assert photo.alpha is not None and difference(opened(target).getchannel("A"), image.getchannel("A")) < 3
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_hidden_is_not_seen_by_the_network_and_stays(tmp_path, dtype):
+    most = np.iinfo(dtype).max
+    pixels = np.zeros((20, 30, 4), dtype)
+    pixels[5:15, 8:20] = most // 2, most // 3, most // 4, most
+    pixels[5, 8:20, 3] = most // 5  # a soft edge
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    photo, _ = again(tmp_path / "a.tif")
+    assert (photo.visible == pixels[10, 10, :3]).all()
+    write_photo(tmp_path / "b.tif", photo, photo.visible // 2)
+    written = tifffile.imread(tmp_path / "b.tif")
+    np.testing.assert_array_equal(written[..., 3], pixels[..., 3])
+    np.testing.assert_array_equal(written[..., :3], np.where(pixels[..., 3:] == 0, pixels, pixels // 2)[..., :3])
+
+
+def test_a_tiff_whose_directory_ends_it_is_turned_once(tmp_path, picture):
+    picture.save(tmp_path / "a.tif", exif=exif_block())
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (at,) = struct.unpack("<I", content[4:8])
+    (count,) = struct.unpack("<H", content[at : at + 2])
+    content[4:8] = struct.pack("<I", len(content))
+    (tmp_path / "b.tif").write_bytes(content + content[at : at + 6 + 12 * count])
+    for read in (read_rgb, lambda path: read_photo(path).rgb):
+        first, second = (read(tmp_path / name) for name in ("a.tif", "b.tif"))
+        assert first.shape[:2] != (picture.height, picture.width)  # it lies on its side
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_tiff_that_begins_with_its_thumbnail_is_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.zeros((8, 8, 3), np.uint8), photometric="rgb", subfiletype=1)
+        file.write(np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    with pytest.raises(ImageError, match="has 2 frames"):
+        read_photo(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("kind", ["WEBP", AVIF, SLOW_HEIF, "PNG", "JPEG", "TIFF", "BMP"])
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 def test_a_file_is_read_by_what_it_is(tmp_path, picture, kind, name):

@@ -498,6 +498,32 @@ def test_pictures_behind_the_picture_are_named(tmp_path):
     assert written.count(b"\xff\xd8\xff") == 1 and b"Container:Directory" not in written
 
 
+@pytest.mark.parametrize(
+    "turned, area", [(1, [10, 20, 6, 4]), (3, [54, 28, 6, 4]), (6, [28, 10, 4, 6]), (8, [20, 54, 4, 6])]
+)
+def test_places_in_the_picture_are_turned_along_or_left_out(tmp_path, turned, area):
+    xmp = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:r="http://www.metadataworkinggroup.com/schemas/regions/"><r:Regions>Anna</r:Regions>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = turned
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.SubjectLocation.value] = 10, 20, 6, 4  # as SubjectArea
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=tags, xmp=xmp)
+    photo = read_photo(tmp_path / "a.jpg")
+    write_photo(tmp_path / "b.jpg", photo, photo.rgb)
+    written = Image.open(tmp_path / "b.jpg")
+    found = written.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.SubjectLocation.value]
+    assert list(found) == area
+    assert (b"Anna" in written.info["xmp"]) == (turned == 1) == (photo.left_out == ())
+
+
+def test_a_video_right_behind_the_picture_is_named(tmp_path):
+    PICTURE.save(tmp_path / "a.jpg")
+    with open(tmp_path / "a.jpg", "ab") as file:
+        file.write(b"\0\0\0\x18ftypmp42" + b"a video" * 9)
+    assert read_photo(tmp_path / "a.jpg").left_out == (MOTION_PHOTO,)
+
+
 def test_a_motion_photo_of_an_earlier_samsung_is_named(tmp_path):
     PICTURE.save(tmp_path / "a.jpg")
     with open(tmp_path / "a.jpg", "ab") as file:

@@ -184,6 +184,25 @@ def test_demosaiced_noise_is_not_white(random):
     assert beside[0] > 0.15 and abs(beside[1]) < 0.01
 
 
+def test_the_white_balance_comes_before_demosaicing(random):
+    """What reaches red from green, by Malvar's weights, is not multiplied by red's gain."""
+    gain, light = 2.1, 0.3
+    noisy = add_noise(random, np.full((600, 600, 3), light, np.float32), 1.0, gains=(gain, 1.0), demosaicing=True)
+    red, green = gain**2 * (SHOT * light / gain + READ**2), SHOT * light + READ**2
+    between = noisy[::2, 1::2, 0]  # in a row of red and green
+    weights_of_green = (5**2 + 4 * 1 + 2 * 0.5**2 + 2 * 1) / 64
+    assert between.var() == pytest.approx(2 * (4 / 8) ** 2 * red + weights_of_green * green, rel=0.03)
+    assert noisy[::2, ::2, 0].var() == pytest.approx(red, rel=0.03)
+
+
+@pytest.mark.parametrize("demosaicing", [False, True])
+def test_what_is_white_stays_so(random, demosaicing):
+    light = np.full((64, 64, 3), 0.5, np.float32)
+    light[:, 32:] = 1
+    noisy = add_noise(random, light, 20.0, gains=(2.1, 1.7), demosaicing=demosaicing)
+    assert (noisy[:, 32:] == 1).all() and noisy[:, :32].std() > 0.02
+
+
 def test_demosaicing_reproduces_what_is_linear_and_keeps_what_was_measured(random):
     """Malvar's filters are exact for slopes that all colours share."""
     rows, columns = np.mgrid[:24, :32].astype(np.float32)
