@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ import time
 
 import pytest
 
-from deepdeblur_tf.files import UNFINISHED, walk, write_whole
+from deepdeblur_tf.files import UNFINISHED, walk, write_json, write_whole
 from tests.helpers import ROOT
 
 
@@ -33,6 +34,12 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, e
     with pytest.raises(error):
         write_whole(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_json_holds_names_that_are_no_utf_8(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "caf\udce9 – é"})
+    content = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(content) == {"name": "caf\udce9 – é"} and "– é" in content
 
 
 def test_a_second_writer_does_not_touch_what_the_first_is_writing(tmp_path):

@@ -208,7 +208,7 @@ def _caption(entry: dict) -> str:
 
 
 def _line(entry: dict) -> bytes:
-    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"  # as `write_json`
 
 
 def _told(scene: dict | None) -> str:

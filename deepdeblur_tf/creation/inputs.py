@@ -11,7 +11,7 @@ import numpy as np
 
 from deepdeblur_tf.errors import UserError
 from deepdeblur_tf.files import user_path, walk
-from deepdeblur_tf.images import rgb, videos
+from deepdeblur_tf.images import formats, rgb, videos
 
 SMALLEST = 256  # pixels: what comes from smaller pictures, trainings with the default patch would refuse
 
@@ -91,9 +91,9 @@ def find_scenes(inputs: Sequence[str], kind: str | None, left_out: Sequence[Path
 
 def _of_file(path: Path, kind: str | None) -> tuple[str, Scene]:
     suffix = path.suffix.lower()
-    if suffix not in (*videos.SUFFIXES, *rgb.USUAL_SUFFIXES):
+    if suffix not in (*videos.SUFFIXES, *formats.SUFFIXES):
         raise UserError(
-            f"{path}: no video or photo by its name; allowed: {', '.join((*videos.SUFFIXES, *rgb.USUAL_SUFFIXES))}."
+            f"{path}: no video or photo by its name; allowed: {', '.join((*videos.SUFFIXES, *formats.SUFFIXES))}."
         )
     own = "frames" if suffix in videos.SUFFIXES else "photos"
     if kind == "photos" and own == "frames":
@@ -107,7 +107,7 @@ def _of_folder(root: Path, kind: str | None, left_out: Sequence[Path]) -> list[t
     found: list[tuple[str, Scene]] = []
     for folder, files in walk(root, left_out):
         below = folder.relative_to(root)
-        pictures = [file for file in files if file.suffix.lower() in rgb.USUAL_SUFFIXES]
+        pictures = [file for file in files if file.suffix.lower() in formats.SUFFIXES]
         if pictures and kind is None:
             raise UserError(
                 f"{folder}: is a folder of pictures. Say what they are: with --from frames the frames of one scene, in "
@@ -122,7 +122,7 @@ def _of_folder(root: Path, kind: str | None, left_out: Sequence[Path]) -> list[t
         clips = [file for file in files if file.suffix.lower() in videos.SUFFIXES]
         found += [("frames", Scene(file, below / file.stem)) for file in clips]
     if not found:
-        wanted = rgb.USUAL_SUFFIXES if kind == "photos" else (*videos.SUFFIXES, *rgb.USUAL_SUFFIXES)
+        wanted = formats.SUFFIXES if kind == "photos" else (*videos.SUFFIXES, *formats.SUFFIXES)
         raise UserError(f"{root}: holds nothing to begin with. Looked for files ending in {', '.join(wanted)}.")
     return found
 
@@ -179,7 +179,7 @@ def find_masks(folder, scenes: Sequence[Scene]) -> tuple[dict[str, Path], list[s
     for parent, files in walk(root):
         for file in files:
             scene = by_name.get((parent.relative_to(root) / file.stem).as_posix())
-            if file.suffix.lower() not in rgb.USUAL_SUFFIXES or scene and scene.source.resolve() == file.resolve():
+            if file.suffix.lower() not in formats.SUFFIXES or scene and scene.source.resolve() == file.resolve():
                 continue
             try:
                 if scene is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepdeblur_tf.config import Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint, refuse_smaller
-from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, spread
+from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, Pair, decoded_bytes, spread
 from deepdeblur_tf.files import user_path, walk
 from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.images.rgb import USUAL_SUFFIXES, image_size
@@ -198,7 +198,7 @@ def _find(data: Data, split: str) -> PairedSplit:
 
 def _cached(source: Files, data: Data) -> Source:
     if data.cache == "memory":
-        return InMemory(source)
+        return InMemory(source, sum(map(decoded_bytes, source.pairs)))
     return OnDisk(source, data.cache_folder) if data.cache == "disk" else source
 
 

@@ -9,8 +9,9 @@ from deepdeblur_tf.config import Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, PairsError, Source, TestSet, fingerprint, refuse_smaller
 from deepdeblur_tf.errors import need
 from deepdeblur_tf.files import user_path, walk
+from deepdeblur_tf.images.formats import SUFFIXES
 from deepdeblur_tf.images.opening import ImageError
-from deepdeblur_tf.images.rgb import USUAL_SUFFIXES, image_size
+from deepdeblur_tf.images.rgb import image_size
 from deepdeblur_tf.terminal import shown_name
 
 VALIDATION_SIDE = 256  # pixels
@@ -63,9 +64,9 @@ def find_sharp_photos(root, smallest: int, on_error: str = "stop") -> tuple[Phot
     root = user_path(root)
     if not root.is_dir():
         raise PairsError(f"{root}: no such folder. Give a folder of photos.")
-    files = sorted(file for _, files in walk(root) for file in files if file.suffix.lower() in USUAL_SUFFIXES)
+    files = sorted(file for _, files in walk(root) for file in files if file.suffix.lower() in SUFFIXES)
     if not files:
-        raise PairsError(f"{root}: holds no photos. Looked for files ending in {', '.join(USUAL_SUFFIXES)}.")
+        raise PairsError(f"{root}: holds no photos. Looked for files ending in {', '.join(SUFFIXES)}.")
     left_out: dict[Path, str] = {}
     for file in files:
         try:

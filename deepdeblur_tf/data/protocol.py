@@ -134,7 +134,7 @@ def fingerprint(images: Iterable[tuple[str, Sequence[Path]]]) -> str:
     """
     stamp = hashlib.sha256()
     for name, paths in images:
-        stamp.update(f"{name}\n".encode())
+        stamp.update(f"{name}\n".encode(errors="surrogateescape"))
         for path in filter(os.path.isfile, paths):  # who reads the others hears of them; a pipe would be waited for
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepdeblur_tf.config import SCENES, Data, Experiment
+from deepdeblur_tf.config import SCENE_SIZE, SCENES, Data, Experiment
 from deepdeblur_tf.data.protocol import DataSet, Source, TestSet
 from deepdeblur_tf.data.sources import InMemory
 from deepdeblur_tf.synthesis.embedded import make_embedded_scene
@@ -32,6 +32,10 @@ class EmbeddedScenes(Source):
         return make_embedded_scene(np.random.default_rng(key), self.blur)
 
 
+def _in_memory(scenes: EmbeddedScenes) -> InMemory:
+    return InMemory(scenes, len(scenes) * SCENE_SIZE**2 * 6)
+
+
 def find(experiment: Experiment) -> DataSet:
     """As `protocol.Kind` has it."""
     data, seed, images = experiment.data, experiment.seed, experiment.validation.images
@@ -41,7 +45,7 @@ def find(experiment: Experiment) -> DataSet:
             EmbeddedScenes(data.scenes, seed, data.blur, "train"),
             EmbeddedScenes(images, seed, data.blur, "validation"),
         )
-        return (InMemory(train), InMemory(validation)) if data.cache == "memory" else (train, validation)
+        return (_in_memory(train), _in_memory(validation)) if data.cache == "memory" else (train, validation)
 
     return DataSet((), data.scenes, opened)
 

@@ -55,7 +55,8 @@ class Files(Source):
         return np.concatenate([blurry, sharp], axis=2)
 
 
-def _decoded_bytes(pair: Pair) -> int:
+def decoded_bytes(pair: Pair) -> int:
+    """What a pair takes in memory; 0 for one that cannot be read."""
     try:
         height, width = image_size(pair.blurry)
     except ImageError:  # who reads it hears of it
@@ -104,19 +105,19 @@ class InMemory(Source):
 
     Args:
         source: The source to keep.
+        size: What all of its pairs take, in bytes.
 
     Raises:
         PairsError: there is too little memory for all of its pairs.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, size: int):
         self.source = source
         self.names = source.names
-        needed = sum(map(_decoded_bytes, source.pairs)) if isinstance(source, Files) else 0
         available = available_memory()
-        if needed > available:
+        if size > available:
             raise PairsError(
-                f"data.cache: the decoded images need {needed / 1e9:.1f} GB of memory; {available / 1e9:.1f} GB are "
+                f"data.cache: the decoded images need {size / 1e9:.1f} GB of memory; {available / 1e9:.1f} GB are "
                 "available. Use data.cache disk or none."
             )
         self._cache: dict[int, np.ndarray] = {}
@@ -150,7 +151,7 @@ class OnDisk(Source):
             raise PairsError(f"data.cache_folder: cannot make {self.folder} ({error.strerror})") from error
 
         missing = [pair for pair in source.pairs if not self._is_there(pair)]
-        needed = sum(map(_decoded_bytes, missing)) + 4096 * len(missing)  # what the file system rounds up to
+        needed = sum(map(decoded_bytes, missing)) + 4096 * len(missing)  # what the file system rounds up to
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise PairsError(

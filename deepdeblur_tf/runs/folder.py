@@ -150,12 +150,13 @@ class Run:
     def _check(self, experiment: Experiment, data: dict, force: bool, steps: int) -> None:
         """Raises RunError where the folder cannot be this experiment's; the arguments are those of `claimed`."""
         lines = self.differing(experiment, data)
-        if not lines:
-            return
         anew = "For a new run give another --name or --output."
-        if not force:
+        if lines and not force:
             advice = f"{anew} To continue that one give its own settings, or --force, which goes on with these."
             refuse_other(f"{self.folder} holds another experiment", lines, advice, RunError)
+        self._check_made()
+        if not lines:
+            return
         held = self._held()
         if held is not None:
             self._check_checkpoints(held, experiment, anew)
@@ -167,6 +168,17 @@ class Run:
             raise RunError(
                 f"training.epochs: received {experiment.training.epochs}; allowed: at least {least}, for {self.folder} "
                 f"has trained {trained}."
+            )
+
+    def _check_made(self) -> None:
+        """Raises RunError where a training's checkpoints were removed: it would begin anew, over what it made."""
+        networks = [path for path in (self.model, self.best) if path.is_file()]
+        # The first epoch's row and network may be there before its checkpoint.
+        if (self.model in networks or len(self.read_history()) > 1) and not self.has_checkpoint:
+            made = networks[0] if networks else "RUN"
+            raise RunError(
+                f"{self.folder} holds what was trained, and no checkpoint to continue from. Give another --name or "
+                f"--output; --training.pretrained {made} begins with what it learned."
             )
 
     def _check_checkpoints(self, held: Experiment, experiment: Experiment, anew: str) -> None:

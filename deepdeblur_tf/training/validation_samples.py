@@ -13,6 +13,7 @@ from deepdeblur_tf.images.panels import centre, side_by_side, stacked
 from deepdeblur_tf.images.rgb import write_image
 from deepdeblur_tf.metrics import psnr
 from deepdeblur_tf.restoration.restorer import restore
+from deepdeblur_tf.terminal import shown_name
 
 SAMPLE_SIDE = 320  # pixels of a sample that are shown, from its middle
 
@@ -49,8 +50,9 @@ class ValidationSamples(tf.keras.callbacks.Callback):
                 f"{title} {psnr(image, sharp):.2f} dB" for title, image in (("blurry", blurry), ("restored", restored))
             ]
             shown = [centre(image, SAMPLE_SIDE) for image in (blurry, restored, sharp)]
-            rows.append(side_by_side(shown, [*captions, f"sharp: {self.source.names[index]}"]))
+            name = shown_name(self.source.names[index])
+            rows.append(side_by_side(shown, [*captions, f"sharp: {name}"]))
             with self.writer.as_default(self.model.steps_done):
-                tf.summary.image(f"samples/{self.source.names[index]}", rows[-1][None])
+                tf.summary.image(f"samples/{name}", rows[-1][None])
         self.writer.flush()
         write_image(self.file(epoch + 1), stacked(rows))

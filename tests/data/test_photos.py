@@ -5,6 +5,7 @@ import threading
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("cv2", reason="the extra `synthesis` is not installed")
 
@@ -109,6 +110,15 @@ def test_other_photos_are_other_data_and_moved_ones_are_the_same(experiment, fol
     # Runs of earlier versions do not say which photos they had.
     provenance.record(run.provenance, {}, 0, "CPU", "2")
     assert not run.differing(experiment(), described(moved)[1])
+
+
+def test_photos_of_any_format_and_name_are_taken(experiment, folder):
+    photo = folder / "sub0" / "00.png"
+    Image.open(photo).save(folder / "sub0" / "caf\udce9.webp", quality=95)  # as an archive of Windows unpacks
+    assert [len(split) for split in find_data(experiment()).splits] == [11, 2]
+    about = find_data(experiment()).about()
+    photo.unlink()
+    assert find_data(experiment()).about() != about
 
 
 def test_a_run_on_photos_has_no_test_set(experiment, tmp_path, capfd):

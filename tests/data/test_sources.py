@@ -33,7 +33,9 @@ def test_a_pair_is_blurry_then_sharp(files):
     assert len(files) == 4 and files.names[1] == "GOPR0372_07_00/000002"
 
 
-@pytest.mark.parametrize("keep", [InMemory, lambda source: OnDisk(source, source.pairs[0].blurry.parent / "cache")])
+@pytest.mark.parametrize(
+    "keep", [lambda source: InMemory(source, 0), lambda source: OnDisk(source, source.pairs[0].blurry.parent / "cache")]
+)
 def test_kept_pairs_equal_decoded_ones_and_need_no_second_decoding(files, keep):
     source = keep(files)
     expected = [files.read(index) for index in range(4)]
@@ -45,11 +47,12 @@ def test_kept_pairs_equal_decoded_ones_and_need_no_second_decoding(files, keep):
 
 def test_what_memory_does_not_hold_is_not_begun(files, monkeypatch):
     needed = 4 * 40 * 48 * 6
+    assert sum(map(sources.decoded_bytes, files.pairs)) == needed
     monkeypatch.setattr(sources, "available_memory", lambda: needed - 1)
     with pytest.raises(PairsError, match=r"need 0.0 GB of memory; 0.0 GB are available. Use data.cache disk or none"):
-        InMemory(files)
+        InMemory(files, needed)
     monkeypatch.setattr(sources, "available_memory", lambda: needed)
-    InMemory(files)
+    InMemory(files, needed)
 
 
 class Endless:

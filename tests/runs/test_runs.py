@@ -152,6 +152,15 @@ def test_force_does_not_change_the_network(run, small_experiment):
     assert run.config.read_text() == before and run.is_finished
 
 
+@pytest.mark.parametrize("finish, force", [(False, False), (False, True), (True, True)])
+def test_what_was_trained_is_not_written_over_where_its_checkpoints_were_removed(run, small_experiment, finish, force):
+    begin(run, small_experiment(**{"training.epochs": 3}), epochs=3, finish=finish)
+    shutil.rmtree(run.last_checkpoints)
+    with pytest.raises(RunError, match="holds what was trained, and no checkpoint to continue from") as refused:
+        claim(run, small_experiment(**{"training.epochs": 5}), force=force)
+    assert (f"--training.pretrained {run.model}" in str(refused.value)) == finish
+
+
 @pytest.mark.parametrize(
     "settings, what",
     [
