@@ -25,6 +25,8 @@ _MATROSKA = ("matroska", "webm")
 _BROADCAST = ("mpegts", "mpeg")
 # What entries begin with that MP4 and QuickTime hold in the manner of phones alone.
 _PHONES = ("com.", "make", "model")
+_AAC_LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # by the number of channels
+_MOST_AAC = 96_000  # samples a second
 # Entries on the file as it was, which has others now.
 _STALE = {"encoder", "major_brand", "minor_version", "compatible_brands", "rotate", "duration", "bps", "alpha_mode"}
 _STALE |= {"number_of_bytes", "number_of_frames", "handler_name", "vendor_id", "stereo_mode"}
@@ -126,6 +128,9 @@ class VideoWriter:
             self.remarks.append(f"left out: transparency, which {self._suffix} cannot hold; .mov and .webm can")
         if video.has_fine_colours and "420" in pixel_format:
             self.remarks.append("of the colours' resolution half was kept, which is what players expect")
+        told = {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"} & video.side_data.keys()
+        if told and encoder != "libx265":
+            self.remarks.append("left out: how bright the screen was that it was made on, and its brightest pixels")
         bits = 10 if pixel_format.endswith("10le") else 8
         if video.bits > bits:
             self.remarks.append(f"of {video.bits} bits a value, {bits} were kept")
@@ -145,11 +150,14 @@ class VideoWriter:
             copy = self.container.add_stream_from_template(stream, opaque=True)
             copy.time_base = stream.time_base
         elif stream.type == "audio" and context is not None:
-            copy = self.container.add_stream("aac", rate=context.sample_rate)
-            copy.codec_context.layout = {1: "mono", 6: "5.1"}.get(context.layout.nb_channels, "stereo")
+            channels = context.layout.nb_channels
+            copy = self.container.add_stream("aac", rate=min(context.sample_rate, _MOST_AAC))
+            copy.codec_context.layout = _AAC_LAYOUTS.get(channels, "stereo")
             copy.codec_context.bit_rate = 256_000
             self._recoded.add(stream.index)
             self.remarks.append(f"sound ({codec}) coded anew as AAC, for {self._suffix} cannot hold it")
+            if channels > 2 and channels not in _AAC_LAYOUTS:
+                self.remarks.append(f"of the sound's {channels} channels, 2 were made")
         else:
             kinds = {"audio": "sound", "subtitle": "subtitles", "data": "a stream of data", "video": "a picture"}
             kind = kinds.get(stream.type, stream.type)

@@ -114,6 +114,8 @@ def _tensor(values, spec: tf.TensorSpec) -> tf.Tensor:
     try:
         if spec.dtype == tf.string:
             array = np.array(_decoded(values), object)
+            if any(isinstance(each, list) for each in array.flat):
+                raise ValueError("its lists are of different lengths")
         else:
             array = np.array(values)
             if array.dtype.kind not in ("iuf" if spec.dtype.is_floating else "iu"):

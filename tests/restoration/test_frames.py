@@ -404,6 +404,7 @@ def test_a_cover_is_kept_and_is_not_what_is_restored(tmp_path):
 
 # Other containers
 
+BLU_RAY = {"mpegts_m2ts_mode": "1"}
 OLD = [
     ("a.mts", "mpegts", "mpeg2video", "ac3"),
     ("a.m2ts", "mpegts", "libx264", "ac3"),
@@ -429,6 +430,24 @@ def test_what_cannot_be_written_becomes_mp4_in_time(tmp_path, name, form, codec,
     assert np.subtract(heard, expected) == pytest.approx(float(after[0] - before[0]), abs=0.012)
     recoded = any(remark == "sound (wmav2) coded anew as AAC, for .mp4 cannot hold it" for remark in remarks)
     assert recoded == (audio == "wmav2")
+
+
+@pytest.mark.parametrize("rate, layout", [(192_000, "stereo"), (48_000, "7.1")])
+def test_sound_that_is_coded_anew_keeps_its_channels_and_a_rate_that_aac_has(tmp_path, rate, layout):
+    def add(container):
+        stream = container.add_stream("pcm_bluray", rate=rate)
+        stream.codec_context.layout, stream.codec_context.format = layout, "s16"
+        silence = np.zeros((1, rate * stream.codec_context.layout.nb_channels), np.int16)
+        frame = av.AudioFrame.from_ndarray(silence, "s16", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        return [*stream.encode(frame), *stream.encode(None)]
+
+    write_video(tmp_path / "a.m2ts", pictures(25), 25, format="mpegts", container_options=BLU_RAY, beside=[add])
+    restore_video(tmp_path / "a.m2ts", tmp_path / "a.mp4", same)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        (heard,) = container.streams.audio
+        assert heard.rate == min(rate, 96_000) and heard.codec_context.layout.name == layout
+        assert float(heard.duration * heard.time_base) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("name, form", [("a.m4v", "mp4"), ("a.3gp", "3gp")])

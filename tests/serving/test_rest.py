@@ -160,6 +160,7 @@ ROW = [[[[0, 0, 0]]]]
         ({"inputs": {"image": [GOOD]}}, 'inputs: received ["image"]; allowed: image_bytes'),
         ({"inputs": GOOD}, "of shape [any] (its shape is [])"),
         ({"instances": [[GOOD]]}, "of shape [any] (its shape is [1, 1])"),
+        ({"inputs": [["a"], ["b", "c"]]}, "of shape [any] (its lists are of different lengths)"),
         ({"instances": [1]}, "image_bytes: allowed are strings"),
         ({"instances": [None]}, "(received null)"),
         ({"instances": [{"b64": "é"}]}, "image_bytes: allowed are strings"),
