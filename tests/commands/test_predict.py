@@ -520,7 +520,7 @@ def test_a_full_disk_leaves_no_half_video(tmp_path, model, capfd):
         assert main([str(model), str(tmp_path / "*.mp4"), "--output", str(out)]) == 1
         error = capfd.readouterr().err
         assert f"{tmp_path / 'b.mp4'}: not begun\n" in error
-        assert f"{tmp_path / 'a.mp4'}: No space left on device. Nothing more can be written" in error
+        assert f"{out / 'a.mp4'}: No space left on device. Nothing more can be written" in error
         assert "Traceback" not in error and files(out) == set() and not (out / "restored.jsonl").exists()
     finally:
         subprocess.run(["umount", str(out)], check=True)
