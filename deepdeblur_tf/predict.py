@@ -98,9 +98,7 @@ def _predict(flags) -> int:
     except OSError as error:
         raise PredictionError(f"--output {output}: cannot be a folder ({error.strerror}).") from error
     if not os.access(output, os.W_OK | os.X_OK):
-        raise PredictionError(
-            f"--output {output}: cannot be written to. Give another folder, or change its permissions."
-        )
+        raise PredictionError(f"--output {output}: cannot be written to ({os.strerror(errno.EACCES)}).")
     print_left_alone(collections.Counter(map(ending, others)), "picture or video")
 
     options = restoration_options(flags)
