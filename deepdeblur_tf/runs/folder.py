@@ -175,10 +175,10 @@ class Run:
         networks = [path for path in (self.model, self.best) if path.is_file()]
         # The first epoch's row and network may be there before its checkpoint.
         if (self.model in networks or len(self.read_history()) > 1) and not self.has_checkpoint:
-            made = networks[0] if networks else "RUN"
+            learned = [f" --training.pretrained {path} begins with what it learned." for path in networks[:1]]
             raise RunError(
                 f"{self.folder} holds what was trained, and no checkpoint to continue from. Give another --name or "
-                f"--output; --training.pretrained {made} begins with what it learned."
+                f"--output.{''.join(learned)}"
             )
 
     def _check_checkpoints(self, held: Experiment, experiment: Experiment, anew: str) -> None:

@@ -118,6 +118,15 @@ def test_a_closed_output_folder_is_a_sentence(command, closed, model, scenes, tm
         assert "Permission denied" in result.stderr and result.stderr.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_read_stops_no_other(model, scenes, tmp_path):
+    """As the lost+found of a disk."""
+    iio.imwrite(tmp_path / "photo.png", scenes[0][0])
+    (tmp_path / "lost+found").mkdir(0)
+    result = without_privileges("-m", "deepdeblur_tf.predict", str(model), str(tmp_path), "--output", f"{tmp_path}/out")
+    assert result.returncode == 0 and (tmp_path / "out" / "photo.png").is_file(), result.stderr
+    assert f"cannot be read:\n  {tmp_path}/lost+found/\n" in result.stdout
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Keras 2 knows TensorFlow alone")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_keras_backend_is_a_sentence(backend, scenes, tmp_path):

@@ -265,27 +265,6 @@ def test_the_results_folder_among_the_inputs_is_left_alone(tmp_path, photo, mode
     assert main([str(model), "restored", "--output", "restored"]) == 2
 
 
-def without_rights(*arguments):
-    """A command of its own, of which permissions are true even where root runs it."""
-    less = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
-    begin = less if os.getuid() == 0 else []
-    return subprocess.run([*begin, *command(*arguments)], capture_output=True, text=True, cwd=ROOT)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root may read and write everything")
-def test_permissions(tmp_path, photo, model):
-    (tmp_path / "photos" / "lost+found").mkdir(parents=True)
-    photo.save(tmp_path / "photos" / "a.png")
-    (tmp_path / "photos" / "lost+found").chmod(0)
-    (tmp_path / "locked").mkdir(0o555)
-    refused = without_rights(model, tmp_path / "photos", "--output", tmp_path / "locked")
-    assert refused.returncode == 2 and f"--output {tmp_path / 'locked'}: cannot be written to" in refused.stderr
-    done = without_rights(model, tmp_path / "photos", "--output", tmp_path / "out")
-    assert done.returncode == 0 and files(tmp_path / "out") == {"a.png"}
-    assert f"cannot be read:\n  {tmp_path / 'photos' / 'lost+found'}/\n" in done.stdout
-
-
 def test_a_file_that_cannot_be_written_stops_no_other(tmp_path, tree, model, capfd):
     out = tmp_path / "out"
     (out / "a.png").mkdir(parents=True)

@@ -8,7 +8,9 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from deepdeblur_tf.config import load_experiment
 from deepdeblur_tf.data import sources
+from deepdeblur_tf.data.kinds import find_data
 from deepdeblur_tf.data.paired_files import find_pairs
 from deepdeblur_tf.data.protocol import PairsError
 from deepdeblur_tf.data.sources import Files, InMemory, OnDisk, ReadableOnly
@@ -53,6 +55,8 @@ def test_what_memory_does_not_hold_is_not_begun(files, monkeypatch):
         InMemory(files, needed)
     monkeypatch.setattr(sources, "available_memory", lambda: needed)
     InMemory(files, needed)
+    with pytest.raises(PairsError, match="the decoded images need 0.0 GB of memory"):  # embedded scenes, too
+        find_data(load_experiment("quickstart", {"data.scenes": 4})).open()
 
 
 class Endless:

@@ -404,7 +404,6 @@ def test_a_cover_is_kept_and_is_not_what_is_restored(tmp_path):
 
 # Other containers
 
-BLU_RAY = {"mpegts_m2ts_mode": "1"}
 OLD = [
     ("a.mts", "mpegts", "mpeg2video", "ac3"),
     ("a.m2ts", "mpegts", "libx264", "ac3"),
@@ -442,7 +441,7 @@ def test_sound_that_is_coded_anew_keeps_its_channels_and_a_rate_that_aac_has(tmp
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         return [*stream.encode(frame), *stream.encode(None)]
 
-    write_video(tmp_path / "a.m2ts", pictures(25), 25, format="mpegts", container_options=BLU_RAY, beside=[add])
+    write_video(tmp_path / "a.m2ts", pictures(25), 25, format="mpegts", beside=[add])
     restore_video(tmp_path / "a.m2ts", tmp_path / "a.mp4", same)
     with av.open(str(tmp_path / "a.mp4")) as container:
         (heard,) = container.streams.audio
