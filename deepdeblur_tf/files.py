@@ -114,7 +114,7 @@ def write_whole(path: Path, write) -> None:
 def write_json(path: Path, content) -> None:
     """Writes JSON whole or not at all, for people too; NaN and infinity, which it has no words for, are refused."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    # What is no UTF-8 in the names of files becomes \\udce9, which JSON reads back.
+    # What is no UTF-8 in the names of files becomes \udce9, which JSON reads back.
     write_whole(path, lambda beside: beside.write_bytes(f"{text}\n".encode(errors="backslashreplace")))
 
 
